@@ -1,0 +1,32 @@
+# CardFlow 卡流转. `make help` lists the targets from the comments behind them.
+
+# Set only where the caller has not: no version stamp, and the installed Go.
+export GOFLAGS ?= -buildvcs=false
+export GOTOOLCHAIN ?= local
+
+SERVER := bin/server
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test bench build clean
+
+help: ## 列出命令 · list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## 启动服务，带演示数据，数据在 ./data · run the server with demo data in ./data
+	./$(SERVER) serve --demo
+
+demo: build ## 约十秒演完主流程 · play the whole story on a fresh directory and check it
+	./$(SERVER) demo
+
+test: ## 检查环境、格式、vet、构建、测试 · check the machine, then format, vet, build, test
+	@.ci/test
+
+bench: build ## 性能测试，写入 docs/performance · measure; figures go to docs/performance
+	./$(SERVER) bench
+
+build: ## 编译到 ./bin · build the programs into ./bin
+	@mkdir -p bin
+	go build -o bin/ ./cmd/...
+
+clean: ## 删除 ./bin（不动 ./data）· remove ./bin; ./data is yours and stays
+	rm -rf bin
