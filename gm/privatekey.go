@@ -19,17 +19,17 @@ const ScalarSize = 32
 // PrivateKey is an SM2 key pair whose halves are known to fit. It prints as
 // [secret] and refuses to be marshalled. Use it by pointer.
 type PrivateKey struct {
-	// A pointer, because fmt doesn't follow one inside a struct: even a caller
-	// who prints the key by reflection sees an address.
-	pair *keyPair
+	pair *keyPair // shared by copies, so Clear reaches them all
 }
 
 type keyPair struct {
 	public PublicKey
 
-	mu      sync.RWMutex
-	scalar  [ScalarSize]byte // guarded by mu
-	cleared bool             // guarded by mu
+	// The scalar lies behind two pointers. When a key sits in someone's
+	// unexported field, fmt can't call Format and prints by reflection; it
+	// follows the first pointer if the verb is a wrong one, never the second.
+	mu     sync.RWMutex
+	scalar *[ScalarSize]byte // guarded by mu; nil after Clear
 }
 
 // GenerateKey makes a key pair: tjfoc/gmsm draws it (40 bytes of randomness),
@@ -82,7 +82,13 @@ func NewPrivateKey(scalar Secret, pub PublicKey) (*PrivateKey, error) {
 	if subtle.ConstantTimeCompare(point[:], pub.point[:]) != 1 {
 		return nil, fmt.Errorf("%w: the scalar belongs to another public key", ErrPrivateKeyInvalid)
 	}
-	return &PrivateKey{pair: &keyPair{public: pub, scalar: [ScalarSize]byte(scalar)}}, nil
+	return newPair(scalar, pub), nil
+}
+
+// newPair copies the scalar, and checks nothing.
+func newPair(scalar Secret, pub PublicKey) *PrivateKey {
+	held := [ScalarSize]byte(scalar)
+	return &PrivateKey{pair: &keyPair{public: pub, scalar: &held}}
 }
 
 // Public returns the public half; it stays after Clear.
@@ -102,7 +108,7 @@ func (k *PrivateKey) Scalar() Secret {
 	}
 	k.pair.mu.RLock()
 	defer k.pair.mu.RUnlock()
-	if k.pair.cleared {
+	if k.pair.scalar == nil {
 		return nil
 	}
 	scalar := make(Secret, ScalarSize)
@@ -118,8 +124,10 @@ func (k *PrivateKey) Clear() {
 	}
 	k.pair.mu.Lock()
 	defer k.pair.mu.Unlock()
-	clear(k.pair.scalar[:])
-	k.pair.cleared = true
+	if k.pair.scalar != nil {
+		clear(k.pair.scalar[:])
+		k.pair.scalar = nil
+	}
 }
 
 // Sign signs a message with SM2 and SM3 under the user ID of GM/T 0009

@@ -16,8 +16,8 @@ const hidden = "[secret]"
 //
 // One hole can't be closed from here: fmt can't call methods on an unexported
 // field, so a struct that keeps a Secret in one shows its bytes when the struct
-// itself is printed. Such a struct keeps the Secret behind a pointer to another
-// struct, as PrivateKey does, or formats itself.
+// itself is printed. Such a struct has a Format method of its own, or keeps the
+// Secret behind two pointers, as PrivateKey does.
 type Secret []byte
 
 // Clear overwrites the bytes with zeros, in every slice that shares them.
