@@ -1,0 +1,277 @@
+package main
+
+import (
+	"path/filepath"
+	"time"
+
+	"cardflow/iccid"
+)
+
+// Config is everything an operator may set, in the sections of
+// configs/embedded.yaml, which explains each key. The defaults are the embedded
+// mode: no file is needed to start. A Config from [Load] has been validated.
+type Config struct {
+	Mode    Mode   `yaml:"mode"`
+	DataDir string `yaml:"data_dir"`
+
+	HTTP      HTTPConfig      `yaml:"http"`
+	Database  DatabaseConfig  `yaml:"database"`
+	Redis     RedisConfig     `yaml:"redis"`
+	Ledger    LedgerConfig    `yaml:"ledger"`
+	WeChat    WeChatConfig    `yaml:"wechat"`
+	Custody   CustodyConfig   `yaml:"custody"`
+	Session   SessionConfig   `yaml:"session"`
+	Limits    LimitsConfig    `yaml:"limits"`
+	Trade     TradeConfig     `yaml:"trade"`
+	Relay     RelayConfig     `yaml:"relay"`
+	Imports   ImportsConfig   `yaml:"imports"`
+	Numbering NumberingConfig `yaml:"numbering"`
+	Log       LogConfig       `yaml:"log"`
+}
+
+// Mode says whether the unsafe conveniences of a trial are allowed.
+type Mode string
+
+const (
+	Embedded   Mode = "embedded"   // one machine, nothing to install
+	Production Mode = "production" // refuses whatever is unsafe, all at once
+)
+
+// HTTPConfig is the listener and what stands in front of it.
+type HTTPConfig struct {
+	Listen         string        `yaml:"listen"`
+	PublicURL      string        `yaml:"public_url"`
+	TLSInFront     bool          `yaml:"tls_in_front"`
+	TrustedProxies []string      `yaml:"trusted_proxies"` // CIDR
+	BodyLimit      Size          `yaml:"body_limit"`
+	ReadTimeout    time.Duration `yaml:"read_timeout"`
+	WriteTimeout   time.Duration `yaml:"write_timeout"`
+	ShutdownGrace  time.Duration `yaml:"shutdown_grace"`
+}
+
+// DatabaseConfig is the business database. See [Config.SQLiteFile] for an empty DSN.
+type DatabaseConfig struct {
+	Driver string `yaml:"driver"` // sqlite or mysql
+	DSN    Secret `yaml:"dsn"`
+}
+
+// RedisConfig is the store of sessions and limits: in process, or a server.
+type RedisConfig struct {
+	Embedded  bool   `yaml:"embedded"`
+	Addr      string `yaml:"addr"`
+	Password  Secret `yaml:"password"`
+	DB        int    `yaml:"db"`
+	KeyPrefix string `yaml:"key_prefix"`
+}
+
+// LedgerConfig is the ledger. File is relative to the data directory.
+type LedgerConfig struct {
+	Kind          string        `yaml:"kind"`
+	File          string        `yaml:"file"`
+	Channel       string        `yaml:"channel"`
+	BlockInterval time.Duration `yaml:"block_interval"`
+	MaxBlockTxs   int           `yaml:"max_block_txs"`
+	TimeWindow    time.Duration `yaml:"time_window"`
+}
+
+// WeChatConfig is the mini-program's account, or the sandbox instead of WeChat.
+type WeChatConfig struct {
+	Sandbox    bool          `yaml:"sandbox"`
+	AppID      string        `yaml:"app_id"`
+	AppSecret  Secret        `yaml:"app_secret"`
+	BaseURL    string        `yaml:"base_url"`
+	MiniPage   string        `yaml:"mini_page"`
+	EnvVersion string        `yaml:"env_version"`
+	Timeout    time.Duration `yaml:"timeout"`
+}
+
+// CustodyConfig says where the root key is. The file is relative to the data directory.
+type CustodyConfig struct {
+	RootKeyFile string `yaml:"root_key_file"`
+}
+
+// SessionConfig is how long a login lasts.
+type SessionConfig struct {
+	ConsumerTTL time.Duration `yaml:"consumer_ttl"`
+	StaffTTL    time.Duration `yaml:"staff_ttl"`
+	IdleTTL     time.Duration `yaml:"idle_ttl"`
+}
+
+// LimitsConfig is the guards against guessing and flooding.
+type LimitsConfig struct {
+	WrongCodes           Rate `yaml:"wrong_codes"`             // by one person
+	WrongCodesPerAddress Rate `yaml:"wrong_codes_per_address"` // from one client address
+	WrongCodesPlatform   Rate `yaml:"wrong_codes_platform"`    // by everybody together
+	LookupsPerAddress    Rate `yaml:"lookups_per_address"`
+	LookupsPlatform      Rate `yaml:"lookups_platform"`
+	LoginsPerAddress     Rate `yaml:"logins_per_address"`
+	LoginsPerAccount     Rate `yaml:"logins_per_account"`
+	RequestsPerAddress   Rate `yaml:"requests_per_address"`
+}
+
+// TradeConfig bounds the life of an offer.
+type TradeConfig struct {
+	DefaultExpiry time.Duration `yaml:"default_expiry"`
+	MaxExpiry     time.Duration `yaml:"max_expiry"`
+	MinExpiry     time.Duration `yaml:"min_expiry"`
+	SweepInterval time.Duration `yaml:"sweep_interval"`
+}
+
+// RelayConfig is the workers that carry signed requests to the ledger.
+type RelayConfig struct {
+	Workers      int           `yaml:"workers"`
+	Lease        time.Duration `yaml:"lease"`
+	PollInterval time.Duration `yaml:"poll_interval"`
+	BackoffMin   time.Duration `yaml:"backoff_min"`
+	BackoffMax   time.Duration `yaml:"backoff_max"`
+}
+
+// ImportsConfig bounds a carrier's card files.
+type ImportsConfig struct {
+	MaxBytes Size          `yaml:"max_bytes"`
+	MaxRows  int           `yaml:"max_rows"`
+	Keep     time.Duration `yaml:"keep"`
+}
+
+// NumberingConfig adds to the built-in numbering plan, or overrides its entries.
+type NumberingConfig struct {
+	Issuers        []iccid.Issuer `yaml:"issuers"`
+	MSISDNPrefixes []string       `yaml:"msisdn_prefixes"`
+}
+
+// LogConfig is what goes to standard error, and in which form.
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// sandboxAppID is the account of a server that talks to no real WeChat.
+const sandboxAppID = "wx0000000000000000"
+
+// DefaultConfig returns the embedded mode. configs/embedded.yaml says the same.
+func DefaultConfig() Config {
+	return Config{
+		Mode:    Embedded,
+		DataDir: "data",
+		HTTP: HTTPConfig{
+			Listen:        "127.0.0.1:8080",
+			PublicURL:     "http://127.0.0.1:8080",
+			BodyLimit:     1 << 20,
+			ReadTimeout:   15 * time.Second,
+			WriteTimeout:  60 * time.Second,
+			ShutdownGrace: 20 * time.Second,
+		},
+		Database: DatabaseConfig{Driver: "sqlite"},
+		Redis:    RedisConfig{Embedded: true, KeyPrefix: "cardflow:"},
+		Ledger: LedgerConfig{
+			Kind:          "embedded",
+			File:          "ledger.db",
+			Channel:       "cardflow",
+			BlockInterval: 2 * time.Millisecond,
+			MaxBlockTxs:   500,
+			TimeWindow:    2 * time.Minute,
+		},
+		WeChat: WeChatConfig{
+			Sandbox:    true,
+			AppID:      sandboxAppID,
+			BaseURL:    "https://api.weixin.qq.com",
+			MiniPage:   "pages/trade/trade",
+			EnvVersion: "release",
+			Timeout:    5 * time.Second,
+		},
+		Custody: CustodyConfig{RootKeyFile: "root.key"},
+		Session: SessionConfig{
+			ConsumerTTL: 7 * 24 * time.Hour,
+			StaffTTL:    12 * time.Hour,
+			IdleTTL:     2 * time.Hour,
+		},
+		Limits: LimitsConfig{
+			WrongCodes:           Rate{5, 10 * time.Minute},
+			WrongCodesPerAddress: Rate{30, 10 * time.Minute},
+			WrongCodesPlatform:   Rate{2000, 10 * time.Minute},
+			LookupsPerAddress:    Rate{60, time.Minute},
+			LookupsPlatform:      Rate{6000, time.Minute},
+			LoginsPerAddress:     Rate{30, time.Minute},
+			LoginsPerAccount:     Rate{10, 15 * time.Minute},
+			RequestsPerAddress:   Rate{1200, time.Minute},
+		},
+		Trade: TradeConfig{
+			DefaultExpiry: 24 * time.Hour,
+			MaxExpiry:     7 * 24 * time.Hour,
+			MinExpiry:     time.Minute,
+			SweepInterval: 5 * time.Second,
+		},
+		Relay: RelayConfig{
+			Workers:      4,
+			Lease:        30 * time.Second,
+			PollInterval: 500 * time.Millisecond,
+			BackoffMin:   200 * time.Millisecond,
+			BackoffMax:   30 * time.Second,
+		},
+		Imports: ImportsConfig{
+			MaxBytes: 128 << 20,
+			MaxRows:  1_000_000,
+			Keep:     30 * 24 * time.Hour,
+		},
+		Numbering: NumberingConfig{MSISDNPrefixes: iccid.DefaultMSISDNPrefixes()},
+		Log:       LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// Load reads the configuration: the defaults, then the file at path (none if path
+// is empty), then the environment ("KEY=value" pairs, as os.Environ gives them).
+// All faults of all three come back together, as a [Faults].
+func Load(path string, env []string) (Config, error) {
+	c := DefaultConfig()
+	var faults Faults
+	if path != "" {
+		faults = append(faults, readFile(&c, path)...)
+	}
+	faults = append(faults, readEnvironment(&c, env)...)
+	faults = append(faults, c.faults()...)
+	if len(faults) > 0 {
+		return c, faults
+	}
+	return c, nil
+}
+
+// Validate reports every value that is not allowed, as a [Faults], or nil.
+func (c Config) Validate() error {
+	if faults := c.faults(); len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
+// Path answers where a file of ours lies: a relative name is in the data directory.
+func (c Config) Path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(c.DataDir, name)
+}
+
+// SQLiteFile answers the SQLite database: a DSN that is set is taken as it is, an
+// empty one means a file in the data directory.
+func (c Config) SQLiteFile() string {
+	if dsn := c.Database.DSN.Reveal(); dsn != "" {
+		return dsn
+	}
+	return c.Path("cardflow.db")
+}
+
+// Plan answers the numbering plan: the built-in one, with the operator's entries
+// added or in place of those with the same prefix.
+func (n NumberingConfig) Plan() (*iccid.Plan, error) {
+	own := map[string]bool{}
+	for _, issuer := range n.Issuers {
+		own[issuer.Prefix] = true
+	}
+	issuers := n.Issuers
+	for _, issuer := range iccid.DefaultPlan().Issuers() {
+		if !own[issuer.Prefix] {
+			issuers = append(issuers[:len(issuers):len(issuers)], issuer)
+		}
+	}
+	return iccid.NewPlan(issuers)
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cardflow/iccid"
+)
+
+// checker collects faults. Each method says what is allowed, not what was given.
+type checker struct{ faults Faults }
+
+func (v *checker) must(ok bool, key, what string) {
+	if !ok {
+		v.faults = append(v.faults, Fault{Key: key, What: what})
+	}
+}
+
+func (v *checker) oneOf(key, got string, allowed ...string) {
+	v.must(slices.Contains(allowed, got), key, "must be one of "+strings.Join(allowed, ", "))
+}
+
+func (v *checker) between(key string, got, low, high time.Duration) {
+	v.must(low <= got && got <= high, key, fmt.Sprintf("must be between %s and %s", shortDuration(low), shortDuration(high)))
+}
+
+func (v *checker) number(key string, got, low, high int) {
+	v.must(low <= got && got <= high, key, fmt.Sprintf("must be between %d and %d", low, high))
+}
+
+func (v *checker) size(key string, got, low, high Size) {
+	v.must(low <= got && got <= high, key, fmt.Sprintf("must be between %s and %s", low, high))
+}
+
+func (v *checker) url(key, got string) {
+	u, err := url.Parse(got)
+	v.must(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "",
+		key, "must be an address such as https://cards.example.com, without user, query or fragment")
+}
+
+// file refuses names that leave the data directory by the back door: a file
+// elsewhere is given by its whole path.
+func (v *checker) file(key, got string) {
+	v.must(got != "" && (filepath.IsAbs(got) || filepath.IsLocal(got)), key, "must be a file name within the data directory, or a whole path")
+}
+
+// hostPort answers whether s is host:port; the host may be empty.
+func hostPort(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	return err == nil && bad == nil && n <= 65535
+}
+
+const day = 24 * time.Hour
+
+var (
+	channelName = regexp.MustCompile(`^[a-z][a-z0-9.-]{0,248}$`) // Fabric's rule
+	realAppID   = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
+	miniPage    = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
+	digitsOnly  = regexp.MustCompile(`^1[0-9]{0,11}$`)
+)
+
+// faults checks every section; the order is the order of the file.
+func (c Config) faults() Faults {
+	v := new(checker)
+	v.oneOf("mode", string(c.Mode), string(Embedded), string(Production))
+	v.must(c.DataDir != "", "data_dir", "must name a directory")
+	c.HTTP.check(v)
+	c.Database.check(v)
+	c.Redis.check(v)
+	c.Ledger.check(v)
+	c.WeChat.check(v)
+	v.file("custody.root_key_file", c.Custody.RootKeyFile)
+	c.Session.check(v)
+	c.Limits.check(v)
+	c.Trade.check(v)
+	c.Relay.check(v)
+	v.size("imports.max_bytes", c.Imports.MaxBytes, 1<<10, 2<<30)
+	v.number("imports.max_rows", c.Imports.MaxRows, 1, 10_000_000)
+	v.between("imports.keep", c.Imports.Keep, time.Hour, 3650*day)
+	c.Numbering.check(v)
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "text", "json")
+	if c.Mode == Production {
+		for _, risk := range risks {
+			v.must(!risk.taken(c), risk.key, risk.what)
+		}
+	}
+	return v.faults
+}
+
+func (h HTTPConfig) check(v *checker) {
+	v.must(hostPort(h.Listen), "http.listen", "must be host:port, such as 127.0.0.1:8080, or :8080 for all interfaces")
+	v.url("http.public_url", h.PublicURL)
+	for i, proxy := range h.TrustedProxies {
+		_, err := netip.ParsePrefix(proxy)
+		v.must(err == nil, fmt.Sprintf("http.trusted_proxies[%d]", i), "must be a network in CIDR form, such as 10.0.0.0/8 or 127.0.0.1/32")
+	}
+	v.size("http.body_limit", h.BodyLimit, 1<<10, 64<<20)
+	v.between("http.read_timeout", h.ReadTimeout, time.Second, 10*time.Minute)
+	v.between("http.write_timeout", h.WriteTimeout, time.Second, 10*time.Minute)
+	v.between("http.shutdown_grace", h.ShutdownGrace, 0, 10*time.Minute)
+}
+
+func (d DatabaseConfig) check(v *checker) {
+	v.oneOf("database.driver", d.Driver, "sqlite", "mysql")
+	v.must(d.Driver != "mysql" || d.DSN.IsSet(), "database.dsn", "must be set for mysql: user:password@tcp(host:3306)/cardflow")
+}
+
+func (r RedisConfig) check(v *checker) {
+	if r.Embedded {
+		v.must(r.Addr == "", "redis.addr", "must be empty while redis.embedded is true: choose one of the two")
+	} else {
+		v.must(hostPort(r.Addr), "redis.addr", "must be host:port while redis.embedded is false")
+	}
+	v.number("redis.db", r.DB, 0, 1023)
+	v.must(r.KeyPrefix != "" && !strings.ContainsAny(r.KeyPrefix, " *?[]{}\\\n"), "redis.key_prefix", "must be set, without spaces, braces or wildcards, such as cardflow:")
+}
+
+func (l LedgerConfig) check(v *checker) {
+	if l.Kind == "fabric" {
+		v.must(false, "ledger.kind", "fabric is not in this release; embedded is")
+	} else {
+		v.oneOf("ledger.kind", l.Kind, "embedded")
+	}
+	v.file("ledger.file", l.File)
+	v.must(channelName.MatchString(l.Channel), "ledger.channel", "must be a lower-case letter and up to 248 more lower-case letters, digits, dots or hyphens")
+	v.between("ledger.block_interval", l.BlockInterval, 0, time.Second)
+	v.number("ledger.max_block_txs", l.MaxBlockTxs, 1, 10_000)
+	v.between("ledger.time_window", l.TimeWindow, 10*time.Second, 15*time.Minute)
+}
+
+func (w WeChatConfig) check(v *checker) {
+	if !w.Sandbox {
+		v.must(realAppID.MatchString(w.AppID) && w.AppID != sandboxAppID, "wechat.app_id", "must be the mini-program's app ID (wx and 16 hex digits) while wechat.sandbox is false")
+		v.must(w.AppSecret.IsSet(), "wechat.app_secret", "must be set while wechat.sandbox is false")
+	} else {
+		v.must(w.AppID != "", "wechat.app_id", "must be set; any name will do in the sandbox")
+	}
+	v.url("wechat.base_url", w.BaseURL)
+	v.must(miniPage.MatchString(w.MiniPage), "wechat.mini_page", "must be a page of the mini-program without leading slash or parameters, such as pages/trade/trade")
+	v.oneOf("wechat.env_version", w.EnvVersion, "release", "trial", "develop")
+	v.between("wechat.timeout", w.Timeout, 100*time.Millisecond, time.Minute)
+}
+
+func (s SessionConfig) check(v *checker) {
+	v.between("session.consumer_ttl", s.ConsumerTTL, time.Minute, 90*day)
+	v.between("session.staff_ttl", s.StaffTTL, time.Minute, 7*day)
+	v.between("session.idle_ttl", s.IdleTTL, time.Minute, 90*day)
+	shorter := min(s.ConsumerTTL, s.StaffTTL)
+	v.must(s.IdleTTL <= shorter, "session.idle_ttl", "must not be longer than session.consumer_ttl or session.staff_ttl: it would never be reached")
+}
+
+func (l LimitsConfig) check(v *checker) {
+	eachKey(reflect.ValueOf(&l).Elem(), "limits", func(key string, value reflect.Value) {
+		rate := value.Interface().(Rate)
+		v.must(1 <= rate.Count && rate.Count <= 10_000_000 && time.Second <= rate.Per && rate.Per <= day,
+			key, "must be 1 to 10000000 events in 1s to 24h, such as 5 per 10m")
+	})
+	v.must(l.WrongCodes.Count <= 100, "limits.wrong_codes", "must not let one person try more than 100 codes: codes could be guessed")
+}
+
+func (t TradeConfig) check(v *checker) {
+	v.between("trade.min_expiry", t.MinExpiry, time.Second, 365*day)
+	v.between("trade.max_expiry", t.MaxExpiry, time.Second, 365*day)
+	v.must(t.MinExpiry <= t.MaxExpiry, "trade.max_expiry", "must not be shorter than trade.min_expiry")
+	v.must(t.MinExpiry <= t.DefaultExpiry && t.DefaultExpiry <= t.MaxExpiry, "trade.default_expiry", "must lie between trade.min_expiry and trade.max_expiry")
+	v.between("trade.sweep_interval", t.SweepInterval, 100*time.Millisecond, time.Hour)
+}
+
+func (r RelayConfig) check(v *checker) {
+	v.number("relay.workers", r.Workers, 1, 256)
+	v.between("relay.lease", r.Lease, time.Second, 10*time.Minute)
+	v.between("relay.poll_interval", r.PollInterval, 10*time.Millisecond, time.Minute)
+	v.between("relay.backoff_min", r.BackoffMin, 10*time.Millisecond, time.Minute)
+	v.between("relay.backoff_max", r.BackoffMax, 10*time.Millisecond, time.Hour)
+	v.must(r.BackoffMin <= r.BackoffMax, "relay.backoff_max", "must not be shorter than relay.backoff_min")
+}
+
+func (n NumberingConfig) check(v *checker) {
+	seen := map[string]bool{}
+	for i, issuer := range n.Issuers {
+		key := fmt.Sprintf("numbering.issuers[%d]", i)
+		if issuer.Rule != iccid.Serial && issuer.Rule != iccid.Luhn {
+			v.must(false, key+".rule", "must be SERIAL or LUHN")
+			issuer.Rule = iccid.Serial // to judge the rest by itself
+		}
+		if issuer.Carrier == "" {
+			v.must(false, key+".carrier", "must be the carrier's key, such as cmcc, unicom or telecom")
+			issuer.Carrier = "some"
+		}
+		_, err := iccid.NewPlan([]iccid.Issuer{issuer})
+		v.must(err == nil, key+".prefix", "must begin with 89 and have 3 to 12 characters, digits and A to F")
+		v.must(!seen[issuer.Prefix], key+".prefix", "stands in the list twice")
+		seen[issuer.Prefix] = true
+	}
+	v.must(len(n.MSISDNPrefixes) > 0, "numbering.msisdn_prefixes", "must name at least one prefix")
+	for i, prefix := range n.MSISDNPrefixes {
+		v.must(digitsOnly.MatchString(prefix), fmt.Sprintf("numbering.msisdn_prefixes[%d]", i), "must be up to 12 digits that begin with 1")
+	}
+}
+
+// risks are what production refuses: a trial's conveniences, each of which would
+// hand somebody the keys. A new convenience adds its line here.
+var risks = []struct {
+	key   string
+	what  string
+	taken func(Config) bool
+}{
+	{"wechat.sandbox", "must be false in production: anyone can log in as anyone through the sandbox",
+		func(c Config) bool { return c.WeChat.Sandbox }},
+	{"custody.root_key_file", "a root key in a file is for development, and production needs shares or a PKCS#11 token, which this release does not have yet",
+		func(c Config) bool { return c.Custody.RootKeyFile != "" }},
+	{"http.tls_in_front", "must be true in production: put a TLS terminator in front, then say so here",
+		func(c Config) bool { return !c.HTTP.TLSInFront }},
+	{"http.public_url", "must be an https address in production",
+		func(c Config) bool { return !strings.HasPrefix(c.HTTP.PublicURL, "https://") }},
+	{"database.dsn", "has no password or a well-known one; set another in the database and here",
+		func(c Config) bool { return c.Database.Driver == "mysql" && wellKnown(passwordOf(c.Database.DSN)) }},
+	{"redis.password", "is empty or well-known; set another in Redis and here",
+		func(c Config) bool { return !c.Redis.Embedded && wellKnown(c.Redis.Password.Reveal()) }},
+}
+
+// passwordOf answers the password in a MySQL DSN, user:password@net(addr)/name. The
+// password may hold an @; the address can't.
+func passwordOf(dsn Secret) string {
+	account := dsn.Reveal()
+	account = account[:max(0, strings.LastIndex(account, "@"))]
+	_, password, _ := strings.Cut(account, ":")
+	return password
+}
+
+// wellKnown reports whether a password is one that every scanner tries first.
+func wellKnown(password string) bool {
+	switch strings.ToLower(password) {
+	case "", "root", "admin", "password", "passwd", "secret", "changeme", "example", "test", "demo",
+		"mysql", "redis", "cardflow", "123456", "12345678", "root123", "admin123":
+		return true
+	}
+	return false
+}
