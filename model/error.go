@@ -1,0 +1,134 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	gosqlite "github.com/glebarez/go-sqlite"
+	"github.com/glebarez/sqlite"
+	driver "github.com/go-sql-driver/mysql"
+	"gorm.io/driver/mysql"
+	"gorm.io/gorm"
+)
+
+var (
+	// ErrNotFound: there is no such record.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: another record already has what must be unique, or holds what was asked for.
+	ErrConflict = errors.New("conflict")
+	// ErrState: the record may not make this move, or somebody else moved it first.
+	ErrState = errors.New("state does not allow this")
+	// ErrCursor: the cursor of a list was not made by that list.
+	ErrCursor = errors.New("not a cursor of this list")
+)
+
+// storeError is what a driver said, without the values it quoted.
+type storeError struct {
+	kind      error // one of the errors above, or nil
+	text      string
+	transient bool // the same transaction may succeed when it is run again
+}
+
+func (e *storeError) Error() string {
+	if e.kind != nil {
+		return e.kind.Error() + ": " + e.text
+	}
+	return e.text
+}
+
+func (e *storeError) Unwrap() error { return e.kind }
+
+func isTransient(err error) bool {
+	var e *storeError
+	return errors.As(err, &e) && e.transient
+}
+
+// sqliteDialect and mysqlDialect are gorm's, with translate in the place of their own translation.
+type (
+	sqliteDialect struct{ *sqlite.Dialector }
+	mysqlDialect  struct{ *mysql.Dialector }
+)
+
+func (sqliteDialect) Translate(err error) error { return translate(err) }
+func (mysqlDialect) Translate(err error) error  { return translate(err) }
+
+// SQLite result codes, https://www.sqlite.org/rescode.html
+const (
+	sqliteBusy       = 5
+	sqliteLocked     = 6
+	sqlitePrimaryKey = 1555
+	sqliteTrigger    = 1811
+	sqliteUnique     = 2067
+)
+
+// MySQL and MariaDB error numbers, https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
+const (
+	mysqlDuplicate   = 1062
+	mysqlLockTimeout = 1205
+	mysqlDeadlock    = 1213
+	mysqlSignal      = 1644 // our triggers
+	mysqlChanged     = 1020 // MariaDB: record changed since the snapshot
+)
+
+// quotable are the MySQL errors whose text names users, tables and columns but never a value.
+var quotable = map[uint16]bool{1044: true, 1045: true, 1046: true, 1049: true, 1054: true, 1142: true, 1146: true, 1792: true}
+
+var forKey = regexp.MustCompile(`for key '([\w.]+)'$`)
+
+// translate makes errors the same on both databases and takes the values out of them.
+func translate(err error) error {
+	var (
+		done  *storeError
+		lite  *gosqlite.Error
+		mysql *driver.MySQLError
+	)
+	switch {
+	case err == nil || errors.As(err, &done):
+		return err
+	case errors.Is(err, gorm.ErrRecordNotFound):
+		return ErrNotFound
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &lite):
+		return fromSQLite(lite)
+	case errors.As(err, &mysql):
+		return fromMySQL(mysql)
+	}
+	return err
+}
+
+// fromSQLite: its messages name tables and columns only.
+func fromSQLite(e *gosqlite.Error) error {
+	out := &storeError{text: e.Error()}
+	switch code := e.Code(); {
+	case code == sqliteUnique || code == sqlitePrimaryKey:
+		out.kind = ErrConflict
+	case code == sqliteTrigger:
+		out.kind = ErrState
+	case code&0xff == sqliteBusy || code&0xff == sqliteLocked:
+		out.transient = true
+	}
+	return out
+}
+
+func fromMySQL(e *driver.MySQLError) error {
+	out := &storeError{text: fmt.Sprintf("mysql error %d (%s)", e.Number, e.SQLState)}
+	if quotable[e.Number] {
+		out.text = e.Error()
+	}
+	switch e.Number {
+	case mysqlDuplicate:
+		out.kind = ErrConflict
+		if m := forKey.FindStringSubmatch(e.Message); m != nil {
+			out.text += " in key " + m[1]
+		}
+	case mysqlSignal:
+		out.kind = ErrState
+		out.text = e.Message // our own words
+	case mysqlLockTimeout, mysqlDeadlock, mysqlChanged:
+		out.transient = true
+	}
+	return out
+}

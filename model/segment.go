@@ -1,0 +1,289 @@
+package model
+
+import (
+	"cmp"
+	"errors"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"cardflow/iccid"
+)
+
+// Segment is one run of consecutive cards of a lot. A card is found by its number's place in a run, so the work
+// depends on how many runs there are and not on how many cards.
+type Segment struct {
+	ID        int64 `gorm:"primaryKey"`
+	LotHash   string
+	Owner     string // copied from the lot
+	Live      bool   // see LotStatus.Live
+	Rule      iccid.Rule
+	Head      string
+	Width     uint8
+	Lo        uint32
+	Hi        uint32
+	CardCount int64
+	Magnitude uint8 // see magnitude
+}
+
+// Cards is the run itself.
+func (s Segment) Cards() iccid.Segment {
+	return iccid.Segment{Head: s.Head, Width: s.Width, Lo: s.Lo, Hi: s.Hi}
+}
+
+// magnitudes bounds magnitude: a run has at most ten million cards, which is below 2^24.
+const magnitudes = 24
+
+// magnitude is the number of binary digits of a run's length less one: the run's last card is less than 2^magnitude
+// after its first. Whoever looks for the runs that hold a card asks each magnitude for those that begin close enough
+// before it, which are few, since at any one time runs don't overlap.
+func magnitude(s iccid.Segment) uint8 { return uint8(bits.Len32(s.Hi - s.Lo)) }
+
+func (tx *Tx) addSegments(l Lot, segments []iccid.Segment) error {
+	rows := make([]Segment, len(segments))
+	for i, s := range segments {
+		rows[i] = Segment{LotHash: l.Hash, Owner: l.Owner, Live: l.Status.Live(), Rule: l.Rule, Head: s.Head, Width: s.Width,
+			Lo: s.Lo, Hi: s.Hi, CardCount: int64(s.Count()), Magnitude: magnitude(s)}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return named("segments of lot", l.Hash, tx.db.CreateInBatches(rows, chunk).Error)
+}
+
+// SegmentsOf lists the runs of a lot, by number.
+func (tx *Tx) SegmentsOf(lot string) ([]Segment, error) {
+	return many[Segment](tx.db.Where("lot_hash = ?", lot).Order("head, width, lo"))
+}
+
+// SegmentsOfLots lists the runs of several lots, by lot.
+func (tx *Tx) SegmentsOfLots(hashes []string) (map[string][]iccid.Segment, error) {
+	byLot := make(map[string][]iccid.Segment, len(hashes))
+	for some := range slices.Chunk(slices.Clone(hashes), chunk) {
+		found, err := many[Segment](tx.db.Where("lot_hash IN ?", some).Order("lot_hash, head, width, lo"))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range found {
+			byLot[s.LotHash] = append(byLot[s.LotHash], s.Cards())
+		}
+	}
+	return byLot, nil
+}
+
+// LiveSegment finds the run, and so the lot, in which a card is now. Errors: ErrNotFound.
+func (tx *Tx) LiveSegment(rule iccid.Rule, head string, width uint8, tail uint32) (*Segment, error) {
+	// Live runs don't overlap: the last one that begins at or before the card has it, or none has.
+	s, err := one[Segment](tx.db.Where("live = ? AND head = ? AND width = ? AND lo <= ? AND rule = ?", true, head, width, tail, rule).
+		Order("lo DESC").Limit(1))
+	if err == nil && s.Hi < tail {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, named("card", "", err)
+	}
+	return &s, nil
+}
+
+// LiveSegmentsOwned lists the live runs of an owner's OWNED lots that have a card in the set, by number.
+func (tx *Tx) LiveSegmentsOwned(owner string, set iccid.Set) ([]Segment, error) {
+	return tx.liveIn(set, "owner = ? AND ", owner)
+}
+
+// LiveSegmentsIn lists all live runs, whoever has them, in whatever lots, that have a card in the set, by number.
+func (tx *Tx) LiveSegmentsIn(set iccid.Set) ([]Segment, error) { return tx.liveIn(set, "") }
+
+// runsPerQuery is how many runs of a set one statement looks for. SQLite joins at most 500 SELECTs.
+const runsPerQuery = 50
+
+// liveIn asks for each run of the set: the last live run that begins before it, which may reach into it, and those
+// that begin in it. owned restricts to the OWNED lots of one owner.
+func (tx *Tx) liveIn(set iccid.Set, owned string, args ...any) ([]Segment, error) {
+	byID := map[int64]Segment{}
+	for runs := range slices.Chunk(set.Segments(), runsPerQuery) {
+		var query []string
+		var values []any
+		for _, run := range runs {
+			track := owned + "live = ? AND head = ? AND width = ?"
+			trackArgs := append(slices.Clone(args), true, run.Head, run.Width)
+			query = append(query, "SELECT * FROM segments WHERE "+track+" AND rule = ? AND hi >= ? AND lo <= ? AND lo >= "+
+				"COALESCE((SELECT MAX(lo) FROM segments WHERE "+track+" AND lo <= ?), ?)")
+			values = append(append(values, trackArgs...), set.Rule, run.Lo, run.Hi)
+			values = append(append(values, trackArgs...), run.Lo, run.Lo)
+		}
+		found, err := many[Segment](tx.db.Raw(strings.Join(query, " UNION ALL "), values...))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range found {
+			byID[s.ID] = s
+		}
+	}
+	if owned != "" {
+		if err := tx.dropUnowned(byID); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]Segment, 0, len(byID))
+	for _, s := range byID {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Segment) int {
+		return cmp.Or(cmp.Compare(a.Head, b.Head), cmp.Compare(a.Width, b.Width), cmp.Compare(a.Lo, b.Lo))
+	})
+	return out, nil
+}
+
+// dropUnowned leaves the runs of lots that are OWNED: those IN_TRADE and RETIRED are live too.
+func (tx *Tx) dropUnowned(runs map[int64]Segment) error {
+	var hashes []string
+	for _, s := range runs {
+		hashes = append(hashes, s.LotHash)
+	}
+	slices.Sort(hashes)
+	owned := map[string]bool{}
+	for some := range slices.Chunk(slices.Compact(hashes), chunk) {
+		var found []string
+		if err := tx.db.Model(&Lot{}).Where("hash IN ? AND status = ?", some, LotOwned).Pluck("hash", &found).Error; err != nil {
+			return err
+		}
+		for _, hash := range found {
+			owned[hash] = true
+		}
+	}
+	for id, s := range runs {
+		if !owned[s.LotHash] {
+			delete(runs, id)
+		}
+	}
+	return nil
+}
+
+// track is the sort key of lists by number.
+type track struct {
+	Head  string `json:"h"`
+	Width uint8  `json:"w"`
+	Lo    uint32 `json:"l"`
+	ID    int64  `json:"i"`
+}
+
+// AllLiveSegments lists what an owner has, by number: OWNED, IN_TRADE and RETIRED.
+func (tx *Tx) AllLiveSegments(owner, cursor string, limit int) (Page[Segment], error) {
+	query := tx.db.Where("owner = ? AND live = ?", owner, true)
+	if cursor != "" {
+		var t track
+		if err := decodeCursor(cursor, &t); err != nil {
+			return Page[Segment]{}, err
+		}
+		query = query.Where("(head, width, lo, id) > (?, ?, ?, ?)", t.Head, t.Width, t.Lo, t.ID)
+	}
+	limit = pageSize(limit)
+	items, err := many[Segment](query.Order("head, width, lo, id").Limit(limit + 1))
+	if err != nil {
+		return Page[Segment]{}, err
+	}
+	return cut(items, limit, func(s Segment) any { return track{s.Head, s.Width, s.Lo, s.ID} })
+}
+
+// SegmentFilter says which runs FindSegments lists; zero fields don't restrict.
+type SegmentFilter struct {
+	Rule     iccid.Rule // with Range
+	Range    *iccid.Segment
+	Owner    string
+	Status   LotStatus
+	LiveOnly bool
+	From     Millis // of the owner's getting the lot
+	To       Millis // exclusive
+}
+
+// FindSegments lists runs of all lots, spent ones included, in the order they were stored.
+func (tx *Tx) FindSegments(f SegmentFilter, cursor string, limit int) (Page[Segment], error) {
+	query := tx.db.Table("segments AS s").Select("s.*")
+	if f.Range != nil {
+		query = query.Joins("JOIN (?) AS hit ON hit.id = s.id", tx.overlapping(f.Rule, *f.Range))
+	}
+	if f.Owner != "" {
+		query = query.Where("s.owner = ?", f.Owner)
+	}
+	if f.LiveOnly {
+		query = query.Where("s.live = ?", true)
+	}
+	if f.Status != "" || f.From > 0 || f.To > 0 {
+		query = query.Joins("JOIN lots AS l ON l.hash = s.lot_hash")
+		if f.Status != "" {
+			query = query.Where("l.status = ?", f.Status)
+		}
+		if f.From > 0 {
+			query = query.Where("l.owned_since >= ?", f.From)
+		}
+		if f.To > 0 {
+			query = query.Where("l.owned_since < ?", f.To)
+		}
+	}
+	if cursor != "" {
+		var after int64
+		if err := decodeCursor(cursor, &after); err != nil {
+			return Page[Segment]{}, err
+		}
+		query = query.Where("s.id > ?", after)
+	}
+	limit = pageSize(limit)
+	items, err := many[Segment](query.Order("s.id").Limit(limit + 1))
+	if err != nil {
+		return Page[Segment]{}, err
+	}
+	return cut(items, limit, func(s Segment) any { return s.ID })
+}
+
+// SegmentsCovering lists every run that holds or held a card, whatever became of its lot, in the order they were
+// stored.
+func (tx *Tx) SegmentsCovering(rule iccid.Rule, head string, width uint8, tail uint32) ([]Segment, error) {
+	at := iccid.Segment{Head: head, Width: width, Lo: tail, Hi: tail}
+	return many[Segment](tx.db.Table("segments AS s").Select("s.*").
+		Joins("JOIN (?) AS hit ON hit.id = s.id", tx.overlapping(rule, at)).Order("s.id"))
+}
+
+// overlapping selects the IDs of all runs that share a card with one.
+func (tx *Tx) overlapping(rule iccid.Rule, run iccid.Segment) *gorm.DB {
+	query := make([]string, 0, magnitudes+1)
+	var args []any
+	for m := range magnitudes + 1 {
+		least := uint32(0)
+		if reach := uint32(1)<<m - 1; run.Lo > reach {
+			least = run.Lo - reach
+		}
+		query = append(query, "SELECT id FROM segments WHERE head = ? AND width = ? AND magnitude = ? AND lo BETWEEN ? AND ? AND hi >= ? AND rule = ?")
+		args = append(args, run.Head, run.Width, m, least, run.Hi, run.Lo, rule)
+	}
+	return tx.db.Raw(strings.Join(query, " UNION ALL "), args...)
+}
+
+// Lineage walks back from the lot in which a card is now to the lot in which it was issued: the chain of lots that
+// held the card, newest first. Errors: ErrNotFound if no live lot has it.
+func (tx *Tx) Lineage(rule iccid.Rule, head string, width uint8, tail uint32) ([]Lot, error) {
+	at, err := tx.LiveSegment(rule, head, width, tail)
+	if err != nil {
+		return nil, err
+	}
+	var chain []Lot
+	for hash := at.LotHash; ; {
+		l, err := tx.Lot(hash)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, l)
+		// A card was in one of the parents, however many were merged.
+		parent, err := one[Segment](tx.db.
+			Where("lot_hash IN (?)", tx.db.Model(&LotParent{}).Select("parent").Where("child = ?", hash)).
+			Where("head = ? AND width = ? AND lo <= ? AND hi >= ? AND rule = ?", head, width, tail, tail, rule))
+		if errors.Is(err, ErrNotFound) {
+			return chain, nil
+		}
+		if err != nil {
+			return nil, named("parents of lot", hash, err)
+		}
+		hash = parent.LotHash
+	}
+}
