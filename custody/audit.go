@@ -1,0 +1,210 @@
+package custody
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"cardflow/gm"
+	"cardflow/model"
+)
+
+// entry is something that happened, before it is a row.
+type entry struct {
+	actor   string // session, job or program
+	act     string
+	subject string
+	detail  map[string]any // IDs, codes, digests: nothing secret, nothing personal
+}
+
+// The acts in the audit.
+const (
+	actBegin  = "audit.begin"
+	actKEK    = "kek.make"
+	actKey    = "key.make"
+	actIntent = "sign.intent"
+	actRefuse = "sign.refuse"
+	actClose  = "attempt.close"
+)
+
+// noHash is what the first row has before it.
+var noHash = strings.Repeat("0", 64)
+
+// hashRow is the link: SM3 over everything in a row and the hash of the row before it, each with its length before it.
+func hashRow(r model.AuditRow) string {
+	sum := gm.SM3(bind("cardflow/custody/audit/1", strconv.FormatInt(r.Seq, 10), strconv.FormatInt(int64(r.At), 10),
+		r.Actor, r.Act, r.Subject, r.Detail, r.PrevHash))
+	return hex.EncodeToString(sum[:])
+}
+
+// sealHead is a tag that can't be made without a key-encryption key, so that the chain can't be written anew, or cut,
+// by someone who has only the database.
+func sealHead(kek gm.Secret, h model.AuditHead) []byte {
+	key := gm.Derive(kek, "cardflow/custody/audit/head/1", 32)
+	defer key.Clear()
+	var seq [8]byte
+	binary.BigEndian.PutUint64(seq[:], uint64(h.Seq))
+	tag := gm.HMAC(key, seq[:], []byte(h.Hash))
+	return tag[:]
+}
+
+// head fetches the head by read and checks its seal: a row must not be appended to a head that someone else wrote,
+// for that would make it good.
+func (c *Custody) head(ctx context.Context, tx *model.Tx, read func() (model.AuditHead, error)) (model.AuditHead, error) {
+	h, err := read()
+	if errors.Is(err, model.ErrNotFound) {
+		return h, fmt.Errorf("the audit has no head: %w", ErrAuditBroken)
+	}
+	if err != nil {
+		return h, err
+	}
+	err = c.keys.use(ctx, tx, h.KEKVersion, func(kek gm.Secret) error {
+		if !hmac.Equal(sealHead(kek, h), h.Seal) {
+			return fmt.Errorf("the head of the audit (row %d) has a false seal: %w", h.Seq, ErrAuditBroken)
+		}
+		return nil
+	})
+	if errors.Is(err, model.ErrNotFound) {
+		return h, fmt.Errorf("the head of the audit names an unknown key: %w", ErrAuditBroken)
+	}
+	return h, err
+}
+
+// beginAudit makes the head and the first rows.
+func (c *Custody) beginAudit(ctx context.Context, tx *model.Tx, first model.CustodyKEK) error {
+	h := model.AuditHead{Hash: noHash, KEKVersion: first.Version}
+	err := c.keys.use(ctx, tx, h.KEKVersion, func(kek gm.Secret) error {
+		h.Seal = sealHead(kek, h)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := tx.AddAuditHead(h); err != nil {
+		return err
+	}
+	if err := c.record(ctx, tx, entry{"custody", actBegin, c.channel, nil}); err != nil {
+		return err
+	}
+	return c.record(ctx, tx, entry{"custody", actKEK, strconv.Itoa(first.Version), map[string]any{"root": first.RootID}})
+}
+
+// record appends to the audit within the transaction that makes the entry true: both stand or neither does. It locks
+// the head until the transaction ends, so it comes last; every append of every server queues there.
+func (c *Custody) record(ctx context.Context, tx *model.Tx, e entry) error {
+	if err := c.append(ctx, tx, e); err != nil {
+		if errors.Is(err, ErrAuditBroken) || errors.Is(err, ErrClosed) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrAuditUnwritable, err)
+	}
+	return nil
+}
+
+func (c *Custody) append(ctx context.Context, tx *model.Tx, e entry) error {
+	detail, err := json.Marshal(e.detail) // of a map: in the order of the keys
+	if err != nil {
+		return err
+	}
+	h, err := c.head(ctx, tx, tx.LockAuditHead)
+	if err != nil {
+		return err
+	}
+	row := model.AuditRow{Seq: h.Seq + 1, At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: string(detail), PrevHash: h.Hash}
+	row.Hash = hashRow(row)
+	h.Seq, h.Hash = row.Seq, row.Hash
+	err = c.keys.use(ctx, tx, h.KEKVersion, func(kek gm.Secret) error {
+		h.Seal = sealHead(kek, h)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return tx.AppendAudit(row, h)
+}
+
+// AuditReport is what a walk along the whole audit found.
+type AuditReport struct {
+	Rows int64  // all of them, when the audit is whole; else those before the fault
+	Hash string // of the last of them
+}
+
+// AuditFault is the first place where the audit isn't what was written. It is an ErrAuditBroken.
+type AuditFault struct {
+	Seq    int64 // of the row that is wrong or missing
+	Reason string
+}
+
+// Error names row and reason.
+func (f *AuditFault) Error() string {
+	return fmt.Sprintf("%s: row %d: %s", ErrAuditBroken.Error(), f.Seq, f.Reason)
+}
+
+// Unwrap makes it an ErrAuditBroken.
+func (f *AuditFault) Unwrap() error { return ErrAuditBroken }
+
+// VerifyAudit walks the audit from its first row to its head, in one snapshot and flat memory. It answers an
+// *AuditFault for the first row that was edited, removed, exchanged or put in between, for a tail that was cut off,
+// and for a head that someone wrote without the keys. It can't see a database that was put back as a whole to an
+// older state.
+func (c *Custody) VerifyAudit(ctx context.Context) (AuditReport, error) {
+	report := AuditReport{Hash: noHash}
+	err := c.db.Read(ctx, func(tx *model.Tx) error {
+		for {
+			rows, err := tx.AuditRows(report.Rows, auditPage)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if fault := report.next(row); fault != nil {
+					return fault
+				}
+			}
+			if len(rows) < auditPage {
+				break
+			}
+		}
+		h, err := c.head(ctx, tx, tx.AuditHead)
+		switch {
+		case errors.Is(err, ErrAuditBroken):
+			return &AuditFault{report.Rows + 1, err.Error()}
+		case err != nil:
+			return err
+		case h.Seq > report.Rows:
+			return &AuditFault{report.Rows + 1, fmt.Sprintf("missing: the head stands at row %d", h.Seq)}
+		case h.Seq < report.Rows:
+			return &AuditFault{h.Seq + 1, fmt.Sprintf("too many: the head stands at row %d", h.Seq)}
+		case h.Hash != report.Hash:
+			return &AuditFault{h.Seq, "not the row that the head names"}
+		}
+		return nil
+	})
+	if errors.Is(err, ErrAuditBroken) {
+		c.alarm(ErrAuditBroken, "error", err)
+	}
+	if err != nil {
+		return report, fmt.Errorf("verify the audit: %w", err)
+	}
+	return report, nil
+}
+
+const auditPage = 1000
+
+func (r *AuditReport) next(row model.AuditRow) *AuditFault {
+	switch {
+	case row.Seq != r.Rows+1:
+		return &AuditFault{r.Rows + 1, fmt.Sprintf("missing: the next one is row %d", row.Seq)}
+	case row.PrevHash != r.Hash:
+		return &AuditFault{row.Seq, "not made for the row before it"}
+	case row.Hash != hashRow(row):
+		return &AuditFault{row.Seq, "its hash isn't that of its contents"}
+	}
+	r.Rows, r.Hash = row.Seq, row.Hash
+	return nil
+}

@@ -1,0 +1,65 @@
+package custody
+
+import "cardflow/ledger/request"
+
+// claim is what a body says about who must sign it.
+type claim struct {
+	named  bool   // the body names its signer
+	signer string // whom
+	// An act on keys may also be signed by administrators, where their owner has lost them. Otherwise it is the
+	// owner's, and replacing a key is that very key's.
+	recovery bool
+	oldKey   string
+}
+
+func signedBy(participant string) (claim, bool) { return claim{named: true, signer: participant}, true }
+
+// byDuty is for bodies that name no signer. Which key may sign them is a matter of the post; for acts on a trade or a
+// lot the ledger also compares the signer with its own record, which custody doesn't have.
+func byDuty() (claim, bool) { return claim{}, true }
+
+// claimOf lists every body that custody signs. It takes values only: a pointer could change under our feet between the
+// check and the encoding, and a type from elsewhere could say anything of itself. So no method of an unlisted body is
+// called. Init is not in the list: nobody signs it.
+func claimOf(body request.Body) (c claim, ok bool) {
+	switch b := body.(type) {
+	case request.Confirm:
+		return signedBy(b.Receiver)
+	case request.Decline:
+		return signedBy(b.Receiver)
+	case request.Offer:
+		return signedBy(b.Seller)
+	case request.Return:
+		return signedBy(b.Seller)
+	case request.Merge:
+		return signedBy(b.Owner)
+	case request.Issue:
+		return signedBy(b.Carrier)
+	case request.Approve:
+		return signedBy(b.Carrier)
+	case request.RevokeApproval:
+		return signedBy(b.Carrier)
+	case request.PublishKey:
+		return claim{named: true, signer: b.Participant, recovery: true}, true
+	case request.RotateKey:
+		return claim{named: true, signer: b.Participant, recovery: true, oldKey: b.OldKey}, true
+	case request.Cancel, request.Release, request.Freeze, request.Unfreeze, request.Retire, // a trade's seller, a lot's role: on the ledger
+		request.FreezeParticipant, request.UnfreezeParticipant,
+		request.Ticket, request.Anchor,
+		request.Register, request.RegisterBatch, request.SuspendKey, request.ResumeKey, request.RevokeKey,
+		request.SetIssuer, request.SetPolicy:
+		return byDuty()
+	}
+	return claim{}, false
+}
+
+// fits says why a key may not sign what claims this, nil if it may.
+func (c claim) fits(key Key) error {
+	switch {
+	case !c.named, c.recovery && key.Role == request.Administrator:
+		return nil
+	case c.signer != key.Owner, c.oldKey != "" && c.oldKey != key.ID:
+		return ErrOwner
+	}
+	return nil
+}

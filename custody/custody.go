@@ -1,0 +1,116 @@
+// Package custody keeps the SM2 keys of participants who have no device of
+// their own, and the platform's, and signs with them.
+//
+// # The promise
+//
+//   - A stolen database holds no usable key. Each private scalar is sealed under
+//     a key-encryption key, and that one under a root key which is not in the
+//     database. A row that was moved to another owner, or edited so that its key
+//     may sign more, no longer opens.
+//   - A running server signs only what the owner of the key asked for. There is
+//     no way in for bytes: Sign takes one of the request types by value, looks up
+//     which field of it must name the owner, and builds the bytes itself.
+//   - Nothing is signed that isn't written down first. Key, deadline and digest
+//     of each signature stand in the sign log before the key is touched; a second
+//     digest for the same attempt at the same act is refused and raises an alarm.
+//   - A record can't be changed unnoticed. Every key made, every intent and every
+//     refusal is a row of an audit chain; it is appended in the transaction that
+//     makes it true, and if it can't be, nothing is made, signed or refused.
+//
+// # The threat
+//
+// Who holds the database and the root key holds the keys. Who can run code in
+// this process can ask for signatures, and leaves a trace of each. Who can write
+// to the database can stop signing, and can cut the newest rows off the audit
+// together with its head by putting back an older state of both; the anchors
+// on the ledger are for that.
+package custody
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"cardflow/model"
+)
+
+// Config is what a custody needs. Logger and Metrics may be left out.
+type Config struct {
+	DB      *model.DB
+	Root    RootKey
+	Channel string           // of the ledger whose requests are signed
+	Clock   func() time.Time // time.Now outside of tests
+	Random  io.Reader        // crypto/rand.Reader outside of tests; read by several goroutines at once
+	Logger  *slog.Logger
+	Metrics Metrics
+}
+
+// Metrics are told what happens, if they are set. Each may be called by several
+// goroutines at once, and none gets anything secret or personal.
+type Metrics struct {
+	Signed  func(function string, took time.Duration) // a signature was made and stored
+	Refused func(code string)                         // any refusal, alarms too
+	Alarm   func(code string)                         // what should never happen: someone has to look
+}
+
+// Custody keeps keys and signs with them. It is safe for concurrent use, also by
+// several servers on one database.
+type Custody struct {
+	db      *model.DB
+	channel string
+	clock   func() time.Time
+	random  io.Reader
+	logger  *slog.Logger
+	metrics Metrics
+	keys    *keyring
+}
+
+// Open opens the custody in a migrated database. In an empty one it makes the
+// first key-encryption key and begins the audit. With another root key than the
+// one the database was made with it answers ErrRootMismatch. What it costs
+// doesn't depend on how many keys there are.
+func Open(ctx context.Context, config Config) (*Custody, error) {
+	switch {
+	case config.DB == nil, config.Root == nil, config.Channel == "", config.Clock == nil, config.Random == nil:
+		return nil, fmt.Errorf("custody: a database, a root key, a channel, a clock and randomness are needed")
+	case config.Logger == nil:
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Custody{
+		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
+		logger: config.Logger, metrics: config.Metrics, keys: newKeyring(config.Root),
+	}
+	if err := c.begin(ctx); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("open custody: %w", err)
+	}
+	return c, nil
+}
+
+// Close overwrites the key-encryption keys in memory. From then on nothing is
+// signed; what is under way may still be.
+func (c *Custody) Close() { c.keys.clear() }
+
+// Ready tells whether a signature could be made now: the keys are there, the
+// database answers and the head of the audit is the one that was written last.
+func (c *Custody) Ready(ctx context.Context) error {
+	if _, err := c.keys.newest(); err != nil {
+		return err
+	}
+	return c.db.Read(ctx, func(tx *model.Tx) error {
+		_, err := c.head(ctx, tx, tx.AuditHead)
+		return err
+	})
+}
+
+func (c *Custody) now() model.Millis { return model.MillisOf(c.clock()) }
+
+// alarm says what should never happen where someone will see it.
+func (c *Custody) alarm(e *Error, attrs ...any) {
+	if c.metrics.Alarm != nil {
+		c.metrics.Alarm(e.Code)
+	}
+	c.logger.Error("custody alarm", append([]any{"code", e.Code}, attrs...)...)
+}

@@ -1,0 +1,164 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cardflow/gm"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// Key is the public side of a custodial key.
+type Key struct {
+	Post
+	ID        string // gm.PublicKey.KeyID, as on the ledger
+	Version   int    // of the owner's keys in this slot, from 1
+	Kind      request.KeyKind
+	Functions []string // what it may sign
+	Public    gm.PublicKey
+	State     model.CustodyKeyState
+	CreatedAt time.Time
+}
+
+// Ensure answers the key of a post, and makes it if the owner has none there. Asked twice, or by two servers at once,
+// it answers the same key. It doesn't make a second key beside a suspended one or after a revoked one
+// (ErrKeyNotActive): replacing a key is an act of its own. Errors: ErrPost if there is no such post, or the owner
+// holds it in another role. actor is the session or job that asked.
+func (c *Custody) Ensure(ctx context.Context, post Post, actor string) (Key, error) {
+	duty, err := post.duty()
+	if err != nil {
+		return Key{}, fmt.Errorf("ensure a key: %w", err)
+	}
+	if !printable.MatchString(actor) {
+		return Key{}, fmt.Errorf("ensure a key: no actor: %w", ErrAsk)
+	}
+	key, err := c.ActiveKey(ctx, post.Owner, post.Slot)
+	if errors.Is(err, ErrKeyNotFound) {
+		if err = c.makeKey(ctx, post, duty, actor); err == nil || errors.Is(err, model.ErrConflict) {
+			// Whoever stored his key first, his it is.
+			key, err = c.ActiveKey(ctx, post.Owner, post.Slot)
+		}
+	}
+	if err == nil && key.Role != post.Role {
+		err = fmt.Errorf("%s is a %s: %w", post.Owner, key.Role, ErrPost)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("ensure a key: %w", err)
+	}
+	return key, nil
+}
+
+// makeKey draws a key, lets it prove its possession while it is at hand, seals and stores it. A crash before the
+// commit leaves nothing: the key was never known to anyone.
+func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor string) error {
+	private, err := gm.GenerateKey(c.random)
+	if err != nil {
+		return err
+	}
+	defer private.Clear()
+	public := private.Public()
+	possession, err := private.Sign(c.random, request.PossessionBytes(c.channel, post.Owner, public))
+	if err != nil {
+		return err
+	}
+	kek, err := c.keys.newest()
+	if err != nil {
+		return err
+	}
+	row := model.CustodyKey{
+		ID: public.KeyID(), Owner: post.Owner, Role: string(post.Role), Slot: string(post.Slot), Version: 1,
+		Kind: string(duty.kind), Functions: duty.functions, Public: public.Bytes(), Possession: possession,
+		KEKVersion: kek, State: model.CustodyActive, CreatedAt: c.now(),
+	}
+	scalar := private.Scalar()
+	defer scalar.Clear()
+	return c.db.Write(ctx, func(tx *model.Tx) error {
+		if err := c.seal(ctx, tx, &row, scalar); err != nil {
+			return err
+		}
+		if err := tx.AddCustodyKey(row); err != nil {
+			return err
+		}
+		return c.record(ctx, tx, entry{actor, actKey, row.ID, map[string]any{
+			"owner": row.Owner, "role": row.Role, "slot": row.Slot, "version": row.Version, "kek": row.KEKVersion,
+		}})
+	})
+}
+
+// Possession answers what the ledger wants to know of a new key: its public half, what it may sign, and its proof
+// of possession, the same each time. Errors: ErrKeyNotFound.
+func (c *Custody) Possession(ctx context.Context, keyID string) (request.NewKey, error) {
+	row, err := c.row(ctx, keyID)
+	if err != nil {
+		return request.NewKey{}, err
+	}
+	key, err := keyOf(row)
+	if err != nil {
+		return request.NewKey{}, err
+	}
+	// The proof came from the database: what a reader of it could have put there doesn't go out.
+	if err := gm.Verify(key.Public, request.PossessionBytes(c.channel, key.Owner, key.Public), row.Possession); err != nil {
+		return request.NewKey{}, fmt.Errorf("possession of custodial key %s: %w: %w", keyID, ErrKeyUnreadable, err)
+	}
+	return request.NewKey{Public: key.Public, Kind: key.Kind, Functions: key.Functions, Possession: row.Possession}, nil
+}
+
+// Key finds a key by its ID. Errors: ErrKeyNotFound.
+func (c *Custody) Key(ctx context.Context, keyID string) (Key, error) {
+	row, err := c.row(ctx, keyID)
+	if err != nil {
+		return Key{}, err
+	}
+	return keyOf(row)
+}
+
+// ActiveKey finds the key that an owner signs with now. Errors: ErrKeyNotFound if he never had one in the slot,
+// ErrKeyNotActive if the one he has, or had last, doesn't sign.
+func (c *Custody) ActiveKey(ctx context.Context, owner string, slot Slot) (key Key, err error) {
+	err = c.db.Read(ctx, func(tx *model.Tx) error {
+		row, err := tx.NewestCustodyKey(owner, string(slot))
+		if row, err = active(row, err, owner, slot); err != nil {
+			return err
+		}
+		key, err = keyOf(row)
+		return err
+	})
+	return key, err
+}
+
+// active turns the newest key of an owner into the one he signs with, or says why it isn't.
+func active(row model.CustodyKey, err error, owner string, slot Slot) (model.CustodyKey, error) {
+	switch {
+	case errors.Is(err, model.ErrNotFound):
+		return row, fmt.Errorf("%q key of %q: %w", slot, owner, ErrKeyNotFound)
+	case err == nil && row.State != model.CustodyActive:
+		return row, fmt.Errorf("custodial key %s is %s: %w", row.ID, row.State, ErrKeyNotActive)
+	}
+	return row, err
+}
+
+func (c *Custody) row(ctx context.Context, keyID string) (row model.CustodyKey, err error) {
+	err = c.db.Read(ctx, func(tx *model.Tx) error {
+		row, err = tx.CustodyKey(keyID)
+		if errors.Is(err, model.ErrNotFound) {
+			return fmt.Errorf("custodial key %q: %w", keyID, ErrKeyNotFound)
+		}
+		return err
+	})
+	return row, err
+}
+
+func keyOf(row model.CustodyKey) (Key, error) {
+	public, err := gm.ParsePublicKey(row.Public)
+	if err != nil || public.KeyID() != row.ID {
+		return Key{}, fmt.Errorf("custodial key %s, public half: %w", row.ID, ErrKeyUnreadable)
+	}
+	return Key{
+		Post: Post{row.Owner, request.Role(row.Role), Slot(row.Slot)},
+		ID:   row.ID, Version: row.Version, Kind: request.KeyKind(row.Kind), Functions: row.Functions, Public: public,
+		State: row.State, CreatedAt: row.CreatedAt.Time(),
+	}, nil
+}

@@ -1,0 +1,74 @@
+package custody
+
+import (
+	"regexp"
+
+	"cardflow/ledger/request"
+)
+
+// Slot is which of its owner's keys a key is.
+type Slot string
+
+// The slots. Every participant but the platform has one key, the account's. The
+// platform has a key for each of its jobs, so that the one which is used a
+// thousand times a second can't register anybody.
+const (
+	Account   Slot = "account"
+	Registrar Slot = "registrar"
+	Ticket    Slot = "ticket"
+	Release   Slot = "release"
+	Anchor    Slot = "anchor"
+	Gateway   Slot = "gateway" // signs answers to terminals; no contract request
+)
+
+// Post is the place that a key has: whose it is, in what role, for what job.
+type Post struct {
+	Owner string       // participant ID
+	Role  request.Role // on the ledger, for ever
+	Slot  Slot
+}
+
+// duty is what comes with a post.
+type duty struct {
+	kind      request.KeyKind
+	functions []string // what a key there may sign; at most 32, which is what the ledger takes
+}
+
+// A consumer's key signs that he takes cards or gives them back, and nothing else.
+var asBuyer = []string{"Confirm", "Decline", "Return", "Cancel"}
+
+// Organisations also sell, and look after their own keys (a terminal's is added by the account's).
+var asTrader = append([]string{"Offer", "Merge", "PublishKey", "RotateKey"}, asBuyer...)
+
+// duties says what a key in each post is and may sign. The list is sealed into the key when it is made, and stands on
+// the ledger beside it: taking a function away here stops old keys at once, adding one is for new keys only.
+var duties = map[request.Role]map[Slot]duty{
+	request.Consumer:    {Account: {request.AccountKey, asBuyer}},
+	request.Retailer:    {Account: {request.AccountKey, asTrader}},
+	request.Distributor: {Account: {request.AccountKey, asTrader}},
+	request.Carrier: {Account: {request.AccountKey,
+		append([]string{"Issue", "Retire", "Freeze", "Unfreeze", "Approve", "RevokeApproval"}, asTrader...)}},
+	request.Regulator: {Account: {request.AccountKey,
+		[]string{"Freeze", "Unfreeze", "FreezeParticipant", "UnfreezeParticipant", "PublishKey", "RotateKey"}}},
+	request.Administrator: {Account: {request.AccountKey,
+		[]string{"Register", "RegisterBatch", "PublishKey", "RotateKey", "SuspendKey", "ResumeKey", "RevokeKey", "SetIssuer", "SetPolicy"}}},
+	request.Platform: {
+		Registrar: {request.PlatformKey, []string{"Register", "RegisterBatch", "PublishKey", "SuspendKey", "ResumeKey", "RevokeKey",
+			"Freeze", "Unfreeze", "FreezeParticipant", "UnfreezeParticipant"}},
+		Ticket:  {request.PlatformKey, []string{"Ticket"}},
+		Release: {request.PlatformKey, []string{"Release"}},
+		Anchor:  {request.PlatformKey, []string{"Anchor"}},
+		Gateway: {request.GatewayKey, nil},
+	},
+}
+
+func (p Post) duty() (duty, error) {
+	d, ok := duties[p.Role][p.Slot]
+	if !ok || !participantID.MatchString(p.Owner) {
+		return duty{}, ErrPost
+	}
+	return d, nil
+}
+
+// participantID is the ledger's alphabet for participants.
+var participantID = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{2,62}$`)
