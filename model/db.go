@@ -152,6 +152,7 @@ func (db *DB) openMySQL(cfg Config) error {
 	if conns <= 0 {
 		conns = 16
 	}
+	conns = max(conns, 2) // Migrate needs one for its lock
 	db.write, err = open(mysqlDialect{&mysql.Dialector{Config: &mysql.Config{
 		Conn: sql.OpenDB(connector), SkipInitializeWithVersion: true,
 	}}}, cfg, conns)

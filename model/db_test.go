@@ -1,0 +1,271 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cardflow/model"
+	"cardflow/model/modeltest"
+)
+
+// onRecord is a slog.Handler that calls a function.
+type onRecord func(slog.Record)
+
+func (onRecord) Enabled(context.Context, slog.Level) bool        { return true }
+func (f onRecord) Handle(_ context.Context, r slog.Record) error { f(r); return nil }
+func (f onRecord) WithAttrs([]slog.Attr) slog.Handler            { return f }
+func (f onRecord) WithGroup(string) slog.Handler                 { return f }
+
+// TestWriteStartsOver: another server has the row (on SQLite: the file) for longer than a statement waits. It lets go
+// when the log says that Write starts over.
+func TestWriteStartsOver(t *testing.T) {
+	for _, engine := range modeltest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			cfg := engine.New(t)
+			other := modeltest.OpenConfig(t, cfg)
+			settle(t, other)
+
+			letGo, held := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			cfg.LockWait = 20 * time.Millisecond // MySQL makes a second of it
+			cfg.Logger = slog.New(onRecord(func(r slog.Record) {
+				if strings.Contains(r.Message, "starts over") {
+					once.Do(func() { close(letGo) })
+				}
+			}))
+			db := modeltest.OpenConfig(t, cfg)
+
+			var holder sync.WaitGroup
+			holder.Go(func() {
+				err := other.Write(context.Background(), func(tx *model.Tx) error {
+					if err := tx.LockParticipant("ann"); err != nil {
+						return err
+					}
+					close(held)
+					<-letGo
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			<-held
+			write(t, db, func(tx *model.Tx) error { return tx.LockParticipant("ann") })
+			holder.Wait()
+			select {
+			case <-letGo:
+			default:
+				t.Error("Write never started over")
+			}
+		})
+	}
+}
+
+// TestDeadlock: two transactions lock the same two rows in opposite order; both get through. SQLite has no such thing.
+func TestDeadlock(t *testing.T) {
+	for _, engine := range modeltest.Engines() {
+		if engine.Name != model.MySQL {
+			continue
+		}
+		db := modeltest.OpenConfig(t, engine.New(t))
+		settle(t, db)
+		var both, done sync.WaitGroup
+		both.Add(2)
+		for _, order := range [][2]string{{"ann", "bob"}, {"bob", "ann"}} {
+			first := true
+			done.Go(func() {
+				err := db.Write(context.Background(), func(tx *model.Tx) error {
+					if err := tx.LockParticipant(order[0]); err != nil {
+						return err
+					}
+					if first {
+						first = false
+						both.Done()
+						both.Wait()
+					}
+					return tx.LockParticipant(order[1])
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		done.Wait()
+	}
+}
+
+func TestWriteIsAllOrNothing(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		stop := errors.New("stop")
+		refused(t, db, stop, func(tx *model.Tx) error {
+			if err := tx.SetCheckpoint("blocks", 1, "x"); err != nil {
+				return err
+			}
+			return stop
+		})
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic was swallowed")
+				}
+			}()
+			_ = db.Write(t.Context(), func(tx *model.Tx) error {
+				if err := tx.SetCheckpoint("blocks", 2, "x"); err != nil {
+					return err
+				}
+				panic("stop")
+			})
+		}()
+		refused(t, db, model.ErrNotFound, func(tx *model.Tx) error {
+			_, err := tx.Checkpoint("blocks")
+			return err
+		})
+	})
+}
+
+func TestReadRefusesToWrite(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		err := db.Read(t.Context(), func(tx *model.Tx) error { return tx.SetFrozen("ann", []string{"carrier"}) })
+		if err == nil {
+			t.Fatal("a read wrote")
+		}
+		if p := read(t, db, func(tx *model.Tx) (model.Participant, error) { return tx.Participant("ann") }); len(p.Frozen) != 0 {
+			t.Error("and it stayed")
+		}
+	})
+}
+
+// TestReadIsASnapshot: what is written meanwhile isn't seen, and the reader holds up nobody.
+func TestReadIsASnapshot(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		err := db.Read(t.Context(), func(tx *model.Tx) error {
+			if _, err := tx.Participant("ann"); err != nil {
+				return err
+			}
+			write(t, db, func(tx *model.Tx) error { return tx.SetFrozen("ann", []string{"carrier"}) })
+			p, err := tx.Participant("ann")
+			if len(p.Frozen) != 0 {
+				t.Error("the reader sees what was written after it began")
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestErrorsHideValues: drivers quote values in their errors; ours don't.
+func TestErrorsHideValues(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		const secret = "zhang.san@example.org"
+		add := func(id, username string) func(tx *model.Tx) error {
+			return func(tx *model.Tx) error {
+				return tx.AddPerson(model.Person{ID: id, ParticipantID: "retailer", Username: username, State: model.PersonActive})
+			}
+		}
+		write(t, db, add("p1", secret))
+		for name, fn := range map[string]func(tx *model.Tx) error{
+			"twice":   add("p2", secret),
+			"no such": add("p3", "x\x00"+secret+"\xff"),
+			"foreign": func(tx *model.Tx) error {
+				return tx.AddPerson(model.Person{ID: "p4", ParticipantID: "nobody", Username: secret + "2", State: model.PersonActive})
+			},
+			"check": func(tx *model.Tx) error {
+				return tx.AddPerson(model.Person{ID: "p5", ParticipantID: "retailer", Username: secret + "3", State: "odd"})
+			},
+			"syntax":  func(tx *model.Tx) error { return tx.Exec("UPDATE people SET username = ? WHER", secret) },
+			"missing": func(tx *model.Tx) error { _, err := tx.PersonByUsername("not." + secret); return err },
+		} {
+			err := db.Write(t.Context(), fn)
+			if name == "no such" && err == nil {
+				continue // SQLite takes any bytes
+			}
+			if err == nil || strings.Contains(err.Error(), "zhang") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		err := refused(t, db, model.ErrConflict, add("p2", strings.ToUpper(secret)))
+		if !strings.Contains(err.Error(), "username") {
+			t.Errorf("%v doesn't say what must be unique", err)
+		}
+	})
+}
+
+func TestContextEndsAWrite(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := db.Write(ctx, func(tx *model.Tx) error {
+			if tx.Context() == nil {
+				t.Error("no context")
+			}
+			cancel()
+			return tx.SetFrozen("ann", []string{"carrier"})
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		write(t, db, func(tx *model.Tx) error { return tx.LockParticipant("ann") }) // the connection is free again
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, cfg := range map[string]model.Config{
+		"driver":      {Driver: "oracle", DSN: "x"},
+		"no file":     {Driver: model.SQLite},
+		"memory":      {Driver: model.SQLite, DSN: ":memory:"},
+		"parameters":  {Driver: model.SQLite, DSN: "x.db?_pragma=synchronous(OFF)"},
+		"no folder":   {Driver: model.SQLite, DSN: filepath.Join(t.TempDir(), "none", "x.db")},
+		"no dsn":      {Driver: model.MySQL, DSN: "geheim"},
+		"no database": {Driver: model.MySQL, DSN: "u:geheim@tcp(127.0.0.1:1)/"},
+		"no server":   {Driver: model.MySQL, DSN: "u:geheim@tcp(127.0.0.1:1)/x"},
+	} {
+		db, err := model.Open(t.Context(), cfg)
+		if err == nil {
+			t.Errorf("%s: opened", name)
+			_ = db.Close()
+		} else if strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%s: %v tells the password", name, err)
+		}
+	}
+}
+
+// TestFileMode: nobody else reads the database or its log.
+func TestFileMode(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "loose.db")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	db := modeltest.OpenConfig(t, model.Config{Driver: model.SQLite, DSN: file})
+	settle(t, db)
+	for _, name := range []string{file, file + "-wal", file + "-shm"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", filepath.Base(name), info.Mode())
+		}
+	}
+}
+
+// TestSQLiteIsDurable: what Write acknowledges is on disk, and rows stand on rows that are there.
+func TestSQLiteIsDurable(t *testing.T) {
+	db := modeltest.Open(t)
+	write(t, db, func(tx *model.Tx) error {
+		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+			if rows, err := tx.Rows("PRAGMA " + pragma); err != nil || rows[0][0] != want {
+				t.Errorf("%s is %v, %v", pragma, rows, err)
+			}
+		}
+		return nil
+	})
+}
