@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,7 +113,7 @@ var failures = map[string]sandbox.Fault{
 	"garbage":         {Body: "<html>\x00"},
 	"garbage JSON":    {Body: `{"errcode":`},
 	"wrong type":      {Body: `{"errcode":"40029"}`},
-	"too long":        {Body: `{"x":"` + strings.Repeat("x", 3<<20) + `"}`},
+	"too long":        {Body: `{"openid":"o1"}` + strings.Repeat(" ", 3<<20)},
 	"slow":            {Delay: "1h"},
 	"echoes":          {Body: `{"errcode":99999,"errmsg":"appid=` + appID + ` secret=` + secret + `, rid: 0123abcd-4567"}`},
 	"busy":            {ErrCode: -1},
@@ -200,16 +201,26 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// A redirect would carry the secret to whoever is named in it.
+// A redirect would carry the secret to whoever is named in it, and a login code to the same platform twice.
 func TestARedirectIsNotFollowed(t *testing.T) {
 	w := start(t)
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed") }))
 	defer thief.Close()
-	platform := httptest.NewServer(http.RedirectHandler(thief.URL, http.StatusTemporaryRedirect))
-	defer platform.Close()
-	p := w.another(t, func(c *wechat.Config) { c.BaseURL = platform.URL })
-	for _, call := range operations {
-		wantError(t, call(t.Context(), w, p), wechat.CodeUnavailable)
+	for _, to := range []string{thief.URL, "https://api.weixin.qq.com/again"} {
+		var asked atomic.Int32
+		platform := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			http.Redirect(out, r, to, http.StatusTemporaryRedirect)
+		}))
+		p := w.another(t, func(c *wechat.Config) { c.BaseURL = platform.URL })
+		for path, call := range operations {
+			asked.Store(0)
+			wantError(t, call(t.Context(), w, p), wechat.CodeUnavailable)
+			if n := asked.Load(); n != 1 {
+				t.Errorf("%s: %d requests", path, n)
+			}
+		}
+		platform.Close()
 	}
 }
 

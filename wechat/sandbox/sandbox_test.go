@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"image/png"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,8 +15,6 @@ import (
 	"time"
 
 	"cardflow/wechat/sandbox"
-
-	"pgregory.net/rapid"
 )
 
 const (
@@ -308,75 +304,6 @@ func TestTokensAreGivenToTheMiniProgramOnly(t *testing.T) {
 	}
 }
 
-func TestWxacodeIsAPictureThatSaysPageAndScene(t *testing.T) {
-	b := start(t)
-	status, contentType, body := b.send("POST", "/wxa/getwxacodeunlimit?access_token="+b.token(),
-		map[string]any{"scene": "c=K7Q2M9XA&x", "page": "pages/trade/trade", "width": 430})
-	if status != 200 || contentType != "image/png" {
-		t.Fatalf("%d %s %.100s", status, contentType, body)
-	}
-	img, err := png.Decode(bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w := img.Bounds().Dx(); w < 280 || w > 430 {
-		t.Errorf("%d pixels wide", w)
-	}
-	text, err := sandbox.Scan(body)
-	if want := "pages/trade/trade?scene=c%3DK7Q2M9XA%26x"; err != nil || text != want {
-		t.Errorf("reads %q, %v, want %q", text, err, want)
-	}
-}
-
-func TestEverySceneAndPageCanBeReadBack(t *testing.T) {
-	b := start(t)
-	token := b.token()
-	rapid.Check(t, func(r *rapid.T) {
-		scene := rapid.StringMatching(`[0-9A-Za-z!#$&'()*+,/:;=?@._~-]{1,32}`).Draw(r, "scene")
-		page := rapid.StringMatching(`[0-9A-Za-z_]{1,60}(/[0-9A-Za-z_]{1,30}){0,2}`).Draw(r, "page")
-		_, _, body := b.send("POST", "/wxa/getwxacodeunlimit?access_token="+token,
-			map[string]any{"scene": scene, "page": page, "check_path": false, "width": 280})
-		text, err := sandbox.Scan(body)
-		if want := page + "?scene=" + url.QueryEscape(scene); err != nil || text != want {
-			r.Fatalf("reads %q, %v, want %q", text, err, want)
-		}
-	})
-}
-
-func TestScanRefusesWhatIsNoCode(t *testing.T) {
-	for _, picture := range [][]byte{nil, []byte("GIF89a"), []byte("\x89PNG\r\n\x1a\n")} {
-		if text, err := sandbox.Scan(picture); err == nil {
-			t.Errorf("reads %q", text)
-		}
-	}
-}
-
-func TestWxacodeChecksSceneAndPage(t *testing.T) {
-	b := start(t)
-	path := "/wxa/getwxacodeunlimit?access_token=" + b.token()
-	for _, tc := range []struct {
-		scene, page string
-		check       bool
-		want        int
-	}{
-		{"", "pages/trade/trade", true, 40169},
-		{strings.Repeat("x", 33), "pages/trade/trade", true, 40169},
-		{"a%20b", "pages/trade/trade", true, 40169},
-		{"交易", "pages/trade/trade", true, 40169},
-		{"x", "/pages/trade/trade", false, 41030},
-		{"x", "pages/trade/trade?a=b", false, 41030},
-		{"x", "pages/secret/secret", true, 41030},
-	} {
-		b.wantErrcode(b.ask("POST", path, map[string]any{"scene": tc.scene, "page": tc.page, "check_path": tc.check}), tc.want)
-	}
-	if _, contentType, _ := b.send("POST", path, map[string]any{"scene": "x", "page": "pages/secret/secret", "check_path": false}); contentType != "image/png" {
-		t.Errorf("an unpublished page unchecked gives %s", contentType)
-	}
-	if _, contentType, _ := b.send("POST", path, map[string]any{"scene": "x", "page": "pages/secret/secret"}); contentType == "image/png" {
-		t.Error("check_path doesn't default to true")
-	}
-}
-
 func TestPhoneCodeWorksOnce(t *testing.T) {
 	b := start(t)
 	path := "/wxa/business/getuserphonenumber?access_token=" + b.token()
@@ -434,125 +361,6 @@ func TestMessagesAreBounded(t *testing.T) {
 	all := b.Messages("")
 	if len(all) != 1000 || all[0].Data["number1"] != "5" {
 		t.Errorf("%d messages, the first %v", len(all), all[0].Data)
-	}
-}
-
-func TestFaultsComeInOrderAndAsOftenAsAsked(t *testing.T) {
-	b := start(t)
-	add := func(f map[string]any) {
-		t.Helper()
-		f["path"] = "/sns/jscode2session"
-		if status, _, body := b.send("POST", "/sandbox/faults", f); status != http.StatusNoContent {
-			t.Fatalf("%d %s", status, body)
-		}
-	}
-	add(map[string]any{"errcode": 45011, "times": 2})
-	add(map[string]any{"status": 502})
-	add(map[string]any{"body": "<garbage"})
-	b.wantErrcode(b.ask("GET", loginPath("demo:a"), nil), 45011)
-	b.token() // another path: untouched
-	b.wantErrcode(b.ask("GET", loginPath("demo:a"), nil), 45011)
-	if status, _, _ := b.send("GET", loginPath("demo:a"), nil); status != 502 {
-		t.Errorf("status %d", status)
-	}
-	if _, _, body := b.send("GET", loginPath("demo:a"), nil); string(body) != "<garbage" {
-		t.Errorf("body %q", body)
-	}
-	if got := b.ask("GET", loginPath("demo:a"), nil); got["openid"] == nil {
-		t.Errorf("after the faults: %v", got)
-	}
-	add(map[string]any{"errcode": -1, "times": -1})
-	for range 5 {
-		b.wantErrcode(b.ask("GET", loginPath("demo:a"), nil), -1)
-	}
-	b.send("DELETE", "/sandbox/faults", nil)
-	if got := b.ask("GET", loginPath("demo:a"), nil); got["openid"] == nil {
-		t.Errorf("after deletion: %v", got)
-	}
-}
-
-func TestFaultAfterLetsTheRequestTakeEffect(t *testing.T) {
-	b := start(t)
-	before, after := b.mint("李雷", "login"), b.mint("李雷", "login")
-	for code, f := range map[string]sandbox.Fault{before: {Status: 500}, after: {Status: 500, After: true}} {
-		f.Path = "/sns/jscode2session"
-		if err := b.Script(f); err != nil {
-			t.Fatal(err)
-		}
-		b.send("GET", loginPath(code), nil)
-	}
-	if got := b.ask("GET", loginPath(before), nil); got["openid"] == nil {
-		t.Errorf("the code was used up: %v", got)
-	}
-	b.wantErrcode(b.ask("GET", loginPath(after), nil), 40163)
-}
-
-func TestFaultsOnTheConnection(t *testing.T) {
-	b := start(t)
-	for name, tc := range map[string]struct {
-		fault sandbox.Fault
-		want  func(error) bool
-	}{
-		"drop":     {sandbox.Fault{Drop: true}, func(err error) bool { return errors.Is(err, io.EOF) }},
-		"truncate": {sandbox.Fault{Truncate: true}, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tc.fault.Path = "/cgi-bin/stable_token"
-			if err := b.Script(tc.fault); err != nil {
-				t.Fatal(err)
-			}
-			answer, err := http.Post(b.url+"/cgi-bin/stable_token", "application/json", strings.NewReader("{}"))
-			if err == nil {
-				_, err = io.ReadAll(answer.Body)
-				answer.Body.Close()
-			}
-			if !tc.want(err) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-	t.Run("delay", func(t *testing.T) {
-		// The sandbox would wait an hour: the end of this test shows that it stops when the client does.
-		if err := b.Script(sandbox.Fault{Path: "/cgi-bin/stable_token", Delay: "1h"}); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		defer cancel()
-		r, _ := http.NewRequestWithContext(ctx, "POST", b.url+"/cgi-bin/stable_token", strings.NewReader("{}"))
-		if _, err := http.DefaultClient.Do(r); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("short delay", func(t *testing.T) {
-		if err := b.Script(sandbox.Fault{Path: "/cgi-bin/stable_token", Delay: "1ms"}); err != nil {
-			t.Fatal(err)
-		}
-		if b.token() == "" {
-			t.Error("no answer after the delay")
-		}
-	})
-}
-
-func TestControlRefusesNonsense(t *testing.T) {
-	b := start(t)
-	for _, tc := range []struct{ path, body string }{
-		{"/sandbox/faults", `{`},
-		{"/sandbox/faults", `{}`},
-		{"/sandbox/faults", `{"path":"/x"}`},
-		{"/sandbox/faults", `{"errcode":1}`},
-		{"/sandbox/faults", `{"path":"/x","delay":"soon"}`},
-		{"/sandbox/faults", `{"path":"/x","status":99}`},
-		{"/sandbox/codes", `{`},
-		{"/sandbox/codes", `{}`},
-		{"/sandbox/codes", `{"name":"a","kind":"x"}`},
-		{"/sandbox/codes", `{"name":"` + strings.Repeat("长", 33) + `"}`},
-	} {
-		if status, _, _ := b.send("POST", tc.path, tc.body); status != http.StatusBadRequest {
-			t.Errorf("%s %s: status %d", tc.path, tc.body, status)
-		}
-	}
-	if status, _, _ := b.send("POST", "/cgi-bin/stable_token", strings.Repeat("x", 1<<17)); status != http.StatusRequestEntityTooLarge {
-		t.Errorf("a huge body: status %d", status)
 	}
 }
 
