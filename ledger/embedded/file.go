@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"cardflow/ledger"
@@ -77,13 +79,13 @@ func (l *Ledger) openTree(path string, empty bool) (err error) {
 			return f, nil
 		},
 	})
-	switch {
+	switch system := syscall.Errno(0); {
 	case errors.Is(err, bolt.ErrTimeout):
 		return ErrInUse
-	case errors.Is(err, bolt.ErrInvalid), errors.Is(err, bolt.ErrChecksum), errors.Is(err, bolt.ErrVersionMismatch):
-		return damage("%v", err)
-	case err != nil:
+	case errors.Is(err, ErrDamaged), errors.As(err, &system):
 		return err
+	case err != nil: // bbolt did not like what it read
+		return damage("%v", err)
 	}
 	l.db.AllocSize = growth
 	return nil
@@ -165,8 +167,14 @@ func (l *Ledger) readTip(t trees) error {
 		return err
 	}
 	h, _, err := t.header(number)
+	if err != nil {
+		return err
+	}
+	if end, _ := t.entries.Cursor().Last(); !bytes.Equal(end, version{number, h.entries - 1}.bytes()) {
+		return damage("the last entry is not in the newest block")
+	}
 	l.tip = tip{number, h.hash()}
-	return err
+	return nil
 }
 
 // view reads from a snapshot. A panic of bbolt in it is damage.

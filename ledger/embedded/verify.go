@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 
 	"cardflow/ledger"
 
@@ -24,6 +25,14 @@ type tally struct{ blocks, entries, ids, writes uint64 }
 //
 // It takes no more memory for a long chain than for a short one.
 func (l *Ledger) Verify(ctx context.Context, progress func(done, height uint64)) error {
+	err := l.verify(ctx, progress)
+	if errors.Is(err, ErrDamaged) {
+		l.stop(err)
+	}
+	return err
+}
+
+func (l *Ledger) verify(ctx context.Context, progress func(done, height uint64)) error {
 	height := l.height()
 	expected := tally{blocks: height}
 	for number := range height {
@@ -40,45 +49,53 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done, height uint64))
 	return l.verifyTrees(ctx, height, expected)
 }
 
-// verifyTrees looks for what no block accounts for. What blocks from height on have added isn't counted.
+// verifyTrees looks for what no block accounts for. What blocks from height on have added isn't counted, but there must
+// be such a block.
 func (l *Ledger) verifyTrees(ctx context.Context, height uint64, expected tally) error {
 	var found tally
-	count := func(counter *uint64, block uint64) {
+	count := func(t trees, counter *uint64, block uint64) error {
 		if block < height {
 			*counter++
+			return nil
 		}
+		_, there, err := t.header(block)
+		if err == nil && !there {
+			err = damage("there is something of block %d, which is not there", block)
+		}
+		return err
 	}
 	for _, each := range []struct {
 		name  string
 		tree  func(trees) *bbolt.Bucket
 		check func(t trees, key, record []byte) error
 	}{
-		{"blocks", func(t trees) *bbolt.Bucket { return t.blocks }, func(_ trees, key, _ []byte) error {
+		{"blocks", func(t trees) *bbolt.Bucket { return t.blocks }, func(t trees, key, _ []byte) error {
 			if len(key) != 8 {
 				return damage("a key of blocks has %d bytes", len(key))
 			}
-			count(&found.blocks, binary.BigEndian.Uint64(key))
-			return nil
+			return count(t, &found.blocks, binary.BigEndian.Uint64(key))
 		}},
-		{"entries", func(t trees) *bbolt.Bucket { return t.entries }, func(_ trees, key, _ []byte) error {
+		{"entries", func(t trees) *bbolt.Bucket { return t.entries }, func(t trees, key, _ []byte) error {
 			if len(key) != versionSize {
 				return damage("a key of entries has %d bytes", len(key))
 			}
-			count(&found.entries, versionOf(key).block)
-			return nil
+			return count(t, &found.entries, versionOf(key).block)
 		}},
 		{"txs", func(t trees) *bbolt.Bucket { return t.txs }, func(t trees, key, _ []byte) error {
 			at, _, err := t.first(key)
-			count(&found.ids, at.block)
-			return err
+			if err != nil {
+				return err
+			}
+			return count(t, &found.ids, at.block)
 		}},
-		{"history", func(t trees) *bbolt.Bucket { return t.history }, func(_ trees, key, record []byte) error {
+		{"history", func(t trees) *bbolt.Bucket { return t.history }, func(t trees, key, record []byte) error {
 			if len(key) <= versionSize {
 				return damage("a key of history is too short")
 			}
-			count(&found.writes, versionOf(key[len(key)-versionSize:]).block)
-			_, err := unseal("history", key, record)
-			return err
+			if _, err := unseal("history", key, record); err != nil {
+				return err
+			}
+			return count(t, &found.writes, versionOf(key[len(key)-versionSize:]).block)
 		}},
 		{"state", func(t trees) *bbolt.Bucket { return t.state }, trees.verifyState},
 	} {
