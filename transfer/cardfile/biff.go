@@ -310,8 +310,8 @@ func (t *biffTable) formula(rowIndex, column int, value []byte) bool {
 }
 
 func numberCell(v float64) cell {
-	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
-		return cell{kind: number, text: strconv.FormatFloat(v, 'f', 0, 64)}
+	if math.Abs(v) < 1<<53 {
+		return cell{kind: number, text: strconv.FormatFloat(v, 'f', -1, 64)}
 	}
 	return cell{kind: number, text: strconv.FormatFloat(v, 'G', -1, 64)}
 }

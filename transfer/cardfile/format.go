@@ -47,8 +47,8 @@ func sniff(file io.ReaderAt, size int64, name string) (format, error) {
 		return formatXLSX, nil
 	case bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
 		return formatXLS, nil
-	case len(head) > 3 && head[0] == 9 && head[2] <= 8 && head[1] <= 4 && head[1]&1 == 0 && head[3] == 0:
-		return 0, unknown("这是 Excel 4.0 或更早版本的表格，请在 Excel 中另存为 .xlsx")
+	case len(head) > 3 && head[0] == 9 && strings.IndexByte("\x00\x02\x04\x08", head[1]) >= 0 && head[2] <= 16 && head[3] == 0:
+		return 0, unknown("这是早期版本的 Excel 表格，请在 Excel 中另存为 .xlsx") // a bare BIFF stream
 	case utf16Order(head) != nil:
 		return formatCSV, nil
 	}

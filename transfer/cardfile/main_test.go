@@ -1,6 +1,7 @@
 package cardfile_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -27,6 +28,8 @@ func TestMain(m *testing.M) {
 					os.Exit(1)
 				}
 			}
+		case "hog":
+			os.Exit(cardfile.XLSMain(nil, &hog{}, os.Stdout, os.Stderr))
 		case "panic":
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			panic("as a parser does")
@@ -35,7 +38,33 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func child() []string { return []string{os.Args[0], childCommand} }
+// hog is a file whose reading takes two gigabytes. If there is that much, the file is sound.
+type hog struct {
+	held [][]byte
+	file io.Reader
+}
+
+func (h *hog) Read(p []byte) (int, error) {
+	for len(h.held) < 32 {
+		block := make([]byte, 64<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		h.held = append(h.held, block)
+	}
+	if h.file == nil {
+		h.file = bytes.NewReader(xls(xlsSheet{name: "卡", rows: [][]any{{"ICCID"}, {cmcc(1)}}}))
+	}
+	return h.file.Read(p)
+}
+
+// child is the command for Options.Self. The race detector makes every process sleep a second before it exits, and the
+// child's environment is cleared: so env sets it anew.
+func child() []string { return command(childCommand) }
+
+func command(name string) []string {
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], name}
+}
 
 // result is all that Read answered.
 type result struct {

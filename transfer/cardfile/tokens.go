@@ -22,6 +22,7 @@ type tokens struct {
 	source *allowance
 	in     *bufio.Reader
 	d      *xml.Decoder
+	text   []byte // of the element being read
 }
 
 type token struct {
@@ -101,26 +102,29 @@ func (t *tokens) skip() error {
 
 // chars answers the text of the element that has just begun.
 func (t *tokens) chars() (string, error) {
-	s := ""
+	t.text = t.text[:0]
+	err := t.appendChars()
+	return string(t.text), err
+}
+
+func (t *tokens) appendChars() error {
 	for {
 		tok, err := t.next()
 		if err != nil {
-			return "", err
+			return err
 		}
 		switch {
 		case tok.start:
 			if err := t.skip(); err != nil {
-				return "", err
+				return err
 			}
 		case tok.end:
-			return s, nil
-		case s == "":
-			s = string(tok.text)
+			return nil
 		default:
-			s += string(tok.text)
+			t.text = append(t.text, tok.text...)
 		}
-		if len(s) > maxText {
-			return "", errBudget
+		if len(t.text) > maxText {
+			return errBudget
 		}
 	}
 }
@@ -128,7 +132,7 @@ func (t *tokens) chars() (string, error) {
 // richText answers the text of the string that has just begun, all its runs together, without the phonetic guides that
 // East Asian editions put beside it.
 func (t *tokens) richText(end string) (string, error) {
-	s := ""
+	t.text = t.text[:0]
 	for {
 		tok, err := t.next()
 		if err != nil {
@@ -136,19 +140,15 @@ func (t *tokens) richText(end string) (string, error) {
 		}
 		switch {
 		case tok.start && tok.name == "t":
-			run, err := t.chars()
-			if err != nil {
+			if err := t.appendChars(); err != nil {
 				return "", err
-			}
-			if s += run; len(s) > maxText {
-				return "", errBudget
 			}
 		case tok.start && tok.name == "rPh":
 			if err := t.skip(); err != nil {
 				return "", err
 			}
 		case tok.end && tok.name == end:
-			return unescape(s), nil
+			return unescape(string(t.text)), nil
 		}
 	}
 }
