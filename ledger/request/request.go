@@ -115,14 +115,24 @@ func DecodeProof(data []byte) (Proof, error) {
 
 // Encode writes a body: JSON, members in the order of the Go struct, no white space. The signature covers these bytes,
 // so whoever relays a request passes them on unchanged instead of encoding the body again.
+//
+// It panics if the body holds the zero public key, which is no key: only a program that forgot to set it can get there.
 func Encode(body Body) []byte {
+	b, err := encode(body)
+	if err != nil {
+		panic(fmt.Sprintf("request: body %T does not encode: %v", body, err))
+	}
+	return b
+}
+
+func encode(body Body) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(body); err != nil {
-		panic(fmt.Sprintf("request: body %T always encodes: %v", body, err)) // plain structs of strings and numbers
+		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // MaxArgs bounds the encoded arguments of one request, in bytes.
@@ -137,7 +147,11 @@ func Decode(data []byte, body Body) error {
 	if err := decodeStrict(data, body); err != nil {
 		return err
 	}
-	if !bytes.Equal(Encode(body), data) {
+	again, err := encode(body)
+	if err != nil {
+		return err // a public key left out, which nothing read so far has looked at
+	}
+	if !bytes.Equal(again, data) {
 		return errors.New("arguments are not in canonical encoding")
 	}
 	return nil
