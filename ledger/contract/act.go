@@ -78,6 +78,20 @@ func (a *act) stage(key string, value []byte) {
 	a.writes = append(a.writes, write{key, value})
 }
 
+// plain refuses what can be no part of a key on any ledger. Names come out of requests, and a key that the ledger
+// underneath refuses would look like a fault of its own: whoever relays the request would try it for ever.
+func plain(key string) error {
+	if len(key) > 200 {
+		return refuse(BadArguments, "a name of %d characters", len(key))
+	}
+	for _, c := range []byte(key) {
+		if c < ' ' || c > '~' {
+			return refuse(BadArguments, "a name with characters that no name has")
+		}
+	}
+	return nil
+}
+
 // get reads a record as this act will leave it: staged, else committed. found is false if there is none.
 func (a *act) get(key string, record any) (found bool, err error) {
 	if i, ok := a.staged[key]; ok {
@@ -91,6 +105,9 @@ func (a *act) get(key string, record any) (found bool, err error) {
 
 // load reads a committed record.
 func load(stub Stub, key string, record any) (found bool, err error) {
+	if err := plain(key); err != nil {
+		return false, err
+	}
 	b, err := stub.Get(key)
 	if err != nil || b == nil {
 		return false, err
@@ -170,6 +187,9 @@ func texts(args [][]byte, n int) ([]string, error) {
 	for i, a := range args {
 		if len(a) == 0 || len(a) > 128 {
 			return nil, refuse(BadArguments, "argument %d", i+1)
+		}
+		if err := plain(string(a)); err != nil {
+			return nil, err
 		}
 		out[i] = string(a)
 	}
