@@ -18,6 +18,10 @@ func (c *Ownership) offer(stub Stub, function string, args [][]byte, body reques
 	}
 	if r, ok := body.(*request.Return); ok {
 		reverses = r.Reverses // decoded only now
+		if reverses == "" {
+			// It would be an offer to anyone, by a key that may sign returns only.
+			return nil, refuse(NotReturnable, "a return names the trade that it reverses")
+		}
 	}
 	s, err := a.signer(b.Seller, 0)
 	if err != nil {
