@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"encoding/json"
+	"fmt"
 	"sort"
 
 	"cardflow/iccid"
@@ -261,12 +263,37 @@ func (c *Identity) setIssuer(stub Stub, args [][]byte) ([]byte, error) {
 	if old.Version != b.Version {
 		return nil, refuse(VersionMismatch, "prefix %s", b.Prefix).With("version", old.Version)
 	}
-	if old.Version > 0 && old.Rule != b.Rule {
-		// Lots are hashed under a rule and blocks are marked under it: another rule would let cards be issued again.
-		return nil, refuse(TransitionForbidden, "the numbering rule of a prefix is for ever")
+	if err := sameRule(stub, b.Prefix, b.Rule); err != nil {
+		return nil, err
 	}
 	a.put(issuerKey(b.Prefix), Issuer{b.Prefix, b.Carrier, b.Rule, b.Version + 1})
 	return a.apply(b.Prefix)
+}
+
+// sameRule refuses another numbering rule than that of a prefix that shares cards with this one: the same, one around it,
+// or one inside it. Lots are hashed under a rule and blocks are marked under it, so the cards could be issued again.
+func sameRule(stub Stub, prefix, rule string) error {
+	for n := minPrefix; n <= len(prefix); n++ {
+		var i Issuer
+		if found, err := load(stub, issuerKey(prefix[:n]), &i); err != nil {
+			return err
+		} else if found && i.Rule != rule {
+			return refuse(TransitionForbidden, "the numbering rule of prefix %s is for ever", i.Prefix)
+		}
+	}
+	for kv, err := range stub.Range(issuerKey(prefix), issuerKey(prefix)+"~") {
+		if err != nil {
+			return err
+		}
+		var i Issuer
+		if err := json.Unmarshal(kv.Value, &i); err != nil {
+			return fmt.Errorf("record %q: %w", kv.Key, err)
+		}
+		if i.Rule != rule {
+			return refuse(TransitionForbidden, "the numbering rule of prefix %s is for ever", i.Prefix)
+		}
+	}
+	return nil
 }
 
 // Prefixes of ICCIDs that can be given to a carrier: 89 + country + issuer, at least.
@@ -304,8 +331,8 @@ func (c *Identity) setPolicy(stub Stub, args [][]byte) ([]byte, error) {
 	if _, ok := request.Policies[b.Name]; !ok {
 		return nil, refuse(PolicyUnknown, "policy %q", b.Name)
 	}
-	if b.Value < 0 {
-		return nil, refuse(BadArguments, "policy %s below zero", b.Name)
+	if b.Value < 0 || b.Value > maxPolicy || b.Name == request.PolicyNotAfterMax && b.Value < minNotAfter {
+		return nil, refuse(BadArguments, "policy %s out of bounds", b.Name)
 	}
 	var old PolicyRecord
 	if _, err := load(stub, policyKey(b.Name), &old); err != nil {
@@ -317,6 +344,13 @@ func (c *Identity) setPolicy(stub Stub, args [][]byte) ([]byte, error) {
 	a.put(policyKey(b.Name), PolicyRecord{b.Name, b.Value, b.Version + 1})
 	return a.apply(b.Name)
 }
+
+const (
+	// maxPolicy keeps sums of times with a policy from overflowing, also in days (8.64e18 ms): three years, in ms.
+	maxPolicy = 100_000_000_000
+	// minNotAfter, ten minutes, leaves administrators the time to sign what would undo their mistake.
+	minNotAfter = 10 * 60 * 1000
+)
 
 // policy is the value of a policy: as set, else its default.
 func policy(stub Stub, name string) (int64, error) {
