@@ -93,8 +93,12 @@ func (a *act) newKey(participant string, role request.Role, n request.NewKey) (K
 		return Key{}, refuse(BadArguments, "a platform key lists its functions")
 	case n.Kind == request.DeviceKey && !isHex(n.SerialHash, 64):
 		return Key{}, refuse(BadArguments, "a device key carries the hash of its serial number")
+	case n.Kind != request.DeviceKey && n.SerialHash != "":
+		return Key{}, refuse(BadArguments, "only a device has a serial number")
 	case len(n.Functions) > 32:
 		return Key{}, refuse(BadArguments, "too many functions")
+	case !functionNames(n.Functions):
+		return Key{}, refuse(BadArguments, "functions are names of functions")
 	case n.ValidUntil != 0 && n.ValidUntil <= a.now:
 		return Key{}, refuse(BadArguments, "validity has passed")
 	}
@@ -113,6 +117,21 @@ func (a *act) newKey(participant string, role request.Role, n request.NewKey) (K
 	}
 	a.put(keyKey(k.ID), k)
 	return k, nil
+}
+
+// functionNames keeps free text, which might name a person, off the ledger.
+func functionNames(list []string) bool {
+	for _, f := range list {
+		if f == "" || len(f) > 32 {
+			return false
+		}
+		for _, c := range []byte(f) {
+			if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func isHex(s string, n int) bool {
