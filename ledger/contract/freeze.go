@@ -71,6 +71,9 @@ func (c *Ownership) changeLot(stub Stub, function string, args [][]byte, body re
 		a.saveLot(l)
 		return a.apply(l.Hash)
 	}
+	if whole.Status == StatusRetired {
+		return nil, refuse(LotRetired, "lot %s is retired", l.Hash).With("lot", l.Hash)
+	}
 	if whole.Status != StatusOwned {
 		return nil, refuse(LotInTrade, "lot %s is %s: only all of it", l.Hash, whole.Status).With("lot", l.Hash)
 	}
