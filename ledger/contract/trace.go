@@ -2,7 +2,6 @@ package contract
 
 import (
 	"encoding/json"
-	"sort"
 	"time"
 
 	"cardflow/ledger/request"
@@ -67,35 +66,33 @@ func trace(stub Stub, args [][]byte) ([]Hop, error) {
 	}
 	var hops []Hop
 	seen := map[string]bool{}
-	queue := []string{names[0]}
-	for len(queue) > 0 && len(seen) < maxLineage {
-		hash := queue[0]
-		queue = queue[1:]
-		if seen[hash] {
-			continue
+	// Parents come before their children. Times would not do: they are set by gateways, within minutes of the truth.
+	var visit func(hash string) error
+	visit = func(hash string) error {
+		if seen[hash] || len(seen) >= maxLineage {
+			return nil
 		}
 		seen[hash] = true
 		var l Lot
 		if found, err := load(stub, lotKey(hash), &l); err != nil {
-			return nil, err
+			return err
 		} else if !found {
-			return nil, refuse(LotUnknown, "%s", hash)
+			return refuse(LotUnknown, "%s", hash)
 		}
-		queue = append(queue, l.Parents...)
+		for _, parent := range l.Parents {
+			if err := visit(parent); err != nil {
+				return err
+			}
+		}
 		h, err := hopOf(stub, l)
-		if err != nil {
-			return nil, err
-		}
-		if visible(requester, h) {
+		if err == nil && visible(requester, h) {
 			hops = append(hops, h)
 		}
+		return err
 	}
-	sort.SliceStable(hops, func(i, j int) bool {
-		if hops[i].OfferedAt != hops[j].OfferedAt {
-			return hops[i].OfferedAt < hops[j].OfferedAt
-		}
-		return hops[i].Lot < hops[j].Lot
-	})
+	if err := visit(names[0]); err != nil {
+		return nil, err
+	}
 	if requester.Role == request.Consumer && len(hops) > 1 {
 		hops = hops[len(hops)-1:]
 	}
