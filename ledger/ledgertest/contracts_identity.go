@@ -1,0 +1,501 @@
+package ledgertest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"cardflow/iccid"
+	"cardflow/ledger/contract"
+	"cardflow/ledger/request"
+)
+
+var identityScenes = []scene{
+	{"init is once", false, initOnce},
+	{"who may be registered by whom", false, registration},
+	{"keys that are refused", false, keysRefused},
+	{"a batch of 500", false, batch},
+	{"publish and rotate", false, publishAndRotate},
+	{"suspend, resume, revoke", false, keyStates},
+	{"a key with few functions", false, keyFunctions},
+	{"a key whose time is over", true, keyExpires},
+	{"key history", false, keyHistory},
+	{"issuers", false, issuers},
+	{"policies", false, policies},
+	{"deadlines follow the policy", false, deadlinePolicy},
+	{"anchors", false, anchors},
+	{"queries", false, identityQueries},
+	{"verify as a call", false, verifyCall},
+}
+
+func initOnce(t *testing.T, s *Stage) {
+	a, b := s.Stranger(request.Administrator), s.Stranger(request.Administrator)
+	again := request.Init{
+		Administrators:     []request.Registration{s.Registration(a), s.Registration(b)},
+		IssueKeyCommitment: request.IssueKeyCommitment([]byte("mine")),
+	}
+	s.Refused(t, contract.AlreadyInitialised, s.Sign(again))
+	s.Refused(t, contract.AlreadyInitialised, s.Sign(again, s.Admins...))
+	var g contract.Genesis
+	s.Query(t, &g, request.Identity, "GetGenesis")
+	if g.IssueKeyCommitment != request.IssueKeyCommitment(s.IssueKey) || len(g.Administrators) != 2 {
+		t.Errorf("genesis %+v", g)
+	}
+}
+
+func registration(t *testing.T, s *Stage) {
+	shop := s.Join(t, request.Retailer)
+	admins, platform := s.Admins, []*Actor{s.Platform}
+	for _, c := range []struct {
+		role request.Role
+		by   []*Actor
+		code string
+	}{
+		{request.Consumer, platform, ""},
+		{request.Retailer, platform, ""},
+		{request.Distributor, platform, ""},
+		{request.Consumer, admins, ""},
+		{request.Carrier, admins, ""},
+		{request.Regulator, admins, ""},
+		{request.Platform, admins, ""},
+		{request.Carrier, platform, contract.RoleForbidden},
+		{request.Regulator, platform, contract.RoleForbidden},
+		{request.Platform, platform, contract.RoleForbidden},
+		{request.Administrator, admins, contract.RoleForbidden},
+		{request.Administrator, platform, contract.RoleForbidden},
+		{"emperor", admins, contract.RoleForbidden},
+		{request.Consumer, []*Actor{shop}, contract.RoleForbidden},
+		{request.Consumer, []*Actor{s.Regulator}, contract.RoleForbidden},
+		{request.Consumer, admins[:1], contract.RoleForbidden},
+		{request.Carrier, []*Actor{admins[0], s.Platform}, contract.RoleForbidden},
+		{request.Carrier, []*Actor{admins[0], admins[0]}, contract.SignatureMissing},
+	} {
+		a := s.Stranger(c.role)
+		signed := s.Sign(request.Register{Registration: s.Registration(a)}, c.by...)
+		if c.code != "" {
+			s.Refused(t, c.code, signed)
+			continue
+		}
+		s.Must(t, signed)
+		p := s.Participant(t, a)
+		registrar := ""
+		if len(c.by) == 1 {
+			registrar = c.by[0].ID
+		}
+		if p.Role != c.role || p.Registrar != registrar || len(p.Keys) != 1 || p.Keys[0] != a.Key.Public().KeyID() || p.Version != 1 {
+			t.Errorf("registered as %+v", p)
+		}
+	}
+	for _, id := range []string{"", "ab", "UPPER", "with space", "张三三", "a/b/c", "a\x00bc", "-abc", "abc\n", strings.Repeat("a", 64)} {
+		a := s.Stranger(request.Consumer)
+		a.ID = id
+		s.Refused(t, contract.BadArguments, s.Sign(request.Register{Registration: s.Registration(a)}, s.Platform))
+	}
+	again := shop.WithKey(s.GenerateKey())
+	s.Refused(t, contract.ParticipantExists, s.Sign(request.Register{Registration: s.Registration(again)}, s.Platform))
+}
+
+func keysRefused(t *testing.T, s *Stage) {
+	shop := s.Join(t, request.Retailer)
+	for _, c := range []struct {
+		name string
+		role request.Role
+		code string
+		bend func(*Actor, *request.NewKey)
+	}{
+		{"as it should be", request.Retailer, "", func(*Actor, *request.NewKey) {}},
+		{"an account key", request.Retailer, "", func(_ *Actor, k *request.NewKey) { k.Kind, k.SerialHash = request.AccountKey, "" }},
+		{"a gateway key of a platform", request.Platform, "", func(_ *Actor, k *request.NewKey) { k.Kind, k.Functions = request.GatewayKey, nil }},
+		{"a consumer's device", request.Consumer, contract.BadArguments, func(_ *Actor, k *request.NewKey) {
+			k.Kind, k.SerialHash = request.DeviceKey, Commitment("serial")
+		}},
+		{"a retailer's platform key", request.Retailer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Kind = request.PlatformKey }},
+		{"a retailer's gateway key", request.Retailer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Kind = request.GatewayKey }},
+		{"a platform's account key", request.Platform, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Kind = request.AccountKey }},
+		{"no kind", request.Retailer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Kind = "" }},
+		{"a platform key for all functions", request.Platform, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Functions = nil }},
+		{"a device without serial", request.Retailer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.SerialHash = "" }},
+		{"a serial in the clear", request.Consumer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.SerialHash = "SE-2024-00017" }},
+		{"a function that is a sentence", request.Consumer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Functions = []string{"Confirm for Li Lei"} }},
+		{"33 functions", request.Consumer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Functions = make([]string, 33) }},
+		{"validity in the past", request.Consumer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.ValidUntil = 1 }},
+		{"no possession", request.Consumer, contract.BadArguments, func(_ *Actor, k *request.NewKey) { k.Possession = nil }},
+		{"possession by another key", request.Consumer, contract.PossessionUnproven, func(a *Actor, k *request.NewKey) {
+			k.Possession = s.sign(s.GenerateKey(), request.PossessionBytes(s.Ledger.Channel(), a.ID, k.Public))
+		}},
+		{"possession for another participant", request.Consumer, contract.PossessionUnproven, func(a *Actor, k *request.NewKey) {
+			k.Possession = s.sign(a.Key, request.PossessionBytes(s.Ledger.Channel(), shop.ID, k.Public))
+		}},
+		{"possession on another channel", request.Consumer, contract.PossessionUnproven, func(a *Actor, k *request.NewKey) {
+			k.Possession = s.sign(a.Key, request.PossessionBytes("other", a.ID, k.Public))
+		}},
+		{"a key someone has", request.Consumer, contract.KeyExists, func(a *Actor, k *request.NewKey) {
+			k.Public = shop.Key.Public()
+			k.Possession = s.sign(shop.Key, request.PossessionBytes(s.Ledger.Channel(), a.ID, k.Public))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := s.Stranger(c.role)
+			r := s.Registration(a)
+			c.bend(a, &r.Key)
+			signed := s.Sign(request.Register{Registration: r}, s.Registrars(c.role)...)
+			if c.code == "" {
+				s.Must(t, signed)
+			} else {
+				s.Refused(t, c.code, signed)
+			}
+		})
+	}
+	// A body without a public key can't be encoded by Encode at all; on the wire it must not bring an endorser down.
+	for _, args := range []string{
+		`{"participant":"abc-1","role":"consumer","key":{"public":null,"kind":"account","possession":""}}`,
+		`{"participant":"abc-1","role":"consumer","key":{"kind":"account"}}`,
+		`{"participant":"abc-1","role":"consumer"}`,
+	} {
+		s.Refused(t, contract.BadArguments, Signed{Request: request.Request{Contract: request.Identity, Function: "Register", Args: []byte(args)}})
+	}
+}
+
+func batch(t *testing.T, s *Stage) {
+	people := make([]*Actor, request.MaxBatch)
+	items := make([]request.Registration, request.MaxBatch)
+	for i := range people {
+		people[i] = &Actor{ID: s.Name("batch"), Role: request.Consumer, Key: s.GenerateKey()}
+		items[i] = s.Registration(people[i])
+	}
+	twice := append(append([]request.Registration(nil), items[:2]...), items[0])
+	s.Refused(t, contract.ParticipantExists, s.Sign(request.RegisterBatch{Items: twice}, s.Platform))
+	sameKey := s.Registration(&Actor{ID: s.Name("batch"), Role: request.Consumer, Key: people[0].Key})
+	s.Refused(t, contract.KeyExists, s.Sign(request.RegisterBatch{Items: append(items[:1:1], sameKey)}, s.Platform))
+	above := s.Registration(s.Stranger(request.Carrier))
+	s.Refused(t, contract.RoleForbidden, s.Sign(request.RegisterBatch{Items: append(items[:1:1], above)}, s.Platform))
+	s.Refused(t, contract.BadArguments, s.Sign(request.RegisterBatch{}, s.Platform))
+	s.Refused(t, contract.BadArguments, s.Sign(request.RegisterBatch{Items: append(items[:500:500], sameKey)}, s.Platform))
+	s.QueryRefused(t, contract.ParticipantUnknown, request.Identity, "GetParticipant", people[0].ID) // all or none
+	s.Must(t, s.Sign(request.RegisterBatch{Items: items}, s.Platform))
+	for _, p := range []*Actor{people[0], people[request.MaxBatch-1]} {
+		if got := s.Participant(t, p); got.Registrar != s.Platform.ID {
+			t.Errorf("registered as %+v", got)
+		}
+	}
+}
+
+func publishAndRotate(t *testing.T, s *Stage) {
+	shop, other := s.Join(t, request.Retailer), s.Join(t, request.Retailer)
+	second := shop.WithKey(s.GenerateKey())
+	publish := request.PublishKey{Participant: shop.ID, Version: 1, Key: s.NewKey(second)}
+	s.Refused(t, contract.RoleForbidden, s.Sign(publish, other))
+	s.Refused(t, contract.RoleForbidden, s.Sign(publish, s.Platform))
+	s.Refused(t, contract.RoleForbidden, s.Sign(publish, s.Admins[0]))
+	stale := publish
+	stale.Version = 0
+	if got := s.Refused(t, contract.VersionMismatch, s.Sign(stale, shop)); got.Details["version"] != 1.0 {
+		t.Errorf("version %v", got.Details)
+	}
+	nobody := publish
+	nobody.Participant = "nobody"
+	s.Refused(t, contract.ParticipantUnknown, s.Sign(nobody, s.Admins...))
+	s.Must(t, s.Sign(publish, shop))
+
+	id := func(a *Actor) string { return a.Key.Public().KeyID() }
+	third := shop.WithKey(s.GenerateKey())
+	rotate := request.RotateKey{Participant: shop.ID, Version: 2, OldKey: id(second), Key: s.NewKey(third)}
+	s.Refused(t, contract.RoleForbidden, s.Sign(rotate, shop)) // only by the key that is replaced
+	s.Refused(t, contract.RoleForbidden, s.Sign(rotate, other))
+	for _, c := range []struct {
+		code string
+		bend func(*request.RotateKey)
+	}{
+		{contract.VersionMismatch, func(r *request.RotateKey) { r.Version = 1 }},
+		{contract.KeyUnknown, func(r *request.RotateKey) { r.OldKey = "none" }},
+		{contract.KeyUnknown, func(r *request.RotateKey) { r.OldKey = id(other) }},
+		{contract.KeyExists, func(r *request.RotateKey) { r.Key = s.NewKey(shop) }},
+		{contract.BadArguments, func(r *request.RotateKey) { r.Key.Kind, r.Key.SerialHash = request.AccountKey, "" }},
+	} {
+		bad := rotate
+		c.bend(&bad)
+		s.Refused(t, c.code, s.Sign(bad, s.Admins...))
+	}
+	s.Must(t, s.Sign(rotate, second))
+	s.Refused(t, contract.KeyInactive, s.Sign(request.PublishKey{Participant: shop.ID, Version: 3, Key: s.NewKey(shop.WithKey(s.GenerateKey()))}, second))
+	again := rotate
+	again.Version, again.Key = 3, s.NewKey(shop.WithKey(s.GenerateKey()))
+	s.Refused(t, contract.TransitionForbidden, s.Sign(again, s.Admins...))
+
+	// A lost key: two administrators, and the new key proves itself.
+	fourth := shop.WithKey(s.GenerateKey())
+	recovery := request.RotateKey{Participant: shop.ID, Version: 3, OldKey: id(third), Key: s.NewKey(fourth)}
+	s.Must(t, s.Sign(recovery, s.Admins...))
+	if p := s.Participant(t, shop); len(p.Keys) != 4 || p.Version != 4 {
+		t.Errorf("participant %+v", p)
+	}
+
+	// A rotated key gains no functions.
+	narrow := s.Stranger(request.Retailer)
+	r := s.Registration(narrow)
+	r.Key.Functions = []string{"Confirm", "RotateKey"}
+	s.Must(t, s.Sign(request.Register{Registration: r}, s.Platform))
+	wide := narrow.WithKey(s.GenerateKey())
+	for _, functions := range [][]string{nil, {"Confirm", "Offer"}} {
+		k := s.NewKey(wide)
+		k.Functions = functions
+		s.Refused(t, contract.BadArguments, s.Sign(request.RotateKey{Participant: narrow.ID, Version: 1, OldKey: id(narrow), Key: k}, narrow))
+	}
+	k := s.NewKey(wide)
+	k.Functions = []string{"Confirm"}
+	s.Must(t, s.Sign(request.RotateKey{Participant: narrow.ID, Version: 1, OldKey: id(narrow), Key: k}, narrow))
+}
+
+func keyStates(t *testing.T, s *Stage) {
+	shop, other := s.Join(t, request.Retailer), s.Join(t, request.Retailer)
+	id := shop.Key.Public().KeyID()
+	at := func(v int) request.KeyAct { return request.KeyAct{Key: id, Version: v} }
+	act := request.Anchor{Stream: "audit"} // refused for its role: the signature was good
+	for _, by := range [][]*Actor{{other}, {s.Admins[0]}, {s.Regulator}, {s.Admins[0], s.Regulator}} {
+		s.Refused(t, contract.RoleForbidden, s.Sign(request.SuspendKey{KeyAct: at(1)}, by...))
+	}
+	s.Refused(t, contract.KeyUnknown, s.Sign(request.SuspendKey{KeyAct: request.KeyAct{Key: "none", Version: 1}}, s.Platform))
+	s.Refused(t, contract.VersionMismatch, s.Sign(request.SuspendKey{KeyAct: at(2)}, s.Platform))
+	s.Refused(t, contract.TransitionForbidden, s.Sign(request.ResumeKey{KeyAct: at(1)}, s.Platform))
+	s.Refused(t, contract.RoleForbidden, s.Sign(act, shop))
+
+	s.Must(t, s.Sign(request.SuspendKey{KeyAct: at(1)}, shop))
+	s.Refused(t, contract.KeyInactive, s.Sign(act, shop))
+	s.Refused(t, contract.KeyInactive, s.Sign(request.ResumeKey{KeyAct: at(2)}, shop))
+	s.Refused(t, contract.TransitionForbidden, s.Sign(request.SuspendKey{KeyAct: at(2)}, s.Platform))
+	s.Must(t, s.Sign(request.ResumeKey{KeyAct: at(2)}, s.Platform))
+	s.Refused(t, contract.RoleForbidden, s.Sign(act, shop))
+
+	// He may stop himself with another key, and not start himself again.
+	second := shop.WithKey(s.GenerateKey())
+	s.Must(t, s.Sign(request.PublishKey{Participant: shop.ID, Version: 1, Key: s.NewKey(second)}, shop))
+	s.Must(t, s.Sign(request.SuspendKey{KeyAct: at(3)}, second))
+	s.Refused(t, contract.RoleForbidden, s.Sign(request.ResumeKey{KeyAct: at(4)}, second))
+	s.Refused(t, contract.AlreadyApplied, s.Sign(request.ResumeKey{KeyAct: at(2)}, s.Platform)) // an old signature fits nothing
+	s.Must(t, s.Sign(request.ResumeKey{KeyAct: at(4)}, s.Admins...))
+
+	s.Must(t, s.Sign(request.RevokeKey{KeyAct: at(5)}, second))
+	s.Refused(t, contract.KeyInactive, s.Sign(act, shop))
+	for _, bad := range []request.Body{request.ResumeKey{KeyAct: at(6)}, request.SuspendKey{KeyAct: at(6)}, request.RevokeKey{KeyAct: at(6)}} {
+		s.Refused(t, contract.TransitionForbidden, s.Sign(bad, s.Admins...))
+	}
+	s.Refused(t, contract.KeyExists, s.Sign(request.PublishKey{Participant: shop.ID, Version: 2, Key: s.NewKey(shop)}, second))
+
+	// A key that two administrators' participant lost has no registrar to resume it.
+	c := s.Carrier(t, iccid.Serial)
+	k := request.KeyAct{Key: c.Key.Public().KeyID(), Version: 1}
+	s.Refused(t, contract.RoleForbidden, s.Sign(request.SuspendKey{KeyAct: k}, s.Platform))
+	s.Must(t, s.Sign(request.RevokeKey{KeyAct: k}, s.Admins...))
+	s.Refused(t, contract.KeyInactive, s.Issue(c, s.Lot(c.Cards(0, 1)), request.Open))
+}
+
+func keyFunctions(t *testing.T, s *Stage) {
+	c := s.Carrier(t, iccid.Serial)
+	l := s.Stock(t, c, c.Cards(0, 9))
+	narrow := c.WithKey(s.GenerateKey())
+	k := s.NewKey(narrow)
+	k.Functions = []string{"Return", "Confirm"}
+	s.Must(t, s.Sign(request.PublishKey{Participant: c.ID, Version: 1, Key: k}, c))
+	deal := Deal{Seller: narrow, Inputs: []Lot{l}, Outputs: []Lot{s.Lot(l.Set)}}
+	offer, _ := s.Offer(deal)
+	s.Refused(t, contract.KeyFunction, offer)
+	// A return that reverses nothing is an offer by another name.
+	body, _, openings := s.Body(deal)
+	disguised := s.Sign(request.Return{Offer: body}, narrow)
+	disguised.Openings = openings
+	s.Refused(t, contract.NotReturnable, disguised)
+
+	gateway := s.Platform.WithKey(s.GenerateKey())
+	g := s.NewKey(gateway)
+	g.Kind = request.GatewayKey
+	version := s.Participant(t, s.Platform).Version
+	s.Must(t, s.Sign(request.PublishKey{Participant: s.Platform.ID, Version: version, Key: g}, s.Platform))
+	s.Refused(t, contract.KeyFunction, s.Sign(request.Anchor{Stream: "audit", Sequence: 9, Digest: Commitment("x")}, gateway))
+}
+
+func keyExpires(t *testing.T, s *Stage) {
+	shop := s.Stranger(request.Retailer)
+	r := s.Registration(shop)
+	r.Key.ValidUntil = s.Now().Add(time.Hour).UnixMilli()
+	s.Must(t, s.Sign(request.Register{Registration: r}, s.Platform))
+	act := s.SignUntil(s.Now().Add(48*time.Hour), request.Anchor{Stream: "audit"}, shop)
+	s.Later(time.Hour - time.Millisecond)
+	s.Refused(t, contract.RoleForbidden, act) // good for its last millisecond
+	s.Later(time.Millisecond)
+	s.Refused(t, contract.KeyInactive, act)
+}
+
+func keyHistory(t *testing.T, s *Stage) {
+	shop := s.Join(t, request.Retailer)
+	id := shop.Key.Public().KeyID()
+	s.Must(t, s.Sign(request.SuspendKey{KeyAct: request.KeyAct{Key: id, Version: 1}}, shop))
+	s.Must(t, s.Sign(request.RevokeKey{KeyAct: request.KeyAct{Key: id, Version: 2}}, s.Platform))
+	var list []contract.KeyVersion
+	s.Query(t, &list, request.Identity, "KeyHistory", id)
+	want := []contract.KeyStatus{contract.KeyRevoked, contract.KeySuspended, contract.KeyActive} // newest first
+	if len(list) != len(want) {
+		t.Fatalf("history %+v", list)
+	}
+	for i, v := range list {
+		if v.Key.Status != want[i] || v.TxID == "" || v.Time.IsZero() || v.Key.Public != shop.Key.Public() {
+			t.Errorf("version %d: %+v", i, v)
+		}
+	}
+	s.QueryRefused(t, contract.KeyUnknown, request.Identity, "KeyHistory", "none")
+}
+
+func issuers(t *testing.T, s *Stage) {
+	a, b, shop := s.Carrier(t, iccid.Serial), s.Carrier(t, iccid.Luhn), s.Join(t, request.Retailer)
+	set := func(prefix string, carrier *Actor, rule string, version int) Signed {
+		return s.Sign(request.SetIssuer{Prefix: prefix, Carrier: carrier.ID, Rule: rule, Version: version}, s.Admins...)
+	}
+	serial, luhn := string(iccid.Serial), string(iccid.Luhn)
+	for _, prefix := range []string{"", "8986", "89860012345", "8986x", "8986a", "89 86"} {
+		s.Refused(t, contract.BadArguments, set(prefix, a, serial, 0))
+	}
+	s.Refused(t, contract.BadArguments, set("898699", a, "ROMAN", 0))
+	s.Refused(t, contract.ParticipantUnknown, set("898699", shop, serial, 0))
+	s.Refused(t, contract.ParticipantUnknown, set("898699", s.Stranger(request.Carrier), serial, 0))
+	s.Refused(t, contract.RoleForbidden, s.Sign(request.SetIssuer{Prefix: "898699", Carrier: a.ID, Rule: serial}, a))
+	if got := s.Refused(t, contract.VersionMismatch, set(a.Prefix, a, serial, 2)); got.Details["version"] != 1.0 {
+		t.Errorf("version %v", got.Details)
+	}
+	// Another numbering rule would let cards be issued again, under the same prefix, one inside it or one around it.
+	s.Refused(t, contract.TransitionForbidden, set(a.Prefix, a, luhn, 1))
+	s.Must(t, set("8986A5", a, serial, 0))
+	s.Refused(t, contract.TransitionForbidden, set("8986A51", b, luhn, 0))
+	s.Refused(t, contract.TransitionForbidden, set("8986A", b, luhn, 0))
+	s.Must(t, set("8986A51", b, serial, 0))
+	s.Must(t, set("8986A6", b, luhn, 0)) // a neighbour
+
+	var i contract.Issuer
+	for card, carrier := range map[string]*Actor{"8986A500000000000000": a, "8986A510000000000000": b, "8986A60": b} {
+		s.Query(t, &i, request.Identity, "GetIssuer", card)
+		if i.Carrier != carrier.ID {
+			t.Errorf("%s is issued by %+v", card, i)
+		}
+	}
+	for _, card := range []string{"8944000000000000000", "89", "号码号码号码"} {
+		_, err := s.ask(request.Identity, "GetIssuer", []string{card})
+		if code := contract.CodeOf(err); code != contract.IssuerUnknown && code != contract.BadArguments {
+			t.Errorf("%q: %v", card, err)
+		}
+	}
+	s.QueryRefused(t, contract.IssuerUnknown, request.Identity, "GetIssuer", "8944000000000000000")
+
+	// The prefix changes hands: who has lost it issues nothing more.
+	s.Must(t, set(a.Prefix, b, serial, 1))
+	s.Refused(t, contract.RoleForbidden, s.Issue(a, s.Lot(a.Cards(0, 9)), request.Open))
+}
+
+func policies(t *testing.T, s *Stage) {
+	get := func(name string) (value int64) {
+		t.Helper()
+		s.Query(t, &value, request.Identity, "GetPolicy", name)
+		return value
+	}
+	for name, standard := range request.Policies {
+		if got := get(name); got != standard {
+			t.Errorf("%s is %d before it was set, want %d", name, got, standard)
+		}
+	}
+	set := request.SetPolicy{Name: request.PolicyReturnDays, Value: 7}
+	s.QueryRefused(t, contract.PolicyUnknown, request.Identity, "GetPolicy", "tax")
+	s.Refused(t, contract.PolicyUnknown, s.Sign(request.SetPolicy{Name: "tax", Value: 1}, s.Admins...))
+	s.Refused(t, contract.RoleForbidden, s.Sign(set, s.Regulator))
+	s.Refused(t, contract.BadArguments, s.Sign(request.SetPolicy{Name: set.Name, Value: -1}, s.Admins...))
+	// Sums with it would overflow, and every deadline be too far.
+	s.Refused(t, contract.BadArguments, s.Sign(request.SetPolicy{Name: request.PolicyNotAfterMax, Value: 1<<63 - 1}, s.Admins...))
+	// No signature would live long enough to set it again.
+	s.Refused(t, contract.BadArguments, s.Sign(request.SetPolicy{Name: request.PolicyNotAfterMax}, s.Admins...))
+	s.Refused(t, contract.VersionMismatch, s.Sign(request.SetPolicy{Name: set.Name, Value: 3, Version: 1}, s.Admins...))
+	s.Must(t, s.Sign(set, s.Admins...))
+	set.Value, set.Version = 8, 1
+	s.Must(t, s.Sign(set, s.Admins...))
+	set.Value, set.Version = 7, 2
+	s.Must(t, s.Sign(set, s.Admins...))
+	if get(set.Name) != 7 {
+		t.Error("the policy was not set")
+	}
+}
+
+// deadlinePolicy: a trade's life may be longer than the policy, then its confirmation may wait as long.
+func deadlinePolicy(t *testing.T, s *Stage) {
+	c, shop := s.Carrier(t, iccid.Serial), s.Join(t, request.Retailer)
+	l := s.Stock(t, c, c.Cards(0, 9))
+	trade := s.Sell(t, Deal{Seller: c, Inputs: []Lot{l}, Outputs: []Lot{s.Lot(l.Set)}, Expires: 20 * 24 * time.Hour})[0]
+	signed := s.Confirm(trade, shop)
+	sign := func(notAfter time.Time) Signed {
+		c := signed
+		c.Proof.Signatures = []request.Signature{s.Signature(signed.Request, shop, notAfter)}
+		return c
+	}
+	s.Refused(t, contract.NotAfterTooFar, sign(trade.Expires.Add(time.Millisecond)))
+	s.Must(t, sign(trade.Expires))
+}
+
+func anchors(t *testing.T, s *Stage) {
+	at := func(sequence uint64) request.Anchor {
+		return request.Anchor{Stream: "chain-of-audit", Sequence: sequence, Digest: Commitment(fmt.Sprint(sequence))}
+	}
+	s.Refused(t, contract.RoleForbidden, s.Sign(at(1), s.Regulator))
+	s.Refused(t, contract.RoleForbidden, s.Sign(at(1), s.Admins...))
+	for _, bad := range []request.Anchor{{Stream: "x", Digest: Commitment("")}, {Stream: "audit-2", Digest: "ABC"}} {
+		s.Refused(t, contract.BadArguments, s.Sign(bad, s.Platform))
+	}
+	s.QueryRefused(t, contract.SequencePassed, request.Identity, "GetAnchor", "chain-of-audit")
+	s.Must(t, s.Sign(at(5), s.Platform))
+	for _, n := range []uint64{0, 4} {
+		if got := s.Refused(t, contract.SequencePassed, s.Sign(at(n), s.Platform)); got.Details["sequence"] != 5.0 {
+			t.Errorf("sequence %v", got.Details)
+		}
+	}
+	fork := at(5)
+	fork.Digest = Commitment("fork")
+	s.Refused(t, contract.SequencePassed, s.Sign(fork, s.Platform))
+	s.Must(t, s.Sign(at(6), s.Platform))
+	var a contract.AnchorRecord
+	s.Query(t, &a, request.Identity, "GetAnchor", "chain-of-audit")
+	if a.Sequence != 6 || a.Digest != Commitment("6") {
+		t.Errorf("anchor %+v", a)
+	}
+}
+
+func identityQueries(t *testing.T, s *Stage) {
+	s.QueryRefused(t, contract.UnknownFunction, request.Identity, "Nothing")
+	s.QueryRefused(t, contract.ParticipantUnknown, request.Identity, "GetParticipant", "nobody")
+	s.QueryRefused(t, contract.KeyUnknown, request.Identity, "GetKey", "none")
+	for _, args := range [][]string{{}, {""}, {"a", "b"}, {strings.Repeat("a", 129)}, {"a\x00b"}, {"\xff"}} {
+		for _, function := range []string{"GetParticipant", "GetKey", "KeyHistory", "GetIssuer", "GetPolicy", "GetAnchor"} {
+			s.QueryRefused(t, contract.BadArguments, request.Identity, function, args...)
+		}
+	}
+	var k contract.Key
+	s.Query(t, &k, request.Identity, "GetKey", s.Platform.Key.Public().KeyID())
+	if k.Participant != s.Platform.ID || k.Public != s.Platform.Key.Public() || k.Kind != request.PlatformKey {
+		t.Errorf("key %+v", k)
+	}
+}
+
+// verifyCall asks identity what another contract asks it.
+func verifyCall(t *testing.T, s *Stage) {
+	c := s.Sign(request.Cancel{Trade: "x"}, s.Regulator, s.Platform)
+	signatures := func(list string) []string {
+		return []string{c.Request.Contract, c.Request.Function, string(c.Request.Args), list, "0"}
+	}
+	for _, args := range [][]string{{}, {"a"}, signatures("x"), signatures("[{},{},{}]"), append(signatures("[]")[:4], "soon")} {
+		s.QueryRefused(t, contract.BadArguments, request.Identity, "Verify", args...)
+	}
+	s.QueryRefused(t, contract.SignatureMissing, request.Identity, "Verify", signatures("[]")...)
+	// The platform's key of this stage does not sign Cancel.
+	proof := c.Proof.Encode()
+	list := string(proof[len(`{"signatures":`) : len(proof)-1])
+	s.QueryRefused(t, contract.KeyFunction, request.Identity, "Verify", signatures(list)...)
+	only := request.Proof{Signatures: c.Proof.Signatures[:1]}.Encode()
+	var signers []contract.Signer
+	s.Query(t, &signers, request.Identity, "Verify", signatures(string(only[len(`{"signatures":`):len(only)-1]))...)
+	if len(signers) != 1 || signers[0].Participant != s.Regulator.ID || signers[0].Role != request.Regulator || len(signers[0].Device()) != 64 {
+		t.Errorf("signers %+v", signers)
+	}
+}
