@@ -194,7 +194,7 @@ func (c *Custody) VerifyAudit(ctx context.Context) (AuditReport, error) {
 	return report, nil
 }
 
-const auditPage = 1000
+const auditPage = 200
 
 func (r *AuditReport) next(row model.AuditRow) *AuditFault {
 	switch {

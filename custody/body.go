@@ -1,6 +1,10 @@
 package custody
 
-import "cardflow/ledger/request"
+import (
+	"slices"
+
+	"cardflow/ledger/request"
+)
 
 // claim is what a body says about who must sign it.
 type claim struct {
@@ -20,7 +24,7 @@ func byDuty() (claim, bool) { return claim{}, true }
 
 // claimOf lists every body that custody signs. It takes values only: a pointer could change under our feet between the
 // check and the encoding, and a type from elsewhere could say anything of itself. So no method of an unlisted body is
-// called. Init is not in the list: nobody signs it.
+// called. Init is not in the list: nobody signs it. Neither is a key act without a key, which has no encoding.
 func claimOf(body request.Body) (c claim, ok bool) {
 	switch b := body.(type) {
 	case request.Confirm:
@@ -40,13 +44,17 @@ func claimOf(body request.Body) (c claim, ok bool) {
 	case request.RevokeApproval:
 		return signedBy(b.Carrier)
 	case request.PublishKey:
-		return claim{named: true, signer: b.Participant, recovery: true}, true
+		return claim{named: true, signer: b.Participant, recovery: true}, !b.Key.Public.IsZero()
 	case request.RotateKey:
-		return claim{named: true, signer: b.Participant, recovery: true, oldKey: b.OldKey}, true
+		return claim{named: true, signer: b.Participant, recovery: true, oldKey: b.OldKey}, !b.Key.Public.IsZero()
+	case request.Register:
+		return claim{}, !b.Key.Public.IsZero()
+	case request.RegisterBatch:
+		return claim{}, !slices.ContainsFunc(b.Items, func(r request.Registration) bool { return r.Key.Public.IsZero() })
 	case request.Cancel, request.Release, request.Freeze, request.Unfreeze, request.Retire, // a trade's seller, a lot's role: on the ledger
 		request.FreezeParticipant, request.UnfreezeParticipant,
 		request.Ticket, request.Anchor,
-		request.Register, request.RegisterBatch, request.SuspendKey, request.ResumeKey, request.RevokeKey,
+		request.SuspendKey, request.ResumeKey, request.RevokeKey,
 		request.SetIssuer, request.SetPolicy:
 		return byDuty()
 	}

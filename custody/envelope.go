@@ -41,16 +41,22 @@ func keyBinding(k model.CustodyKey) []byte {
 	}, k.Functions...)...)
 }
 
+// veiled keeps a secret where no printing gets: fmt looks into unexported fields without asking their methods, and,
+// for some verbs, through pointers, but never into a function.
+type veiled func() gm.Secret
+
+func veil(secret gm.Secret) veiled { return func() gm.Secret { return secret } }
+
 // keyring holds the key-encryption keys, the only ones that stay in memory.
 type keyring struct {
 	root RootKey
 
 	mu     sync.RWMutex
-	keks   map[int]gm.Secret // by version; guarded by mu
-	closed bool              // guarded by mu
+	keks   map[int]veiled // by version; guarded by mu
+	closed bool           // guarded by mu
 }
 
-func newKeyring(root RootKey) *keyring { return &keyring{root: root, keks: map[int]gm.Secret{}} }
+func newKeyring(root RootKey) *keyring { return &keyring{root: root, keks: map[int]veiled{}} }
 
 // take opens a key-encryption key and keeps it.
 func (r *keyring) take(ctx context.Context, k model.CustodyKEK) error {
@@ -70,8 +76,10 @@ func (r *keyring) take(ctx context.Context, k model.CustodyKEK) error {
 		secret.Clear()
 		return ErrClosed
 	}
-	r.keks[k.Version].Clear() // of a transaction that was rolled back; nobody else holds these bytes
-	r.keks[k.Version] = secret
+	if old, ok := r.keks[k.Version]; ok {
+		old().Clear() // of a transaction that was rolled back; whoever uses it has a copy
+	}
+	r.keks[k.Version] = veil(secret)
 	return nil
 }
 
@@ -120,14 +128,14 @@ func (r *keyring) copyOf(version int) (gm.Secret, error) {
 	case !ok:
 		return nil, model.ErrNotFound
 	}
-	return slices.Clone(kek), nil
+	return slices.Clone(kek()), nil
 }
 
 func (r *keyring) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, kek := range r.keks {
-		kek.Clear()
+		kek().Clear()
 	}
 	clear(r.keks)
 	r.closed = true

@@ -47,10 +47,13 @@ type rig struct {
 	signed  atomic.Int64
 }
 
+// engines are the databases there are here.
+func engines() []modeltest.Engine { return modeltest.Engines() }
+
 // each runs a test on every engine there is.
 func each(t *testing.T, test func(t *testing.T, r *rig)) {
 	t.Helper()
-	for _, engine := range modeltest.Engines() {
+	for _, engine := range engines() {
 		t.Run(engine.Name, func(t *testing.T) {
 			t.Parallel()
 			test(t, newRig(t, engine))
@@ -59,6 +62,14 @@ func each(t *testing.T, test func(t *testing.T, r *rig)) {
 }
 
 func newRig(t *testing.T, engine modeltest.Engine) *rig {
+	t.Helper()
+	r := bareRig(t, engine)
+	r.Custody = r.open()
+	return r
+}
+
+// bareRig is a rig whose custody hasn't been opened.
+func bareRig(t *testing.T, engine modeltest.Engine) *rig {
 	t.Helper()
 	r := &rig{t: t, cfg: engine.New(t), root: filepath.Join(t.TempDir(), "root.key"), clock: &clock{}, random: &random{}, log: &buffer{}}
 	r.cfg.Logger = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -77,7 +88,6 @@ func newRig(t *testing.T, engine modeltest.Engine) *rig {
 		}
 	})
 	r.raw = raw
-	r.Custody = r.open()
 	return r
 }
 

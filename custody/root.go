@@ -47,7 +47,7 @@ func FileRoot(path string, random io.Reader) (RootKey, error) {
 	id := gm.Derive(secret, "cardflow/custody/root/id/1", 16)
 	return &fileRoot{
 		id:   hex.EncodeToString(id),
-		wrap: &wrapping{gm.Derive(secret, "cardflow/custody/root/wrap/1", gm.KeySize)},
+		wrap: veil(gm.Derive(secret, "cardflow/custody/root/wrap/1", gm.KeySize)),
 	}, nil
 }
 
@@ -119,17 +119,15 @@ func makeRoot(path string, random io.Reader) error {
 // fileRoot is a root key in memory: not the root itself, but what was derived from it.
 type fileRoot struct {
 	id   string
-	wrap *wrapping // behind a pointer: see gm.Secret
+	wrap veiled
 }
-
-type wrapping struct{ key gm.Secret }
 
 func (r *fileRoot) ID() string { return r.id }
 
 func (r *fileRoot) Wrap(_ context.Context, random io.Reader, key gm.Secret, ad []byte) ([]byte, error) {
-	return gm.Seal(r.wrap.key, random, key, ad)
+	return gm.Seal(r.wrap(), random, key, ad)
 }
 
 func (r *fileRoot) Unwrap(_ context.Context, wrapped, ad []byte) (gm.Secret, error) {
-	return gm.Open(r.wrap.key, wrapped, ad)
+	return gm.Open(r.wrap(), wrapped, ad)
 }
