@@ -117,7 +117,7 @@ func drain(ctx context.Context, t table, head header, emit func(record) error) e
 	}
 	merges := newMerges(spans, head.line)
 	limit, limitCode := t.full()
-	any := false
+	found := false
 	for n := 0; ; n++ {
 		if n%256 == 0 {
 			if err := ctx.Err(); err != nil {
@@ -146,12 +146,12 @@ func drain(ctx context.Context, t table, head header, emit func(record) error) e
 		if under && rec.cells[fieldICCID].kind == blank {
 			continue // the second row of a two-row header
 		}
-		any = true
+		found = true
 		if err := emit(rec); err != nil {
 			return err
 		}
 	}
-	if !any {
+	if !found {
 		return empty("表头下面没有卡数据")
 	}
 	return nil
