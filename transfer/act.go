@@ -1,0 +1,260 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// Idem is the caller's name for one wish: the same key for the same route is the same wish, however often it arrives.
+type Idem struct {
+	Key        string
+	Route      string // method and route pattern
+	BodyDigest string // hex SHA-256 of the body: another body under the same key is a mistake of the caller
+}
+
+// Act is a write on its way to the ledger, as the one who asked may see it.
+type Act struct {
+	ID          string
+	Function    string
+	State       string // accepted, signed, submitted, committed, failed
+	TradeID     string
+	TxID        string
+	BlockNumber uint64
+	Error       *ActError
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Ended reports whether the act has reached its end.
+func (a Act) Ended() bool {
+	return a.State == string(model.ActCommitted) || a.State == string(model.ActFailed)
+}
+
+// ActError is why an act failed.
+type ActError struct {
+	Code    string
+	Message string
+}
+
+// actView shows a row. A prepared act is still "signed" to people: nothing has left.
+func actView(a model.Act) Act {
+	v := Act{
+		ID: a.ID, Function: a.Function, State: string(a.State), TxID: a.TxID, BlockNumber: uint64(a.BlockNumber),
+		CreatedAt: a.CreatedAt.Time(), UpdatedAt: a.UpdatedAt.Time(),
+	}
+	if isTrade(a.Function) {
+		v.TradeID = a.Subject
+	}
+	if a.State == model.ActPrepared {
+		v.State = string(model.ActSigned)
+	}
+	if a.State == model.ActFailed {
+		v.TxID = ""
+		v.Error = &ActError{Code: a.ErrorCode, Message: MessageOf(a.ErrorCode)}
+	}
+	return v
+}
+
+func isTrade(function string) bool {
+	switch function {
+	case "Confirm", "Decline", "Cancel", "Release":
+		return true
+	}
+	return false
+}
+
+// party is one who signs an act.
+type party struct {
+	Owner string
+	Slot  string
+}
+
+// fields is what an act needs besides its body: who signs, and, where the body depends on how things stand when its
+// turn comes, what to build it from (see plan.go).
+type fields struct {
+	Parties []party
+	Ticket  *request.Ticket `json:",omitempty"`
+	Offer   *offerPlan      `json:",omitempty"`
+	Lot     *lotPlan        `json:",omitempty"`
+	Enrol   *enrolPlan      `json:",omitempty"`
+}
+
+// draft is an act before it is accepted.
+type draft struct {
+	ID       string // "" makes one; system acts have IDs of their own, so that they are accepted once
+	Body     request.Body
+	Contract string // if Body is to be planned
+	Function string
+	Actor    string // "" is the first of those who sign
+	Person   string
+	Subject  string
+	Fields   fields
+	Deadline model.Millis // if it was not sent by then, it fails; 0: it waits
+}
+
+// accept records an act inside the transaction that sets aside what it needs. A crash before that transaction commits
+// leaves nothing; after it, the relay finds the act.
+func (s *Service) accept(tx *model.Tx, d draft) (model.Act, error) {
+	if d.ID == "" {
+		d.ID = s.newID()
+	}
+	a := model.Act{
+		ID: d.ID, Function: d.Function, Contract: d.Contract, Actor: d.Actor, Person: d.Person, Subject: d.Subject,
+		State: model.ActAccepted, Attempt: 1, NextAt: s.now(), Deadline: d.Deadline, CreatedAt: s.now(), UpdatedAt: s.now(),
+	}
+	if a.Actor == "" && len(d.Fields.Parties) > 0 {
+		a.Actor = d.Fields.Parties[0].Owner
+	}
+	if d.Body != nil {
+		a.Contract, a.Function, a.Body = d.Body.Contract(), d.Body.Function(), request.Encode(d.Body)
+	}
+	var err error
+	if a.FieldsSealed, err = s.Vault.sealJSON("act/"+a.ID, d.Fields); err != nil {
+		return a, err
+	}
+	return a, tx.AddAct(a)
+}
+
+func (s *Service) fieldsOf(a model.Act) (f fields, err error) {
+	err = s.Vault.openJSON("act/"+a.ID, a.FieldsSealed, &f)
+	if err != nil {
+		err = fmt.Errorf("act %s: %w", a.ID, err)
+	}
+	return f, err
+}
+
+// once runs accept for a wish that was not seen before, and gives the act of one that was: the caller resumes where it
+// is, whether it has ended or not.
+func (s *Service) once(ctx context.Context, c Caller, idem Idem, accept func(tx *model.Tx) (string, error)) (string, error) {
+	if idem.Key == "" {
+		return "", fail("IDEMPOTENCY_KEY_REQUIRED")
+	}
+	var id string
+	run := func() error {
+		return s.DB.Write(ctx, func(tx *model.Tx) error {
+			old, err := tx.Recall(c.actor(), idem.Route, idem.Key)
+			if err == nil {
+				if old.BodyDigest != idem.BodyDigest {
+					return fail("IDEMPOTENCY_KEY_REUSED")
+				}
+				id = old.ActID
+				return nil
+			}
+			if !errors.Is(err, model.ErrNotFound) {
+				return err
+			}
+			if id, err = accept(tx); err != nil {
+				return err
+			}
+			_, err = tx.Remember(c.actor(), idem.Route, idem.Key, idem.BodyDigest, id)
+			return err
+		})
+	}
+	err := run()
+	if errors.Is(err, model.ErrConflict) {
+		err = run() // the other of two at once has just been accepted: this one finds it
+	}
+	if err != nil {
+		return "", err
+	}
+	s.kick()
+	return id, nil
+}
+
+// actor is the person, or the consumer, whose idempotency keys these are.
+func (c Caller) actor() string {
+	if c.Person != "" {
+		return c.Person
+	}
+	return c.Participant
+}
+
+// Act answers how far an act is, to the one who asked for it and to his organisation.
+func (s *Service) Act(ctx context.Context, c Caller, id string) (Act, error) {
+	var v Act
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		a, err := tx.Act(id)
+		if errors.Is(err, model.ErrNotFound) || err == nil && a.Actor != c.Participant {
+			return fail("NOT_FOUND")
+		}
+		v = actView(a)
+		return err
+	})
+	return v, err
+}
+
+// act reads an act for the service itself.
+func (s *Service) act(ctx context.Context, id string) (a model.Act, err error) {
+	err = s.DB.Read(ctx, func(tx *model.Tx) error {
+		a, err = tx.Act(id)
+		return err
+	})
+	return a, err
+}
+
+// Watch yields the act whenever it has moved, and closes after its end or when ctx ends. Whoever moves an act on this
+// server tells; another server's moves are seen by looking again every second.
+func (s *Service) Watch(ctx context.Context, c Caller, id string) (<-chan Act, error) {
+	first, err := s.Act(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan Act, 1)
+	out <- first
+	go func() {
+		defer close(out)
+		last := first
+		for !last.Ended() {
+			told, stop := s.hub.listen(id)
+			now, err := s.Act(ctx, c, id)
+			if err == nil && now.State == last.State {
+				select {
+				case <-told:
+				case <-time.After(lookAgain):
+				case <-ctx.Done():
+				}
+				now, err = s.Act(ctx, c, id)
+			}
+			stop()
+			if err != nil {
+				return
+			}
+			if now.State == last.State {
+				continue
+			}
+			last = now
+			select {
+			case out <- now:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// lookAgain is how often a watcher asks the database about moves that another server may have made.
+const lookAgain = time.Second
+
+// Await waits for the end of an act. When ctx ends first it answers how far the act is.
+func (s *Service) Await(ctx context.Context, id string) (Act, error) {
+	for {
+		told, stop := s.hub.listen(id)
+		a, err := s.act(context.WithoutCancel(ctx), id)
+		if err != nil || a.State.Finished() || ctx.Err() != nil {
+			stop()
+			return actView(a), err
+		}
+		select {
+		case <-told:
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
+		}
+		stop()
+	}
+}

@@ -1,0 +1,374 @@
+package transfer
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"cardflow/iccid"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// CardView is one card as the caller may see it.
+type CardView struct {
+	CardID       string
+	ICCID        string
+	IssuerName   string
+	OwnerName    string
+	Mine         bool
+	Status       string // OWNED, IN_TRADE, RETIRED
+	Frozen       bool
+	Restrictions []string
+	LotHash      string
+	Since        time.Time
+}
+
+// Hop is one step in the life of a card.
+type Hop struct {
+	Kind        string // ISSUE, TRADE, RETURN
+	From        string // names; "" where nobody is to be named
+	To          string
+	OfferedAt   time.Time
+	ConfirmedAt time.Time
+	Device      string // through what it was offered
+	EndDevice   string // through what it was confirmed
+	TxIDs       []string
+	BlockNumber uint64
+	TradeID     string
+	LotHash     string
+}
+
+// Trace is the life of a card, cut to what the caller may see: a consumer the step that brought it to him, an
+// organisation those of which it was a side (one up and one down), a regulator all (paper §2.4.4).
+type Trace struct {
+	CardID string
+	ICCID  string
+	Hops   []Hop
+}
+
+// seesAll: who watches sees every card.
+func seesAll(c Caller) bool { return c.Role == request.Regulator }
+
+// FindCard leads from an ICCID to a card that the caller may know of.
+func (s *Service) FindCard(ctx context.Context, c Caller, typed string) (CardView, error) {
+	card, issuer, err := s.Plan.Parse(typed)
+	if err != nil {
+		return CardView{}, err
+	}
+	return s.card(ctx, c, issuer.Rule, card)
+}
+
+func (s *Service) card(ctx context.Context, c Caller, rule iccid.Rule, card iccid.Card) (CardView, error) {
+	var v CardView
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		hops, chain, err := s.hops(tx, c, rule, card)
+		if err != nil {
+			return err
+		}
+		l := chain[0]
+		if len(hops) == 0 && l.Owner != c.Participant {
+			return errNoSuchCard
+		}
+		names, err := tx.ParticipantNames([]string{l.Issuer, l.Owner})
+		if err != nil {
+			return err
+		}
+		v = CardView{
+			CardID: s.Vault.CardID(rule, card), ICCID: rule.Format(card), IssuerName: names[l.Issuer], Mine: l.Owner == c.Participant,
+			Status: string(l.Status), Frozen: len(l.Frozen) > 0, Restrictions: l.Restrictions, LotHash: l.Hash, Since: l.OwnedSince.Time(),
+		}
+		if v.Mine || seesAll(c) {
+			v.OwnerName = names[l.Owner]
+		}
+		return nil
+	})
+	return v, err
+}
+
+// Trace shows the life of a card.
+func (s *Service) Trace(ctx context.Context, c Caller, cardID string) (Trace, error) {
+	rule, card, err := s.Vault.Card(cardID)
+	if err != nil {
+		return Trace{}, errNoSuchCard
+	}
+	var t Trace
+	err = s.DB.Read(ctx, func(tx *model.Tx) error {
+		hops, chain, err := s.hops(tx, c, rule, card)
+		if err != nil {
+			return err
+		}
+		if len(hops) == 0 && chain[0].Owner != c.Participant {
+			return errNoSuchCard
+		}
+		t = Trace{CardID: cardID, ICCID: rule.Format(card), Hops: hops}
+		return nil
+	})
+	return t, err
+}
+
+// hops walks a card's lineage and answers, oldest first, the steps that the caller may see; chain is the lots that held
+// it, newest first.
+func (s *Service) hops(tx *model.Tx, c Caller, rule iccid.Rule, card iccid.Card) ([]Hop, []model.Lot, error) {
+	chain, err := tx.Lineage(rule, card.Head, card.Width, card.Tail)
+	if errors.Is(err, model.ErrNotFound) {
+		return nil, nil, errNoSuchCard
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var ids []string
+	type side struct{ from, to string }
+	var hops []Hop
+	var sides []side
+	for i := len(chain) - 1; i >= 0; i-- {
+		l := chain[i]
+		if i == len(chain)-1 && len(l.Parents) == 0 {
+			hops = append(hops, Hop{Kind: "ISSUE", OfferedAt: lotTime(l), Device: "ACCOUNT", TxIDs: []string{l.MadeTx}, LotHash: l.Hash, BlockNumber: s.blockOf(tx, l)})
+			sides = append(sides, side{"", l.Issuer})
+			ids = append(ids, l.Issuer)
+		}
+		trades, err := tx.TradesOfLot(l.Hash)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, t := range trades {
+			if t.State != model.TradeConfirmed {
+				continue
+			}
+			h := Hop{
+				Kind: "TRADE", OfferedAt: t.OfferedAt.Time(), ConfirmedAt: t.EndedAt.Time(), Device: t.OfferDevice, EndDevice: t.EndDevice,
+				TxIDs: []string{t.OfferTx, t.EndTx}, BlockNumber: uint64(t.EndBlock), TradeID: t.ID, LotHash: l.Hash,
+			}
+			if t.Reverses != "" {
+				h.Kind = "RETURN"
+			}
+			hops = append(hops, h)
+			sides = append(sides, side{t.Seller, t.Receiver})
+			ids = append(ids, t.Seller, t.Receiver)
+		}
+	}
+	names, err := tx.ParticipantNames(ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var seen []Hop
+	for i, h := range hops {
+		from, to := sides[i].from, sides[i].to
+		switch {
+		case seesAll(c):
+		case c.Role == request.Consumer && to != c.Participant:
+			continue
+		case from != c.Participant && to != c.Participant:
+			continue
+		}
+		h.From, h.To = person(names, from), person(names, to)
+		if to == c.Participant && c.Role == request.Consumer {
+			h.To = "我"
+		}
+		seen = append(seen, h)
+	}
+	return seen, chain, nil
+}
+
+// person is what others read of a participant: an organisation's name, and of a consumer only that he is one.
+func person(names map[string]string, id string) string {
+	if id == "" {
+		return ""
+	}
+	if n := names[id]; n != "" {
+		return n
+	}
+	return "个人用户"
+}
+
+func lotTime(l model.Lot) time.Time { return l.CreatedAt.Time() }
+
+// blockOf is the block of the transaction that issued a lot.
+func (s *Service) blockOf(tx *model.Tx, l model.Lot) uint64 {
+	if a, err := tx.ActByTx(l.MadeTx); err == nil {
+		return uint64(a.BlockNumber)
+	}
+	return 0
+}
+
+// OwnedCard is a line of "my cards".
+type OwnedCard struct {
+	CardID          string
+	ICCID           string
+	SellerName      string
+	ConfirmedAt     time.Time
+	Restrictions    []string
+	Frozen          bool
+	Status          string
+	TradeID         string
+	ReturnableUntil *time.Time
+}
+
+// cardCursor is a place inside a list of runs of cards.
+type cardCursor struct {
+	C string `json:"c,omitempty"` // of the runs
+	N uint32 `json:"n,omitempty"` // cards of the next run that were shown
+}
+
+// MyCards lists the cards that the caller has, one by one, by number.
+func (s *Service) MyCards(ctx context.Context, c Caller, cursor string, limit int) (Page[OwnedCard], error) {
+	var at cardCursor
+	if cursor != "" {
+		b, err := base64.RawURLEncoding.DecodeString(cursor)
+		if err != nil || json.Unmarshal(b, &at) != nil {
+			return Page[OwnedCard]{}, fail("CURSOR_INVALID")
+		}
+	}
+	if limit <= 0 || limit > model.MaxPage {
+		limit = model.DefaultPage
+	}
+	days, err := s.policy(ctx, request.PolicyReturnDays)
+	if err != nil {
+		return Page[OwnedCard]{}, err
+	}
+	var out Page[OwnedCard]
+	err = s.DB.Read(ctx, func(tx *model.Tx) error {
+		out = Page[OwnedCard]{}
+		at := at
+		for len(out.Items) < limit {
+			page, err := tx.AllLiveSegments(c.Participant, at.C, 1)
+			if err != nil {
+				return err
+			}
+			if len(page.Items) == 0 {
+				return nil
+			}
+			run := page.Items[0]
+			like, err := s.ownedCard(tx, run.LotHash, days)
+			if err != nil {
+				return err
+			}
+			n := run.Lo + at.N
+			for ; n <= run.Hi && len(out.Items) < limit; n++ {
+				card := iccid.Card{Head: run.Head, Width: run.Width, Tail: n}
+				like.CardID, like.ICCID = s.Vault.CardID(run.Rule, card), run.Rule.Format(card)
+				out.Items = append(out.Items, like)
+			}
+			if n <= run.Hi {
+				at.N = n - run.Lo
+				out.Next, err = at.encode()
+				return err
+			}
+			if page.Next == "" {
+				return nil
+			}
+			at = cardCursor{C: page.Next}
+		}
+		var err error
+		out.Next, err = at.encode()
+		return err
+	})
+	return out, cursorError(err)
+}
+
+func (c cardCursor) encode() (string, error) {
+	b, err := json.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(b), err
+}
+
+// ownedCard is what the cards of a lot have in common.
+func (s *Service) ownedCard(tx *model.Tx, lot string, days int64) (OwnedCard, error) {
+	l, err := tx.Lot(lot)
+	if err != nil {
+		return OwnedCard{}, err
+	}
+	v := OwnedCard{Restrictions: l.Restrictions, Frozen: len(l.Frozen) > 0, Status: string(l.Status), TradeID: l.TradeID, ConfirmedAt: l.OwnedSince.Time()}
+	if l.TradeID == "" {
+		return v, nil
+	}
+	t, err := tx.Trade(l.TradeID)
+	if err != nil {
+		return v, present(err)
+	}
+	seller, err := tx.Participant(t.Seller)
+	if err != nil {
+		return v, err
+	}
+	v.SellerName = seller.Name
+	if t.State == model.TradeConfirmed && l.Status == model.LotOwned {
+		v.ConfirmedAt = t.EndedAt.Time()
+		until := t.EndedAt.Time().Add(time.Duration(days) * 24 * time.Hour)
+		if until.After(s.Clock()) {
+			v.ReturnableUntil = &until
+		}
+	}
+	return v, nil
+}
+
+// CardFilter narrows a search for cards.
+type CardFilter struct {
+	Start        string
+	End          string
+	Organisation string // participant
+	Status       string
+	From         time.Time
+	To           time.Time
+	Cursor       string
+	Limit        int
+}
+
+// Holding is a run of cards in somebody's hands.
+type Holding struct {
+	LotHash   string
+	CardID    string // of the first card
+	Start     string
+	End       string
+	Count     uint64
+	OwnerID   string
+	OwnerName string
+	Status    string
+	Since     time.Time
+}
+
+// SearchCards lists runs of cards. A regulator searches everything; others what they hold.
+func (s *Service) SearchCards(ctx context.Context, c Caller, f CardFilter) (Page[Holding], error) {
+	filter := model.SegmentFilter{Owner: f.Organisation, Status: model.LotStatus(f.Status), LiveOnly: true, From: model.MillisOf(f.From), To: model.MillisOf(f.To)}
+	if !seesAll(c) {
+		filter.Owner = c.Participant
+	}
+	switch filter.Status {
+	case "", model.LotOwned, model.LotInTrade, model.LotRetired:
+	default:
+		return Page[Holding]{}, fail("BAD_REQUEST")
+	}
+	if f.Start != "" || f.End != "" {
+		set, err := s.parseSpans([]Span{{Start: f.Start, End: f.End}})
+		if err != nil {
+			return Page[Holding]{}, err
+		}
+		filter.Rule, filter.Range = set.Rule, &set.Segments()[0]
+	}
+	var out Page[Holding]
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		page, err := tx.FindSegments(filter, f.Cursor, f.Limit)
+		if err != nil {
+			return err
+		}
+		out = Page[Holding]{Next: page.Next}
+		for _, run := range page.Items {
+			l, err := tx.Lot(run.LotHash)
+			if err != nil {
+				return err
+			}
+			names, err := tx.ParticipantNames([]string{l.Owner})
+			if err != nil {
+				return err
+			}
+			first, last := run.Cards().First(), run.Cards().Last()
+			out.Items = append(out.Items, Holding{
+				LotHash: l.Hash, CardID: s.Vault.CardID(run.Rule, first), Start: run.Rule.Format(first), End: run.Rule.Format(last), Count: run.Cards().Count(),
+				OwnerID: l.Owner, OwnerName: person(names, l.Owner), Status: string(l.Status), Since: l.OwnedSince.Time(),
+			})
+		}
+		return nil
+	})
+	return out, cursorError(err)
+}

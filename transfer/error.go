@@ -1,0 +1,229 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+
+	"cardflow/iccid"
+	"cardflow/ledger/contract"
+)
+
+// Kind sorts errors by what they mean to a caller, whatever the protocol.
+type Kind int
+
+// The kinds.
+const (
+	Internal    Kind = iota // our fault; nothing of the inside is told
+	Invalid                 // the request can't be right
+	Forbidden               // not this person's to do
+	NotFound                // or not for this person to know of
+	Conflict                // the state of things does not allow it now
+	Mismatch                // an idempotency key with another body
+	TooMany                 // slow down
+	Unavailable             // try again later
+)
+
+// Error is a refusal that a person may read. Code is stable; the sentence is Chinese and says what to do.
+type Error struct {
+	Code    string
+	Details map[string]any
+	Err     error // the cause, for engineers; may be nil
+}
+
+// Error is for engineers.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %v", e.Code, e.Err)
+	}
+	return e.Code
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes errors.Is(err, &Error{Code: c}) true for every error with that code.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// Kind is what the code means to a caller.
+func (e *Error) Kind() Kind { return catalogue[e.Code].kind }
+
+// Message is the Chinese sentence.
+func (e *Error) Message() string { return MessageOf(e.Code) }
+
+// With returns the error with one more detail.
+func (e *Error) With(name string, value any) *Error {
+	c := *e
+	c.Details = map[string]any{name: value}
+	for k, v := range e.Details {
+		c.Details[k] = v
+	}
+	return &c
+}
+
+// MessageOf is the Chinese sentence for a code.
+func MessageOf(code string) string {
+	if m, ok := catalogue[code]; ok {
+		return m.message
+	}
+	return catalogue["INTERNAL"].message
+}
+
+// Codes lists every code with its kind and sentence.
+func Codes(each func(code string, kind Kind, message string)) {
+	for c, e := range catalogue {
+		each(c, e.kind, e.message)
+	}
+}
+
+func fail(code string) *Error { return &Error{Code: code} }
+
+func failf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// CodeOf is the stable code of any error of this package, "INTERNAL" for what has none.
+func CodeOf(err error) string {
+	var e *Error
+	var c *contract.Error
+	var i *iccid.Error
+	switch {
+	case errors.As(err, &e):
+		return e.Code
+	case errors.As(err, &c):
+		return c.Code
+	case errors.As(err, &i):
+		return i.Code
+	}
+	return "INTERNAL"
+}
+
+var errNoSuchCard = fail("CARD_NOT_FOUND")
+
+type entry struct {
+	kind    Kind
+	message string
+}
+
+// catalogue is every code that a caller may meet. Codes of iccid and of the contract keep their names.
+var catalogue = map[string]entry{
+	"INTERNAL":    {Internal, "系统出了点问题，请稍后再试；如果一直这样，请把请求编号告诉客服"},
+	"UNAVAILABLE": {Unavailable, "服务暂时不可用，请稍后再试"},
+
+	// Requests.
+	"BAD_REQUEST":              {Invalid, "请求内容不正确，请检查后重试"},
+	"IDEMPOTENCY_KEY_REQUIRED": {Invalid, "请求缺少 Idempotency-Key，请更新客户端后重试"},
+	"IDEMPOTENCY_KEY_REUSED":   {Mismatch, "这个请求编号已用于另一个操作，请刷新页面后重试"},
+	"FORBIDDEN":                {Forbidden, "您的账号没有这项权限，请联系本单位管理员"},
+	"NOT_FOUND":                {NotFound, "没有找到您要的内容"},
+	"CURSOR_INVALID":           {Invalid, "翻页标记无效，请从第一页重新查看"},
+
+	// Cards.
+	"CARD_NOT_FOUND":           {NotFound, "没有找到这张卡，请核对卡号"},
+	"CARDS_NOT_OWNED":          {Conflict, "有些卡不在您的库存里，请核对号段"},
+	"CARDS_RESERVED":           {Conflict, "有些卡正在另一笔交易中，请先等它结束或取消它"},
+	"CARDS_FROZEN":             {Conflict, "有些卡已被冻结，不能转出，请联系电信企业"},
+	"CARDS_OF_SEVERAL_ISSUERS": {Invalid, "一次只能转出同一家电信企业的卡，请分开提交"},
+	"CARDS_REQUIRED":           {Invalid, "请至少选择一张卡"},
+	"TOO_MANY_CARDS":           {Invalid, "一次提交的卡太多，请分批提交"},
+	"ICCID_FORMAT":             {Invalid, "卡号格式不对：应为 19 或 20 位，以 89 开头"},
+	"ICCID_ISSUER_UNKNOWN":     {Invalid, "不认识这个卡号前缀，请核对卡号，或联系平台登记发卡方"},
+	"ICCID_CHECK_DIGIT":        {Invalid, "卡号校验位不对，请核对卡号"},
+	"ICCID_NIBBLE_SWAPPED":     {Invalid, "卡号的每两位前后颠倒了，请用正常顺序的卡号"},
+	"ICCID_RANGE_REVERSED":     {Invalid, "起始卡号大于结束卡号，请交换后重试"},
+	"ICCID_RANGE_MIXED":        {Invalid, "起始和结束卡号不属于同一号段，请核对"},
+	"ICCID_RANGE_OVERFLOW":     {Invalid, "号段跨过了末七位，请拆成两段"},
+	"ICCID_DUPLICATE":          {Invalid, "有重复的卡号，请去掉重复后重试"},
+	"ICCID_EMPTY":              {Invalid, "请至少选择一张卡"},
+	"ICCID_TOO_MANY_SEGMENTS":  {Invalid, "不连续的号段太多，请分批提交"},
+	"ICCID_NOT_CANONICAL":      {Invalid, "号段写法不规范"},
+	"ICCID_RULE_UNKNOWN":       {Invalid, "不认识这种编号规则"},
+	"ICCID_PLAN_INVALID":       {Internal, "编号规则配置有误，请联系管理员"},
+	"IMSI_FORMAT":              {Invalid, "IMSI 应为 15 位数字"},
+	"MSISDN_FORMAT":            {Invalid, "物联网号码应为 13 位数字，并以规定的号段开头"},
+	"RULE_MISMATCH":            {Invalid, "不同编号规则的卡不能放在一起"},
+
+	// Trades.
+	"TRADE_CODE_NOT_FOUND":  {NotFound, "交易码无效或已过期，请核对后重试，或请卖家重新生成"},
+	"TRADE_NOT_FOUND":       {NotFound, "没有找到这笔交易"},
+	"TRADE_BUSY":            {Conflict, "这笔交易正在处理中，请稍后查看结果"},
+	"TRADE_ENDED":           {Conflict, "这笔交易已经结束"},
+	"TRADE_EXPIRED":         {Conflict, "这笔交易已过期，请卖家重新生成"},
+	"TRADE_NOT_EXPIRED":     {Conflict, "这笔交易还没有过期"},
+	"TRADE_ALREADY_YOURS":   {Conflict, "您已经确认过这笔交易"},
+	"EXPIRY_INVALID":        {Invalid, "有效期不在允许的范围内"},
+	"RECEIVER_UNKNOWN":      {Invalid, "没有找到接收方，请核对"},
+	"SELF_TRADE":            {Invalid, "不能把卡转给自己"},
+	"REASON_INVALID":        {Invalid, "请选择一个拒收原因"},
+	"NOT_RETURNABLE":        {Conflict, "这些卡不能退：不是这笔交易收到的，或已超过可退的天数"},
+	"MODE_INVALID":          {Invalid, "交易方式不正确"},
+	"RESTRICTION_INVALID":   {Invalid, "使用限制写法不正确"},
+	"RETAIL_POLICY_INVALID": {Invalid, "零售策略只能是 OPEN 或 REAL_NAME"},
+	"LOOKUP_LIMIT":          {TooMany, "输错次数过多，请稍后再试"},
+
+	// Card files.
+	"CARD_FILE_MIXED":     {Invalid, "文件里有不属于本企业的卡，请分开导入"},
+	"CARD_FILE_BAD_ROWS":  {Invalid, "文件里有错误的行，没有导入任何卡；请下载错误清单，改好后重新导入"},
+	"CARD_FILE_TOO_LARGE": {Invalid, "文件太大，请拆分后导入"},
+	"IMPORT_NOT_FOUND":    {NotFound, "没有找到这次导入"},
+	"CARDS_ISSUED_BEFORE": {Conflict, "有些卡以前已经登记过，请核对号段"},
+
+	// Accounts.
+	"ORGANISATION_EXISTS":  {Conflict, "这个单位已经登记过"},
+	"PASSWORD_WEAK":        {Invalid, "密码至少 10 个字符，请换一个更长的"},
+	"PERSON_EXISTS":        {Conflict, "这个用户名已被使用"},
+	"PARTICIPANT_PENDING":  {Conflict, "账号正在登记到账本，请稍后再试"},
+	"KEY_STOPPED":          {Conflict, "您的签名密钥已停用，请联系客服"},
+	"CUSTODY_SEALED":       {Unavailable, "签名服务正在维护，您的请求已收到，恢复后会自动完成"},
+	"REAL_NAME_REQUIRED":   {Conflict, "这张卡需要先完成实名登记"},
+	"CAP_EXCEEDED":         {Conflict, "您在这家电信企业名下的卡已达上限"},
+	"LEDGER_INVALID":       {Internal, "账本没有接受这笔交易，我们已收到告警，请稍后查看"},
+	"REQUEST_EXPIRED":      {Conflict, "请求已过期，请重新提交"},
+	"PARTICIPANT_FROZEN":   {Conflict, "账号已被冻结，请联系客服"},
+	"PARTICIPANT_UNKNOWN":  {Conflict, "账号还没有登记到账本，请稍后再试"},
+	"PARTICIPANT_EXISTS":   {Conflict, "账号已经登记过"},
+	"KEY_INACTIVE":         {Conflict, "签名密钥已停用，请联系客服"},
+	"KEY_UNKNOWN":          {Conflict, "签名密钥还没有登记到账本，请稍后再试"},
+	"KEY_EXISTS":           {Conflict, "这把密钥已经登记过"},
+	"KEY_FUNCTION":         {Forbidden, "这把密钥不能用于这项操作"},
+	"ROLE_FORBIDDEN":       {Forbidden, "您的身份不能做这项操作"},
+	"NOT_OWNER":            {Conflict, "有些卡不在您的名下，请刷新后核对"},
+	"NOT_RECEIVER":         {Forbidden, "这笔交易不是给您的"},
+	"NOT_SELLER":           {Forbidden, "只有卖家可以取消这笔交易"},
+	"INPUT_SPENT":          {Conflict, "这些卡已经转出，请刷新库存后重试"},
+	"LOT_IN_TRADE":         {Conflict, "这些卡正在交易中，请先等它结束或取消它"},
+	"LOT_RETIRED":          {Conflict, "这些卡已经注销"},
+	"LOT_FROZEN":           {Conflict, "这些卡已被冻结，请联系电信企业"},
+	"LOT_UNKNOWN":          {NotFound, "没有找到这批卡"},
+	"LOT_EXISTS":           {Conflict, "这批卡已经登记过"},
+	"LOTS_DIFFER":          {Conflict, "不同电信企业或不同编号规则的卡不能合在一起"},
+	"NOT_FROZEN":           {Conflict, "这些卡没有被您冻结"},
+	"ALREADY_FROZEN":       {Conflict, "这些卡已经被冻结"},
+	"ALREADY_ISSUED":       {Conflict, "有些卡以前已经登记过，请核对号段"},
+	"ALREADY_APPLIED":      {Conflict, "这项操作已经完成"},
+	"ALREADY_INITIALISED":  {Conflict, "账本已经初始化"},
+	"NOT_INITIALISED":      {Unavailable, "账本还没有初始化，请稍后再试"},
+	"ISSUER_UNKNOWN":       {Invalid, "这个卡号前缀还没有登记发卡方，请联系平台"},
+	"ISSUE_KEY_WRONG":      {Internal, "登记密钥与账本不符，我们已收到告警"},
+	"TOO_MANY_SEGMENTS":    {Invalid, "不连续的号段太多，请分批提交"},
+	"VERSION_MISMATCH":     {Conflict, "内容刚刚被别人改过，请刷新后重试"},
+	"CODE_WRONG":           {Conflict, "交易码与账本不符，请卖家重新生成"},
+	"TICKET_MISSING":       {Internal, "系统没有给出收货凭证，我们已收到告警"},
+	"BAD_ARGUMENTS":        {Internal, "账本没有接受这项请求，我们已收到告警"},
+	"UNKNOWN_FUNCTION":     {Internal, "账本没有这项功能，我们已收到告警"},
+	"SIGNATURE_INVALID":    {Internal, "签名没有通过账本的检查，我们已收到告警"},
+	"SIGNATURE_MISSING":    {Internal, "签名没有通过账本的检查，我们已收到告警"},
+	"NOT_AFTER_TOO_FAR":    {Internal, "签名期限超出账本允许的范围，我们已收到告警"},
+	"POSSESSION_UNPROVEN":  {Internal, "密钥没有通过账本的检查，我们已收到告警"},
+	"OPENING_MISSING":      {Internal, "账本没有拿到核对所需的内容，我们已收到告警"},
+	"OPENING_MISMATCH":     {Internal, "内容与账本上的哈希不符，我们已收到告警"},
+	"PARTITION_MISMATCH":   {Internal, "转出前后的卡不一致，账本已拒绝，我们已收到告警"},
+	"TRADE_UNKNOWN":        {NotFound, "账本上没有这笔交易"},
+	"TRADE_EXISTS":         {Conflict, "这笔交易已经在账本上"},
+	"TRANSITION_FORBIDDEN": {Conflict, "当前状态不允许这项操作"},
+	"POLICY_UNKNOWN":       {Invalid, "没有这项策略"},
+	"SEQUENCE_PASSED":      {Conflict, "已有更新的记录"},
+	"WRONG_ORGANISATION":   {Forbidden, "只有部署账本的单位可以初始化"},
+}

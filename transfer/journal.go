@@ -1,0 +1,180 @@
+package transfer
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"cardflow/ledger/request"
+)
+
+// Journal is an append-only file of sealed openings, fsynced before any transaction that needs them leaves. Nothing else
+// on earth can open a lot after the database is lost: the ledger has only hashes. So it is never rolled back, has a copy
+// elsewhere, and a restore is database copy + journal + replay of the ledger.
+//
+// Each record is: length (4 bytes, big-endian), CRC-32C of the sealed bytes (4 bytes), sealed bytes. A crash while
+// appending leaves a torn last record; Open cuts it off, which loses nothing, because its transaction has not left.
+type Journal struct {
+	mu     sync.Mutex
+	file   *os.File
+	vault  *Vault
+	broken error // a write that failed half-way: nothing may follow it
+
+	// Group commit: those who wait while one fsync runs share the next.
+	waiting *flush
+	syncing sync.Mutex
+}
+
+type flush struct {
+	done chan struct{}
+	err  error
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+const (
+	journalHeader = 8
+	journalRecord = 64 << 20 // bytes, at most
+)
+
+// OpenJournal opens or makes the journal.
+func OpenJournal(path string, vault *Vault) (*Journal, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	j := &Journal{file: f, vault: vault}
+	end, err := j.walk(func([]byte) error { return nil })
+	if err == nil {
+		err = f.Truncate(end)
+	}
+	if err == nil {
+		_, err = f.Seek(end, io.SeekStart)
+	}
+	if err == nil {
+		err = errors.Join(f.Sync(), syncDir(filepath.Dir(path)))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: %w", err), f.Close())
+	}
+	return j, nil
+}
+
+// Append seals openings and makes them last. It returns only when they are on the disk.
+func (j *Journal) Append(openings request.Openings) error {
+	if len(openings.Lots) == 0 && len(openings.Codes) == 0 {
+		return nil
+	}
+	openings.IssueKey = nil // it is derived, and has no place in a file that is copied about
+	sealed, err := j.vault.sealJSON("journal", openings)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	record := make([]byte, journalHeader, journalHeader+len(sealed))
+	binary.BigEndian.PutUint32(record, uint32(len(sealed)))
+	binary.BigEndian.PutUint32(record[4:], crc32.Checksum(sealed, castagnoli))
+	record = append(record, sealed...)
+
+	j.mu.Lock()
+	if j.broken != nil {
+		j.mu.Unlock()
+		return fmt.Errorf("journal: %w", j.broken)
+	}
+	if _, err := j.file.Write(record); err != nil {
+		j.broken = err // a torn record stands in the middle now: reopening cuts it off
+		j.mu.Unlock()
+		return fmt.Errorf("journal: %w", err)
+	}
+	mine := j.waiting
+	lead := mine == nil
+	if lead {
+		mine = &flush{done: make(chan struct{})}
+		j.waiting = mine
+	}
+	j.mu.Unlock()
+	if !lead {
+		<-mine.done
+		return mine.err
+	}
+	j.syncing.Lock()
+	j.mu.Lock()
+	j.waiting = nil // whoever writes from here on waits for the next fsync
+	j.mu.Unlock()
+	err = j.file.Sync()
+	if err != nil {
+		err = fmt.Errorf("journal: %w", err)
+		j.mu.Lock()
+		j.broken = err // after a failed fsync nobody knows what the disk has
+		j.mu.Unlock()
+	}
+	j.syncing.Unlock()
+	mine.err = err
+	close(mine.done)
+	return err
+}
+
+// Ready reports whether openings could be recorded now.
+func (j *Journal) Ready() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken
+}
+
+// Read calls each for all openings, oldest first.
+func (j *Journal) Read(each func(request.Openings) error) error {
+	_, err := j.walk(func(sealed []byte) error {
+		var o request.Openings
+		if err := j.vault.openJSON("journal", sealed, &o); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		return each(o)
+	})
+	return err
+}
+
+// walk visits every whole record and returns where the last one ends. A record that does not fit its checksum at the
+// very end is torn; one in the middle is damage, and refused.
+func (j *Journal) walk(each func(sealed []byte) error) (end int64, err error) {
+	info, err := j.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	r := bufio.NewReaderSize(io.NewSectionReader(j.file, 0, info.Size()), 1<<20)
+	var header [journalHeader]byte
+	for {
+		if _, err := io.ReadFull(r, header[:]); err != nil {
+			return end, nil // nothing, or less than a header
+		}
+		n := int64(binary.BigEndian.Uint32(header[:]))
+		next := end + journalHeader + n
+		if n > journalRecord || next > info.Size() {
+			return end, nil
+		}
+		sealed := make([]byte, n)
+		if _, err := io.ReadFull(r, sealed); err != nil {
+			return end, err
+		}
+		if crc32.Checksum(sealed, castagnoli) != binary.BigEndian.Uint32(header[4:]) {
+			if next == info.Size() {
+				return end, nil
+			}
+			return end, fmt.Errorf("damaged at byte %d", end)
+		}
+		if err := each(sealed); err != nil {
+			return end, err
+		}
+		end = next
+	}
+}
+
+// Close closes the file.
+func (j *Journal) Close() error { return j.file.Close() }

@@ -1,0 +1,322 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// RelayConfig bounds the relay.
+type RelayConfig struct {
+	Workers    int           // acts under way at once on this server
+	Lease      time.Duration // how long an act is one server's; longer than any step takes
+	Poll       time.Duration // how often to look for work that nobody announced
+	BackoffMin time.Duration
+	BackoffMax time.Duration
+}
+
+func (c RelayConfig) withDefaults() RelayConfig {
+	if c.Workers <= 0 {
+		c.Workers = 64
+	}
+	if c.Lease <= 0 {
+		c.Lease = 30 * time.Second
+	}
+	if c.Poll <= 0 {
+		c.Poll = time.Second
+	}
+	if c.BackoffMin <= 0 {
+		c.BackoffMin = 50 * time.Millisecond
+	}
+	if c.BackoffMax <= 0 {
+		c.BackoffMax = 30 * time.Second
+	}
+	return c
+}
+
+// kick tells the relay that there is work.
+func (s *Service) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// relay takes acts by lease and walks each as far as it goes. A server that dies keeps its leases until they run out;
+// then any server takes the acts up from the state that was recorded.
+func (s *Service) relay(ctx context.Context) {
+	free := make(chan struct{}, s.Relay.Workers)
+	for range s.Relay.Workers {
+		free <- struct{}{}
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+		for {
+			n := len(free)
+			if n == 0 { // whoever becomes free kicks
+				break
+			}
+			acts, err := s.lease(ctx, n)
+			if err != nil && ctx.Err() == nil {
+				s.Logger.Error("relay: lease", "error", err)
+			}
+			for _, a := range acts {
+				<-free
+				s.wg.Go(func() {
+					s.carry(ctx, a)
+					free <- struct{}{}
+					s.kick()
+				})
+			}
+			if len(acts) < n {
+				break
+			}
+		}
+		timer.Reset(s.Relay.Poll)
+	}
+}
+
+func (s *Service) lease(ctx context.Context, n int) (acts []model.Act, err error) {
+	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+		now := s.now()
+		acts, err = tx.LeaseActs(s.newID(), now, now+model.Millis(s.Relay.Lease.Milliseconds()), n)
+		return err
+	})
+	return acts, err
+}
+
+// later is why an act waits: nothing is wrong with it, its time has not come.
+type later struct {
+	after    time.Duration
+	waitsFor string // act, if it waits for one
+	err      error
+}
+
+func (l *later) Error() string { return fmt.Sprintf("later: %v", l.err) }
+func (l *later) Unwrap() error { return l.err }
+
+// errHandedOver: the act is on the ledger's side now, and the block listener will settle it.
+var errHandedOver = errors.New("handed over")
+
+// carry walks an act until it ends, has to wait, or is the listener's to settle. ctx ending stops it between two
+// steps, never inside one that could be half done: each step records what it did before the next begins.
+func (s *Service) carry(ctx context.Context, a model.Act) {
+	for {
+		if ctx.Err() != nil {
+			return // the lease runs out, or this server's next start takes it up
+		}
+		next, err := s.step(ctx, a)
+		if err == nil {
+			s.hub.tell(a.ID)
+			if next.State.Finished() {
+				return
+			}
+			a = next
+			continue
+		}
+		if errors.Is(err, errHandedOver) {
+			return
+		}
+		if errors.Is(err, model.ErrState) {
+			return // somebody else moved it: the listener settled it, or another server took it up
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		var definite *Error
+		if errors.As(err, &definite) {
+			s.fail(ctx, a, definite)
+			return
+		}
+		s.postpone(ctx, a, err)
+		return
+	}
+}
+
+// step does the one thing that comes next.
+func (s *Service) step(ctx context.Context, a model.Act) (model.Act, error) {
+	if a.Deadline != 0 && !a.Sent && a.State != model.ActSubmitted && s.now() >= a.Deadline {
+		return a, fail("TRADE_EXPIRED")
+	}
+	switch a.State {
+	case model.ActAccepted:
+		if a.KeyID == "" && a.Function != "Init" {
+			return s.intend(ctx, a)
+		}
+		return s.sign(ctx, a)
+	case model.ActSigned:
+		return s.prepare(ctx, a)
+	case model.ActPrepared:
+		return s.submit(ctx, a)
+	case model.ActSubmitted:
+		return s.enquire(ctx, a)
+	}
+	return a, fmt.Errorf("act %s is %s", a.ID, a.State)
+}
+
+// postpone gives an act back with a time before which nobody takes it up.
+func (s *Service) postpone(ctx context.Context, a model.Act, why error) {
+	var l *later
+	after := s.backoff(a.Tries)
+	if errors.As(why, &l) {
+		if l.after > 0 {
+			after = l.after
+		}
+		a.WaitsFor = l.waitsFor
+	} else {
+		s.Logger.Warn("relay: will try again", "act", a.ID, "function", a.Function, "state", a.State, "tries", a.Tries, "in", after, "error", why)
+	}
+	a.Tries++
+	a.NextAt = s.now() + model.Millis(after.Milliseconds())
+	a.ErrorText = why.Error()
+	a.LeaseUntil = 0
+	err := s.DB.Write(ctx, func(tx *model.Tx) error { return tx.SaveAct(a) })
+	if err != nil && ctx.Err() == nil && !errors.Is(err, model.ErrState) {
+		s.Logger.Error("relay: postpone", "act", a.ID, "error", err)
+	}
+}
+
+// backoff doubles from the least to the most, with a spread so that many acts don't come back at once.
+func (s *Service) backoff(tries int) time.Duration {
+	d := s.Relay.BackoffMin << min(tries, 20)
+	if d <= 0 || d > s.Relay.BackoffMax {
+		d = s.Relay.BackoffMax
+	}
+	return d/2 + time.Duration(rand.Int64N(int64(d/2)+1))
+}
+
+// intend fixes what will be signed: the body, the key and the deadline, in one transaction. For an offer this is when
+// its inputs are chosen, from the cards as they stand now. A crash after it finds the act with a key and signs what is
+// recorded; custody holds one digest for one attempt, so nothing else could be signed for it.
+func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
+	f, err := s.fieldsOf(a)
+	if err != nil {
+		return a, err
+	}
+	if len(f.Parties) == 0 {
+		return a, fmt.Errorf("act %s has no signer", a.ID)
+	}
+	var enrolled *request.NewKey
+	if f.Enrol != nil && a.Body == nil {
+		k, err := s.Signer.Enrol(ctx, f.Enrol.Participant, f.Enrol.Role, f.Enrol.Slot)
+		if err != nil {
+			return a, err
+		}
+		enrolled = &k
+	}
+	key, err := s.Signer.ActiveKey(ctx, f.Parties[0].Owner, f.Parties[0].Slot)
+	if err != nil {
+		return a, stopped(err)
+	}
+	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+		if a.Body == nil {
+			body, err := s.plan(tx, a, f, enrolled)
+			if err != nil {
+				return err
+			}
+			a.Body = request.Encode(body)
+		}
+		req := request.Request{Channel: s.Ledger.Channel(), Contract: a.Contract, Function: a.Function, Args: a.Body}
+		a.KeyID, a.RequestID = key, req.ID()
+		a.NotAfter = s.notAfter(tx, a)
+		return tx.SaveAct(a)
+	})
+	return a, err
+}
+
+// signWithin is how long a signature is good: within what the ledger's policy allows by default (7 days), with a day
+// to spare for clocks and queues.
+const signWithin = 6 * 24 * time.Hour
+
+// notAfter is the deadline of the signature: the trade's expiry for its receiver, else some days.
+func (s *Service) notAfter(tx *model.Tx, a model.Act) model.Millis {
+	if a.Function == "Confirm" || a.Function == "Decline" {
+		if t, err := tx.Trade(a.Subject); err == nil {
+			return t.ExpiresAt
+		}
+	}
+	return s.now() + model.Millis(signWithin.Milliseconds())
+}
+
+// sign gets the signatures that the act needs from custody. Custody records what it will sign before it signs, and
+// gives the same signature when it is asked again, so a crash anywhere in here costs nothing.
+func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
+	f, err := s.fieldsOf(a)
+	if err != nil {
+		return a, err
+	}
+	body, err := decodeBody(a.Function, a.Body)
+	if err != nil {
+		return a, err
+	}
+	var proof request.Proof
+	for i, p := range f.Parties {
+		key := a.KeyID
+		if i > 0 {
+			if key, err = s.Signer.ActiveKey(ctx, p.Owner, p.Slot); err != nil {
+				return a, stopped(err)
+			}
+		}
+		sig, err := s.Signer.Sign(ctx, s.ask(a, p, key), body)
+		if err != nil {
+			return a, stopped(err)
+		}
+		proof.Signatures = append(proof.Signatures, sig)
+	}
+	if f.Ticket != nil {
+		p := party{PlatformID, SlotTicket}
+		key, err := s.Signer.ActiveKey(ctx, p.Owner, p.Slot)
+		if err != nil {
+			return a, stopped(err)
+		}
+		ask := s.ask(a, p, key)
+		ask.Purpose = f.Ticket.Function()
+		sig, err := s.Signer.Sign(ctx, ask, *f.Ticket)
+		if err != nil {
+			return a, stopped(err)
+		}
+		proof.Ticket = &sig
+	}
+	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+		moved, err := tx.MoveAct(a.ID, model.ActAccepted, model.ActSigned, func(r *model.Act) { r.Proof, r.Tries = proof.Encode(), 0 })
+		if err == nil {
+			a = moved
+		}
+		return err
+	})
+	return a, err
+}
+
+func (s *Service) ask(a model.Act, p party, key string) Ask {
+	actor := a.Person
+	if actor == "" {
+		actor = a.Actor
+	}
+	return Ask{
+		Owner: p.Owner, Slot: p.Slot, Purpose: a.Function, Subject: a.ID, Attempt: a.Attempt, KeyID: key,
+		NotAfter: int64(a.NotAfter), Actor: actor,
+	}
+}
+
+// stopped sorts custody's errors: a key that was stopped ends the act, a sealed custody makes it wait.
+func stopped(err error) error {
+	switch {
+	case errors.Is(err, ErrKeyStopped):
+		return &Error{Code: "KEY_STOPPED", Err: err}
+	case errors.Is(err, ErrSealed):
+		return &later{after: time.Second, err: err}
+	}
+	return err
+}

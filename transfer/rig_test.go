@@ -1,0 +1,231 @@
+package transfer_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cardflow/custody"
+	"cardflow/ledger"
+	"cardflow/ledger/contract"
+	"cardflow/ledger/embedded"
+	"cardflow/ledger/request"
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// rig is the use cases over real parts: SQLite, the embedded ledger with both contracts, custody with a root key file.
+type rig struct {
+	t       *testing.T
+	dir     string
+	ctx     context.Context
+	stop    context.CancelFunc
+	db      *model.DB
+	ledger  ledger.Ledger
+	file    *embedded.Ledger
+	journal *transfer.Journal
+	*transfer.Service
+
+	clock *clock
+	wrap  func(ledger.Ledger) ledger.Ledger
+}
+
+// clock runs with the machine's, shifted by what a test says.
+type clock struct{ shift atomic.Int64 }
+
+func (c *clock) now() time.Time                  { return time.Now().Add(time.Duration(c.shift.Load())) }
+func (c *clock) forward(d time.Duration)         { c.shift.Add(int64(d)) }
+func (r *rig) path(elem string) string           { return filepath.Join(r.dir, elem) }
+func (r *rig) reopen(t *testing.T)               { r.close(); r.open(t) }
+func (r *rig) close()                            { r.stop(); r.Wait(); r.file.Close(); r.journal.Close(); r.db.Close() }
+func must[T any](t *testing.T, v T, err error) T { t.Helper(); check(t, err); return v }
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newRig(t *testing.T) *rig { return newRigWith(t, nil) }
+
+// newRigWith lets a test put something between the relay and the ledger.
+func newRigWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), clock: &clock{}, wrap: wrap}
+	r.open(t)
+	t.Cleanup(func() { r.close() })
+	check(t, r.Bootstrap(r.ctx))
+	return r
+}
+
+func (r *rig) open(t *testing.T) {
+	t.Helper()
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.db = must2(model.Open(r.ctx, model.Config{Driver: model.SQLite, DSN: r.path("db"), Clock: r.clock.now}))(t)
+	if _, err := r.db.Migrate(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.file = must2(embedded.Open(embedded.Config{
+		Path: r.path("ledger"), Channel: "test", Organisation: "PlatformMSP", Clock: r.clock.now, BlockInterval: time.Millisecond,
+		Contracts: []contract.Contract{&contract.Identity{Deployer: "PlatformMSP"}, &contract.Ownership{}},
+	}))(t)
+	r.ledger = r.file
+	if r.wrap != nil {
+		r.ledger = r.wrap(r.file)
+	}
+	root := must2(custody.FileRoot(r.path("root.key"), rand.Reader))(t)
+	keys := must2(custody.Open(r.ctx, custody.Config{DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader}))(t)
+	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
+	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
+	r.Service = transfer.New(transfer.Config{
+		DB: r.db, Ledger: r.ledger, Signer: signer{keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now,
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond},
+		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},
+		Imports: transfer.ImportConfig{Dir: r.path("imports"), MaxBytes: 64 << 20, MaxRows: 1_000_000, Keep: time.Hour},
+	})
+	check(t, r.Start(r.ctx))
+}
+
+func must2[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T { t.Helper(); check(t, err); return v }
+}
+
+// signer introduces custody to the relay.
+type signer struct{ custody *custody.Custody }
+
+func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error) {
+	k, err := s.custody.Ensure(ctx, custody.Post{Owner: owner, Role: role, Slot: custody.Slot(slot)}, "test")
+	if err != nil {
+		return request.NewKey{}, err
+	}
+	return s.custody.Possession(ctx, k.ID)
+}
+
+func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
+	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
+	return k.ID, err
+}
+
+func (s signer) Sign(ctx context.Context, a transfer.Ask, body request.Body) (request.Signature, error) {
+	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
+	return sig, err
+}
+
+func (s signer) CloseAttempt(ctx context.Context, a transfer.Ask, why transfer.AttemptEnd) error {
+	err := s.custody.CloseAttempt(ctx, a.Owner, a.Purpose, a.Subject, a.Attempt, model.AttemptEnd(why), a.Actor)
+	if errors.Is(err, custody.ErrAttemptUnknown) {
+		return nil
+	}
+	return err
+}
+
+// Callers of the tests' organisations.
+var (
+	carrier     = transfer.Caller{Participant: "cmcc", Role: request.Carrier, Person: "person-cmcc"}
+	distributor = transfer.Caller{Participant: "dist-a", Role: request.Distributor, Person: "person-dist"}
+	retailer    = transfer.Caller{Participant: "shop-a", Role: request.Retailer, Person: "person-shop"}
+	regulator   = transfer.Caller{Participant: "miit", Role: request.Regulator, Person: "person-miit"}
+)
+
+// prefix is the carrier's, and head begins the tests' ICCIDs: 898604B71922 and 8 digits, the last 7 of which count.
+const prefix = "898604"
+
+func id(n int) string { return fmt.Sprintf("898604B71922%08d", n) }
+
+// organisations registers a carrier, a distributor, a retailer and a regulator.
+func (r *rig) organisations() {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.ctx, 30*time.Second)
+	defer cancel()
+	for _, o := range []struct {
+		c    transfer.Caller
+		name string
+	}{{carrier, "中国移动"}, {distributor, "华联物联"}, {retailer, "小店"}, {regulator, "监管"}} {
+		check(r.t, r.AddOrganisation(ctx, o.c.Participant, o.c.Role, o.name))
+	}
+	check(r.t, r.SetIssuer(ctx, prefix, carrier.Participant, "SERIAL"))
+}
+
+var wishes atomic.Int64
+
+// idem is a wish of its own.
+func idem(route string) transfer.Idem {
+	return transfer.Idem{Key: fmt.Sprintf("wish-%d", wishes.Add(1)), Route: route, BodyDigest: "x"}
+}
+
+func span(a, b int) []transfer.Span { return []transfer.Span{{Start: id(a), End: id(b)}} }
+
+// issue gives the carrier cards a to b.
+func (r *rig) issue(a, b int) transfer.LotView {
+	r.t.Helper()
+	res, err := r.Issue(r.ctx, carrier, idem("issue"), transfer.IssueInput{Segments: span(a, b), RetailPolicy: "OPEN"})
+	check(r.t, err)
+	if len(res.Lots) != 1 || res.Lots[0].Status != "OWNED" {
+		r.t.Fatalf("issued %+v", res.Lots)
+	}
+	return res.Lots[0]
+}
+
+// sell moves cards from one organisation to another, offer and confirmation.
+func (r *rig) sell(from, to transfer.Caller, a, b int) {
+	r.t.Helper()
+	o, err := r.Offer(r.ctx, from, idem("offer"), transfer.OfferInput{Mode: "NAMED", To: to.Participant, Segments: span(a, b)})
+	check(r.t, err)
+	act, err := r.Confirm(r.ctx, to, idem("confirm"), o.Trades[0].TradeID, "", "")
+	check(r.t, err)
+	r.await(act, "")
+}
+
+// offer makes a BEARER trade.
+func (r *rig) offer(from transfer.Caller, a, b int) transfer.TradeView {
+	r.t.Helper()
+	o, err := r.Offer(r.ctx, from, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(a, b)})
+	check(r.t, err)
+	if len(o.Trades) != 1 || o.Trades[0].State != "offered" || len(o.Trades[0].Code) != 8 {
+		r.t.Fatalf("offered %+v", o.Trades)
+	}
+	return o.Trades[0]
+}
+
+// await waits for the end of an act, which must be committed, or failed with a code.
+func (r *rig) await(a transfer.Act, code string) transfer.Act {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.ctx, 30*time.Second)
+	defer cancel()
+	end, err := r.Await(ctx, a.ID)
+	check(r.t, err)
+	switch {
+	case code == "" && end.State != "committed":
+		r.t.Fatalf("act %s of %s is %s: %+v", end.ID, end.Function, end.State, end.Error)
+	case code != "" && (end.Error == nil || end.Error.Code != code):
+		r.t.Fatalf("act %s of %s is %s (%+v), want %s", end.ID, end.Function, end.State, end.Error, code)
+	}
+	return end
+}
+
+func (r *rig) consumer(name string) transfer.Caller {
+	r.t.Helper()
+	c, err := r.ConsumerFor(r.ctx, "wx", name)
+	check(r.t, err)
+	return c
+}
+
+// fsck demands that database and ledger agree.
+func (r *rig) fsck() transfer.Report {
+	r.t.Helper()
+	rep, err := r.Check(r.ctx, nil)
+	check(r.t, err)
+	for _, f := range rep.Findings {
+		r.t.Errorf("fsck: %s %s %s", f.Kind, f.Subject, f.Problem)
+	}
+	return rep
+}

@@ -1,0 +1,292 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cardflow/ledger"
+	"cardflow/ledger/contract"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// settle applies a committed transaction to the business rows, from whatever state they are in: the ledger is the
+// truth, and the rows follow. It may be called for the same transaction any number of times, in any order with others:
+// lots carry the ledger's version, the ends of a trade are final. It returns the acts that it moved, for whoever
+// watches them; tell them after the commit.
+func (s *Service) settle(tx *model.Tx, t ledger.Transaction) ([]string, error) {
+	if t.Validation != ledger.Valid {
+		return nil, nil // its relay learns it from the ledger
+	}
+	for _, w := range t.Writes {
+		if err := s.mirror(tx, t, w); err != nil {
+			return nil, fmt.Errorf("transaction %s, %s: %w", t.ID, w.Key, err)
+		}
+	}
+	return s.finish(tx, t)
+}
+
+// settleOne applies one transaction, when the reconciler found it before the listener did.
+func (s *Service) settleOne(ctx context.Context, t ledger.Transaction) error {
+	var moved []string
+	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
+		moved, err = s.settle(tx, t)
+		return err
+	})
+	s.hub.tell(moved...)
+	return err
+}
+
+// mirror follows one key of the ledger.
+func (s *Service) mirror(tx *model.Tx, t ledger.Transaction, w ledger.Write) error {
+	kind, _, _ := strings.Cut(w.Key, "/")
+	switch {
+	case w.Contract == request.Ownership && kind == "L":
+		var l contract.Lot
+		if err := json.Unmarshal(w.Value, &l); err != nil {
+			return err
+		}
+		return s.mirrorLot(tx, t, l)
+	case w.Contract == request.Ownership && kind == "T":
+		var tr contract.Trade
+		if err := json.Unmarshal(w.Value, &tr); err != nil {
+			return err
+		}
+		return s.mirrorTrade(tx, t, tr)
+	case w.Contract == request.Ownership && kind == "F":
+		var f contract.Freeze
+		if err := json.Unmarshal(w.Value, &f); err != nil {
+			return err
+		}
+		return present(tx.SetFrozen(f.Participant, roleNames(f.Frozen)))
+	case w.Contract == request.Identity && kind == "P":
+		var p contract.Participant
+		if err := json.Unmarshal(w.Value, &p); err != nil {
+			return err
+		}
+		return s.mirrorParticipant(tx, p)
+	}
+	return nil
+}
+
+// mirrorParticipant notes that the ledger has somebody. One whom this database lacks was registered after the copy that
+// it was restored from, or by another platform: he is added, without a name.
+func (s *Service) mirrorParticipant(tx *model.Tx, p contract.Participant) error {
+	err := tx.MarkRegistered(p.ID, p.Keys[0], p.TxID, model.Millis(p.Time))
+	if !errors.Is(err, model.ErrNotFound) {
+		return err
+	}
+	kind := model.Organisation
+	switch p.Role {
+	case request.Consumer:
+		kind = model.Consumer
+	case request.Administrator, request.Platform:
+		kind = model.System
+	}
+	return tx.AddParticipant(model.Participant{
+		ID: p.ID, Role: string(p.Role), Kind: kind, State: model.ParticipantRegistered, KeyID: p.Keys[0], TxID: p.TxID,
+		CreatedAt: s.now(), RegisteredAt: model.Millis(p.Time),
+	})
+}
+
+// present forgives that the ledger knows somebody whom this database does not: another platform registered him.
+func present(err error) error {
+	if errors.Is(err, model.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func roleNames(roles []request.Role) []string {
+	out := make([]string, 0, len(roles))
+	for _, r := range roles {
+		out = append(out, string(r))
+	}
+	return out
+}
+
+func (s *Service) mirrorLot(tx *model.Tx, t ledger.Transaction, l contract.Lot) error {
+	row, err := tx.Lot(l.Hash)
+	if errors.Is(err, model.ErrNotFound) {
+		row, err = s.recoverLot(tx, l)
+	}
+	if err != nil {
+		return err
+	}
+	if row.Version > l.Version {
+		return nil
+	}
+	if row.Version == 0 && len(l.Parents) > 0 {
+		if err := tx.AddParents(l.Hash, l.Parents); err != nil {
+			return err
+		}
+	}
+	if l.Owner != row.Owner || row.OwnedSince == 0 {
+		row.OwnedSince = model.MillisOf(t.Time)
+	}
+	row.Owner, row.Status, row.Frozen = l.Owner, model.LotStatus(l.Status), roleNames(l.Frozen)
+	row.RetailPolicy, row.Restrictions = string(l.RetailPolicy), l.Restrictions
+	row.Parents, row.Children, row.Version = l.Parents, l.Children, l.Version
+	row.MadeTx, row.TradeID = l.TxID, l.Acquired
+	if l.Status == contract.StatusInTrade {
+		row.TradeID = l.Trade
+	}
+	row.BlockNumber = int64(t.BlockNumber)
+	return tx.UpdateLot(row)
+}
+
+var tradeStates = map[contract.TradeState]model.TradeState{
+	contract.TradeOpen: model.TradeOffered, contract.TradeConfirmed: model.TradeConfirmed, contract.TradeDeclined: model.TradeDeclined,
+	contract.TradeCancelled: model.TradeCancelled, contract.TradeReleased: model.TradeReleased,
+}
+
+func (s *Service) mirrorTrade(tx *model.Tx, t ledger.Transaction, l contract.Trade) error {
+	state, ok := tradeStates[l.State]
+	if !ok {
+		return fmt.Errorf("trade state %q", l.State)
+	}
+	row, err := tx.Trade(l.ID)
+	switch {
+	case errors.Is(err, model.ErrNotFound):
+		row = model.Trade{ID: l.ID, CreatedAt: model.Millis(l.OfferedAt)}
+		if state == model.TradeOffered {
+			if err := s.recoverCode(&row); err != nil {
+				return err
+			}
+		}
+		if lot, err := tx.Lot(l.Lot); err == nil {
+			row.Count = lot.CardCount
+		}
+	case err != nil:
+		return err
+	case row.State.Ended():
+		return nil
+	case state == model.TradeOffered && row.State != model.TradeOffering && row.State != model.TradeFailed:
+		return nil // the offer, seen again: the row is further
+	}
+	row.Mode, row.LotHash, row.Seller, row.Receiver, row.State = string(l.Mode), l.Lot, l.Seller, l.Receiver, state
+	row.Reverses, row.ReasonCode, row.ExpiresAt = l.Reverses, l.Reason, model.Millis(l.ExpiresAt)
+	row.OfferTx, row.OfferedAt, row.OfferDevice = l.OfferTx, model.Millis(l.OfferedAt), l.OfferDevice
+	row.EndTx, row.EndedAt, row.EndDevice = l.EndTx, model.Millis(l.EndedAt), l.EndDevice
+	if state == model.TradeOffered {
+		row.OfferBlock = int64(t.BlockNumber)
+	} else {
+		row.EndBlock = int64(t.BlockNumber)
+	}
+	return tx.SaveTradeMirror(row)
+}
+
+// finish ends the act that this transaction carried out. It is found by its transaction ID; or by the request's, when
+// the act had gone on to another transaction before this one turned out to have landed.
+func (s *Service) finish(tx *model.Tx, t ledger.Transaction) ([]string, error) {
+	a, err := tx.ActByTx(t.ID)
+	if errors.Is(err, model.ErrNotFound) && len(t.Args) > 0 {
+		req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
+		a, err = tx.ActByRequest(req.ID())
+	}
+	if errors.Is(err, model.ErrNotFound) {
+		return nil, nil // a terminal's
+	}
+	if err != nil || a.State == model.ActCommitted {
+		return nil, err
+	}
+	a, err = tx.MoveAct(a.ID, a.State, model.ActCommitted, func(r *model.Act) {
+		r.TxID, r.BlockNumber, r.CommittedAt = t.ID, int64(t.BlockNumber), model.MillisOf(t.Time)
+		r.ErrorCode, r.ErrorText = "", ""
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Metrics.ActEnded(a.Function, string(a.State), s.Clock().Sub(a.CreatedAt.Time()))
+	return s.letGo(tx, a)
+}
+
+// letGo frees what an act had set aside and wakes whoever waited for it.
+func (s *Service) letGo(tx *model.Tx, a model.Act) ([]string, error) {
+	if err := tx.ReleaseHold(a.ID); err != nil {
+		return nil, err
+	}
+	if err := tx.Unreserve(a.ID); err != nil {
+		return nil, err
+	}
+	if n, err := tx.WakeWaiters(a.ID, s.now()); err != nil {
+		return nil, err
+	} else if n > 0 {
+		s.kick()
+	}
+	return []string{a.ID}, nil
+}
+
+// fail ends an act that can't succeed, and puts back what it had set aside. An act that was sent never comes here
+// without proof that it can't land.
+func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
+	var moved []string
+	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+		failed, err := tx.MoveAct(a.ID, a.State, model.ActFailed, func(r *model.Act) { r.ErrorCode, r.ErrorText = why.Code, why.Error() })
+		if err != nil {
+			return err
+		}
+		if err := s.putBack(tx, failed); err != nil {
+			return err
+		}
+		moved, err = s.letGo(tx, failed)
+		return err
+	})
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, model.ErrState) {
+			s.Logger.Error("relay: fail", "act", a.ID, "error", err)
+		}
+		return
+	}
+	s.Metrics.ActEnded(a.Function, why.Code, s.Clock().Sub(a.CreatedAt.Time()))
+	s.Logger.Info("relay: act failed", "act", a.ID, "function", a.Function, "code", why.Code)
+	s.hub.tell(moved...)
+}
+
+// putBack undoes an act's reservations: its trades fail or are open again, its lots never were.
+func (s *Service) putBack(tx *model.Tx, a model.Act) error {
+	if err := s.giveUpPlan(tx, a); err != nil {
+		return err
+	}
+	switch a.Function {
+	case "Offer", "Return":
+		trades, err := tx.TradesOfBatch(a.ID)
+		if err != nil {
+			return err
+		}
+		for _, t := range trades {
+			if t.State != model.TradeOffering {
+				continue
+			}
+			if _, err := tx.MoveTrade(t.ID, model.TradeOffering, model.TradeFailed, nil); err != nil {
+				return err
+			}
+			if err := s.abandon(tx, []string{t.LotHash}); err != nil {
+				return err
+			}
+		}
+	case "Issue":
+		return s.abandon(tx, []string{a.Subject})
+	case "Confirm", "Decline", "Cancel", "Release":
+		t, err := tx.Trade(a.Subject)
+		if err != nil {
+			return err
+		}
+		if t.PendingAct != a.ID || t.State.Ended() || t.State == model.TradeOffered {
+			return nil
+		}
+		_, err = tx.MoveTrade(t.ID, t.State, model.TradeOffered, func(r *model.Trade) { r.PendingAct = "" })
+		return err
+	case "Register":
+		p, err := tx.Participant(a.Subject)
+		if err != nil || p.State != model.ParticipantRegistering {
+			return present(err)
+		}
+		_, err = tx.MoveParticipant(p.ID, p.State, model.ParticipantPending, nil)
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,356 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"cardflow/ledger"
+	"cardflow/ledger/contract"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// submitTimeout bounds one try at the ledger; it is well below any lease.
+const submitTimeout = 15 * time.Second
+
+// prepare fixes the transaction ID and writes the openings to the journal, before any byte leaves this machine. From
+// here on the ledger can be asked about this act, and whatever it commits can be opened again, even if this database is
+// lost.
+func (s *Service) prepare(ctx context.Context, a model.Act) (model.Act, error) {
+	p, err := s.Ledger.Prepare(a.Contract, a.Function, [][]byte{a.Body, a.Proof})
+	if err != nil {
+		return a, err
+	}
+	openings, err := s.openings(ctx, a)
+	if err != nil {
+		return a, err
+	}
+	if makesLots(a.Function) {
+		if err := s.Journal.Append(openings); err != nil {
+			return a, err
+		}
+	}
+	p.Args = nil // they are body and proof, which the act has
+	b, err := json.Marshal(p)
+	if err != nil {
+		return a, err
+	}
+	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+		moved, err := tx.MoveAct(a.ID, a.State, model.ActPrepared, func(r *model.Act) {
+			r.Proposal, r.TxID, r.Sent, r.Tries = b, p.TxID, false, 0
+		})
+		if err == nil {
+			a = moved
+		}
+		return err
+	})
+	return a, err
+}
+
+func makesLots(function string) bool {
+	switch function {
+	case "Issue", "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire":
+		return true
+	}
+	return false
+}
+
+func proposal(a model.Act) (ledger.Proposal, error) {
+	var p ledger.Proposal
+	if err := json.Unmarshal(a.Proposal, &p); err != nil {
+		return p, fmt.Errorf("act %s: proposal: %w", a.ID, err)
+	}
+	p.Args = [][]byte{a.Body, a.Proof}
+	return p, nil
+}
+
+// submit sends a prepared act. The row says "submitted" before the first byte goes to the orderers, so that a crash
+// never leaves a transaction on its way that the row calls unsent.
+func (s *Service) submit(ctx context.Context, a model.Act) (model.Act, error) {
+	p, err := proposal(a)
+	if err != nil {
+		return a, err
+	}
+	openings, err := s.openings(ctx, a)
+	if err != nil {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+	defer cancel()
+	_, err = s.Ledger.Submit(ctx, p, openings.Transient(), func() error {
+		return s.DB.Write(ctx, func(tx *model.Tx) error {
+			if a.State == model.ActSubmitted {
+				return nil // sent before; it goes again under the same ID
+			}
+			moved, err := tx.MoveAct(a.ID, model.ActPrepared, model.ActSubmitted, func(r *model.Act) {
+				r.Sent, r.Tries = true, 0
+				r.NextAt = s.now() + model.Millis(s.Relay.Lease.Milliseconds())
+			})
+			if err == nil {
+				a = moved
+			}
+			return err
+		})
+	})
+	if err == nil {
+		return a, errHandedOver
+	}
+	return s.after(ctx, a, err)
+}
+
+// after decides what a failed submission means. See the table of failure classes in docs/design/002-relay.md.
+func (s *Service) after(ctx context.Context, a model.Act, err error) (model.Act, error) {
+	class := ledger.ClassOf(err)
+	s.Metrics.LedgerFailure(string(class))
+	switch class {
+	case ledger.Refused:
+		var refusal *contract.Error
+		if !errors.As(err, &refusal) {
+			return a, err
+		}
+		return s.refused(ctx, a, refusal)
+	case ledger.NotSent:
+		return a, err // the same proposal, after a while
+	case ledger.Conflict:
+		return s.again(ctx, a)
+	case ledger.Invalid:
+		s.Metrics.Alarm("ledger_invalid")
+		s.Logger.Error("relay: the ledger holds an invalid transaction", "act", a.ID, "tx", a.TxID, "error", err)
+		return a, &Error{Code: "LEDGER_INVALID", Err: err}
+	}
+	return s.enquire(ctx, a) // unknown, duplicate: ask
+}
+
+// enquire asks the ledger what became of an act that was sent. Found: its block settles it. Not found: it goes again,
+// under the same ID, so that at most one entry of it ever counts.
+func (s *Service) enquire(ctx context.Context, a model.Act) (model.Act, error) {
+	t, err := s.Ledger.Transaction(ctx, a.TxID)
+	if errors.Is(err, ledger.ErrNotFound) {
+		if a.State == model.ActSubmitted && a.Tries == 0 {
+			a.Tries++
+			return s.submit(ctx, a)
+		}
+		return a, &later{err: fmt.Errorf("transaction %s is not on the ledger yet", a.TxID)}
+	}
+	if err != nil {
+		return a, err
+	}
+	return s.verdict(ctx, a, t)
+}
+
+// verdict applies what a block says of an act's transaction.
+func (s *Service) verdict(ctx context.Context, a model.Act, t ledger.Transaction) (model.Act, error) {
+	switch t.Validation {
+	case ledger.Valid:
+		if err := s.settleOne(ctx, t); err != nil {
+			return a, err
+		}
+		return s.act(ctx, a.ID)
+	case ledger.ReadConflict, ledger.PhantomConflict:
+		return s.again(ctx, a)
+	}
+	s.Metrics.Alarm("ledger_invalid")
+	return a, &Error{Code: "LEDGER_INVALID", Err: fmt.Errorf("transaction %s is %s", t.ID, t.Validation)}
+}
+
+// again sends an act whose transaction is in a block and invalid, because something it read had changed: as a new
+// transaction, with the signatures it has. If its inputs are gone the contract says so, and refused starts over.
+func (s *Service) again(ctx context.Context, a model.Act) (model.Act, error) {
+	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+		if a.State == model.ActSubmitted {
+			moved, err := tx.MoveAct(a.ID, model.ActSubmitted, model.ActPrepared, nil)
+			if err != nil {
+				return err
+			}
+			a = moved
+		}
+		moved, err := tx.MoveAct(a.ID, model.ActPrepared, model.ActSigned, func(r *model.Act) { r.Sent = false })
+		if err == nil {
+			a = moved
+		}
+		return err
+	})
+	return a, err
+}
+
+// notYet are refusals for something that the endorsing peer may not have seen yet.
+var notYet = map[string]bool{
+	contract.ParticipantUnknown: true, contract.KeyUnknown: true, contract.TradeUnknown: true, contract.LotUnknown: true,
+	contract.NotInitialised: true, contract.RealNameRequired: false,
+}
+
+// patience is how often a refusal of notYet is asked again.
+const patience = 12
+
+// refused decides on a contract's no. If nothing of this act was ever broadcast, no means no. If an earlier try was, it
+// may still land: then only its ID in a block, or another transaction that has consumed what it needs, ends it.
+func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Error) (model.Act, error) {
+	if refusal.Code == contract.AlreadyApplied {
+		id, _ := refusal.Details["txId"].(string)
+		t, err := s.Ledger.Transaction(ctx, id)
+		if err != nil {
+			return a, &later{err: fmt.Errorf("applied by %s: %w", id, err)}
+		}
+		if err := s.settleOne(ctx, t); err != nil {
+			return a, err
+		}
+		now, err := s.act(ctx, a.ID)
+		if err == nil && !now.State.Finished() {
+			err = fail(contract.AlreadyApplied) // by another act that asked for the very same
+		}
+		return now, err
+	}
+	if a.Sent {
+		t, err := s.Ledger.Transaction(ctx, a.TxID)
+		if err == nil {
+			return s.verdict(ctx, a, t)
+		}
+		if !errors.Is(err, ledger.ErrNotFound) {
+			return a, err
+		}
+		if refusal.Code == contract.TradeExpired {
+			s.release(ctx, a.Subject) // consumes the trade, so that the one in flight can't land
+		}
+		if refusal.Code != contract.TradeEnded && refusal.Code != contract.InputSpent {
+			return a, &later{err: refusal}
+		}
+	}
+	if notYet[refusal.Code] && a.Tries < patience {
+		return a, &later{err: refusal}
+	}
+	switch refusal.Code {
+	case contract.RequestExpired, contract.InputSpent, contract.VersionMismatch:
+		if a.Attempt < maxAttempts && (refusal.Code == contract.RequestExpired || plannedLate(a.Function)) && a.Function != "Confirm" && a.Function != "Decline" {
+			return s.anew(ctx, a, NeverBroadcast)
+		}
+	}
+	return a, &Error{Code: refusal.Code, Err: refusal}
+}
+
+// maxAttempts bounds how often an act is planned and signed anew.
+const maxAttempts = 5
+
+// plannedLate says which functions have bodies that depend on how the cards stand.
+func plannedLate(function string) bool {
+	switch function {
+	case "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire":
+		return true
+	}
+	return false
+}
+
+// anew starts an act over: what was planned is given up, custody is told that the attempt is dead, and the next attempt
+// is planned from how things stand then. Custody is told first; a crash before the row moves makes this happen again.
+func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.Act, error) {
+	f, err := s.fieldsOf(a)
+	if err != nil {
+		return a, err
+	}
+	for _, p := range f.Parties {
+		if err := s.Signer.CloseAttempt(ctx, s.ask(a, p, a.KeyID), why); err != nil {
+			return a, err
+		}
+	}
+	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+		if err := s.giveUpPlan(tx, a); err != nil {
+			return err
+		}
+		moved, err := tx.MoveAct(a.ID, a.State, model.ActAccepted, func(r *model.Act) {
+			r.Attempt++
+			r.KeyID, r.RequestID, r.TxID, r.Proof, r.Proposal, r.Sent, r.Tries = "", "", "", nil, nil, false, 0
+			if plannedLate(r.Function) {
+				r.Body = nil
+			}
+		})
+		if err == nil {
+			a = moved
+		}
+		return err
+	})
+	return a, err
+}
+
+// openings collects what opens the hashes in an act's body: the endorsers see it while they check.
+func (s *Service) openings(ctx context.Context, a model.Act) (request.Openings, error) {
+	o := request.Openings{Lots: map[string]request.LotOpening{}, Codes: map[string]request.CodeOpening{}}
+	body, err := decodeBody(a.Function, a.Body)
+	if err != nil {
+		return o, err
+	}
+	err = s.DB.Read(ctx, func(tx *model.Tx) error {
+		var lots []string
+		var codes []string
+		switch b := body.(type) {
+		case request.Issue:
+			lots = []string{b.Lot}
+			o.IssueKey = s.Vault.IssueKey()
+		case request.Offer:
+			lots, codes = offerHashes(b)
+		case request.Return:
+			lots, codes = offerHashes(b.Offer)
+		case request.Merge:
+			lots = append([]string{b.Output}, b.Inputs...)
+		case request.Freeze:
+			lots = actHashes(b.LotAct)
+		case request.Unfreeze:
+			lots = actHashes(b.LotAct)
+		case request.Retire:
+			lots = append(actHashes(b.LotAct), b.Lot)
+		case request.Confirm:
+			codes = []string{b.Trade}
+			l, err := tx.Lot(b.Lot)
+			if err != nil {
+				return err
+			}
+			if l.RetailPolicy == string(request.RealName) {
+				lots = []string{b.Lot} // the contract counts the cards against a person's cap
+			}
+		case request.Decline:
+			codes = []string{b.Trade}
+		}
+		for _, h := range lots {
+			if _, ok := o.Lots[h]; ok {
+				continue
+			}
+			l, err := tx.Lot(h)
+			if err != nil {
+				return err
+			}
+			if o.Lots[h], err = s.lotOpening(tx, l); err != nil {
+				return err
+			}
+		}
+		for _, id := range codes {
+			t, err := tx.Trade(id)
+			if err != nil {
+				return err
+			}
+			if t.CodeSealed == nil {
+				continue // NAMED
+			}
+			if o.Codes[id], err = s.codeOpening(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return o, err
+}
+
+func offerHashes(b request.Offer) (lots, trades []string) {
+	lots = append(append(lots, b.Inputs...), b.Remainders...)
+	for _, out := range b.Outputs {
+		lots, trades = append(lots, out.Lot), append(trades, out.Trade)
+	}
+	return lots, trades
+}
+
+func actHashes(b request.LotAct) []string {
+	if b.Subset == "" {
+		return nil
+	}
+	return []string{b.Lot, b.Subset, b.Rest}
+}

@@ -1,0 +1,189 @@
+// Package transfer holds the use cases: issue, offer, confirm, decline, cancel, release, return, merge, trace; and the
+// relay that carries each signed request to the ledger and settles it in the database, exactly once.
+//
+// The promise: asking twice is harmless. A double tap, a retry, two servers, a crash at any instruction end in one
+// transfer or none, and whoever asked is told which. To keep it, a write first becomes an act: a row that says what was
+// asked, in the same database transaction that sets the cards or the trade aside. Workers walk acts through recorded
+// states (see relay.go); the ledger decides; the database follows committed blocks (see settle.go). An outcome that is
+// not known is asked about, never guessed.
+package transfer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cardflow/iccid"
+	"cardflow/ledger"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// Signer is the custody of keys. It signs typed requests, never bytes, and it signs one digest for one attempt at one
+// act: asked again, it gives the signature it gave before.
+type Signer interface {
+	// Enrol makes the owner's key in a slot if there is none, and proves its possession for the ledger.
+	Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error)
+	// ActiveKey is the ID of the owner's key in a slot.
+	ActiveKey(ctx context.Context, owner, slot string) (string, error)
+	// Sign signs a request for the owner of the key. ErrKeyStopped: the key is suspended or revoked. ErrSealed: later.
+	Sign(ctx context.Context, ask Ask, body request.Body) (request.Signature, error)
+	// CloseAttempt says that an attempt can never commit, so that another digest may be signed for the same act.
+	CloseAttempt(ctx context.Context, ask Ask, why AttemptEnd) error
+}
+
+// Ask says for which act a signature is wanted.
+type Ask struct {
+	Owner    string
+	Slot     string
+	Purpose  string // the contract function
+	Subject  string // the act
+	Attempt  int
+	KeyID    string
+	NotAfter int64  // ms
+	Actor    string // who or what asked, for the audit
+}
+
+// AttemptEnd is why an attempt can never commit.
+type AttemptEnd string
+
+// The reasons to close an attempt.
+const (
+	NeverBroadcast    AttemptEnd = "never_broadcast"
+	DefinitelyInvalid AttemptEnd = "definitely_invalid"
+)
+
+// Signer's errors.
+var (
+	ErrKeyStopped = errors.New("key may not sign")
+	ErrSealed     = errors.New("custody is sealed")
+)
+
+// Slots of keys in custody.
+const (
+	SlotAccount   = "account"
+	SlotRegistrar = "registrar"
+	SlotTicket    = "ticket"
+	SlotRelease   = "release"
+	SlotAnchor    = "anchor"
+)
+
+// The participants that the system itself is.
+const (
+	PlatformID = "platform"
+	Admin1     = "administrator-1"
+	Admin2     = "administrator-2"
+)
+
+// Caller is who asks, as the session says.
+type Caller struct {
+	Participant string // pseudonym on the ledger
+	Role        request.Role
+	Person      string   // staff: the person; consumers: ""
+	Roles       []string // staff: what the person may do
+}
+
+// Config is what a Service needs.
+type Config struct {
+	DB      *model.DB
+	Ledger  ledger.Ledger
+	Signer  Signer
+	Vault   *Vault
+	Journal *Journal
+	Plan    *iccid.Plan
+	Clock   func() time.Time
+	Random  io.Reader
+	Logger  *slog.Logger
+	Metrics Metrics
+	Relay   RelayConfig
+	Trade   TradeConfig
+	// MSISDNPrefixes are those of the carriers' IoT numbers; nil means iccid's defaults.
+	MSISDNPrefixes []string
+	// Imports is the folder where card files wait to be read.
+	Imports ImportConfig
+}
+
+// TradeConfig bounds offers.
+type TradeConfig struct {
+	DefaultExpiry time.Duration
+	MinExpiry     time.Duration
+	MaxExpiry     time.Duration
+	SweepInterval time.Duration
+}
+
+// Metrics receives what operators watch. Every method is called often and must not block.
+type Metrics interface {
+	// ActEnded: an act of a function reached an end, committed or failed with a code.
+	ActEnded(function, outcome string, took time.Duration)
+	// LedgerFailure: a submission failed, by class.
+	LedgerFailure(class string)
+	// Alarm: something that someone should look at.
+	Alarm(name string)
+}
+
+// Service is the use cases over one database and one ledger. Any number of servers may run one each.
+type Service struct {
+	Config
+	hub  *hub
+	wake chan struct{}
+	wg   sync.WaitGroup
+
+	// Openings that the journal has and the database had lost, for when the listener replays what they open.
+	lostLots  map[string]request.LotOpening
+	lostCodes map[string]request.CodeOpening
+}
+
+// New makes a service. Nothing runs before Start.
+func New(c Config) *Service {
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Plan == nil {
+		c.Plan = iccid.DefaultPlan()
+	}
+	if c.Metrics == nil {
+		c.Metrics = silent{}
+	}
+	c.Relay = c.Relay.withDefaults()
+	return &Service{
+		Config: c, hub: newHub(), wake: make(chan struct{}, 1), lostLots: map[string]request.LotOpening{}, lostCodes: map[string]request.CodeOpening{}}
+}
+
+// now is the time in ms.
+func (s *Service) now() model.Millis { return model.MillisOf(s.Clock()) }
+
+// newID makes an unguessable ID of 32 hex characters.
+func (s *Service) newID() string { return randomID(s.Random, 16) }
+
+func (s *Service) salt() [32]byte {
+	var b [32]byte
+	fill(s.Random, b[:])
+	return b
+}
+
+// randomID is n random bytes in hex. A machine without randomness can't go on.
+func randomID(r io.Reader, n int) string {
+	b := make([]byte, n)
+	fill(r, b)
+	return hex.EncodeToString(b)
+}
+
+func fill(r io.Reader, b []byte) {
+	if _, err := io.ReadFull(r, b); err != nil {
+		panic("transfer: no randomness: " + err.Error())
+	}
+}
+
+type silent struct{}
+
+func (silent) ActEnded(string, string, time.Duration) {}
+func (silent) LedgerFailure(string)                   {}
+func (silent) Alarm(string)                           {}
