@@ -17,6 +17,9 @@ var (
 	// ErrRootMismatch: the database was made with another root key. Nothing in it opens.
 	ErrRootMismatch = &Error{"CUSTODY_ROOT_MISMATCH", "根密钥与数据库不匹配。请恢复创建该数据库时使用的根密钥文件，不要生成新的。"}
 
+	// ErrRootFile: the root key file can't be used; the cause stands beside it.
+	ErrRootFile = &Error{"CUSTODY_ROOT_FILE", "根密钥文件不可用：必须是只有本人可读写（chmod 600）的 32 字节普通文件。请检查文件和所在目录。"}
+
 	// ErrClosed: the key-encryption keys have been cleared from memory.
 	ErrClosed = &Error{"CUSTODY_CLOSED", "密钥托管服务正在停止，请稍后重试。"}
 

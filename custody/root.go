@@ -29,19 +29,19 @@ const RootSize = 32
 
 // FileRoot reads the root key from a file of RootSize bytes that only its owner
 // may read, and makes it on first use. It refuses a file that others can read, a
-// file of another size, and anything that isn't a plain file.
+// file of another size, and anything that isn't a plain file (ErrRootFile).
 //
 // Whoever loses this file loses every key under it: there is no other way in.
 func FileRoot(path string, random io.Reader) (RootKey, error) {
 	secret, err := readRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeRoot(path, random); err != nil {
-			return nil, fmt.Errorf("make a root key: %w", err)
+			return nil, fmt.Errorf("make a root key: %w: %w", ErrRootFile, err)
 		}
 		secret, err = readRoot(path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the root key: %w", err)
+		return nil, fmt.Errorf("read the root key: %w: %w", ErrRootFile, err)
 	}
 	defer secret.Clear()
 	id := gm.Derive(secret, "cardflow/custody/root/id/1", 16)

@@ -97,7 +97,7 @@ func TestFileRootRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := custody.FileRoot(path, rand.Reader)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, custody.ErrRootFile) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
