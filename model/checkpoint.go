@@ -15,7 +15,7 @@ type Checkpoint struct {
 
 // Checkpoint fetches a checkpoint. Errors: ErrNotFound before the first.
 func (tx *Tx) Checkpoint(name string) (Checkpoint, error) {
-	c, err := one[Checkpoint](tx.locked().Where("name = ?", name))
+	c, err := one[Checkpoint](tx.db.Where("name = ?", name))
 	return c, named("checkpoint", name, err)
 }
 
@@ -23,13 +23,13 @@ func (tx *Tx) Checkpoint(name string) (Checkpoint, error) {
 // that far already, with another hash or beyond (another reader was faster, or the ledger is another one). Setting
 // what is set changes nothing.
 func (tx *Tx) SetCheckpoint(name string, value int64, hash string) error {
-	old, err := tx.Checkpoint(name)
+	old, err := one[Checkpoint](tx.locked().Where("name = ?", name))
 	switch next := (Checkpoint{Name: name, Value: value, Hash: hash}); {
 	case errors.Is(err, ErrNotFound):
 		// Two readers at the very start: the slower one gets ErrConflict.
 		return named("checkpoint", name, tx.db.Create(&next).Error)
 	case err != nil:
-		return err
+		return named("checkpoint", name, err)
 	case old.Value == value && old.Hash == hash:
 		return nil
 	case old.Value >= value:

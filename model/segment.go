@@ -33,13 +33,13 @@ func (s Segment) Cards() iccid.Segment {
 	return iccid.Segment{Head: s.Head, Width: s.Width, Lo: s.Lo, Hi: s.Hi}
 }
 
-// magnitudes bounds magnitude: a run has at most ten million cards, which is below 2^24.
-const magnitudes = 24
+// magnitudes bounds magnitude: a run has at most ten million cards, which is below 8^8.
+const magnitudes = 8
 
-// magnitude is the number of binary digits of a run's length less one: the run's last card is less than 2^magnitude
+// magnitude is the number of octal digits of a run's length less one: the run's last card is less than 8^magnitude
 // after its first. Whoever looks for the runs that hold a card asks each magnitude for those that begin close enough
 // before it, which are few, since at any one time runs don't overlap.
-func magnitude(s iccid.Segment) uint8 { return uint8(bits.Len32(s.Hi - s.Lo)) }
+func magnitude(s iccid.Segment) uint8 { return uint8((bits.Len32(s.Hi-s.Lo) + 2) / 3) }
 
 func (tx *Tx) addSegments(l Lot, segments []iccid.Segment) error {
 	rows := make([]Segment, len(segments))
@@ -250,8 +250,8 @@ func (tx *Tx) overlapping(rule iccid.Rule, run iccid.Segment) *gorm.DB {
 	query := make([]string, 0, magnitudes+1)
 	var args []any
 	for m := range magnitudes + 1 {
-		least := uint32(0)
-		if reach := uint32(1)<<m - 1; run.Lo > reach {
+		least := uint32(0) // where a run of this magnitude that reaches run.Lo can begin at the earliest
+		if reach := uint32(1)<<(3*m) - 1; run.Lo > reach {
 			least = run.Lo - reach
 		}
 		query = append(query, "SELECT id FROM segments WHERE head = ? AND width = ? AND magnitude = ? AND lo BETWEEN ? AND ? AND hi >= ? AND rule = ?")
