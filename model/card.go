@@ -1,8 +1,6 @@
 package model
 
-import (
-	"cardflow/iccid"
-)
+import "cardflow/iccid"
 
 // CardDetail is what a carrier's file says of one card beside its number.
 type CardDetail struct {
@@ -44,14 +42,25 @@ func (tx *Tx) CardsWithin(rule iccid.Rule, run iccid.Segment, limit int) ([]Card
 // DropCards deletes the details that an import brought, at most limit at once, and answers how many: call it until
 // none is left. Only for an import that failed.
 func (tx *Tx) DropCards(importID string, limit int) (int, error) {
-	cards, err := many[CardDetail](tx.db.Select("head", "width", "tail", "rule").Where("import_id = ?", importID).Limit(limit))
-	if err != nil || len(cards) == 0 {
-		return 0, err
+	cards, err := many[CardDetail](tx.db.Select("head", "width", "tail", "rule").Where("import_id = ?", importID).
+		Order("head, width, tail, rule").Limit(limit))
+	if err != nil {
+		return 0, named("cards of import", importID, err)
 	}
-	for i := range cards {
-		if err := tx.db.Delete(&cards[i]).Error; err != nil {
-			return 0, err
+	// One statement for all that share a head. A tail under two rules may make it one more than limit.
+	dropped := 0
+	for i := 0; i < len(cards); {
+		first, last := cards[i], i
+		for last+1 < len(cards) && cards[last+1].Head == first.Head && cards[last+1].Width == first.Width {
+			last++
 		}
+		result := tx.db.Where("import_id = ? AND head = ? AND width = ? AND tail BETWEEN ? AND ?", importID, first.Head, first.Width, first.Tail, cards[last].Tail).
+			Delete(&CardDetail{})
+		if result.Error != nil {
+			return dropped, named("cards of import", importID, result.Error)
+		}
+		dropped += int(result.RowsAffected)
+		i = last + 1
 	}
-	return len(cards), nil
+	return dropped, nil
 }
