@@ -1,12 +1,110 @@
 package contract_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
 	"testing"
 
 	"cardflow/ledger"
+	"cardflow/ledger/contract"
 	"cardflow/ledger/ledgertest"
+	"cardflow/ledger/request"
 )
 
+// TestContracts plays the whole suite on the world and the embedded ledger side by side, and then asks whether every code of code.go has been provoked. The
+// suite fails on any refusal that it does not expect, so a code that was provoked was asserted.
 func TestContracts(t *testing.T) {
-	ledgertest.RunContracts(t, func(*testing.T) ledger.Ledger { return newWorld() })
+	provoked := map[string]bool{}
+	open := func(organisation string) *world {
+		w := newWorld()
+		w.organisation, w.refused = organisation, func(code string) { provoked[code] = true }
+		return w
+	}
+	ledgertest.RunContracts(t, func(t *testing.T) ledger.Ledger { return newTwins(t, open(deployer)) })
+	t.Run("init by another organisation", func(t *testing.T) { foreignInit(t, open("CarrierMSP")) })
+	t.Run("what init refuses", func(t *testing.T) { badInit(t, open(deployer)) })
+
+	codes := declaredCodes(t)
+	for name, code := range codes {
+		if !provoked[code] {
+			t.Errorf("%s (%s) was provoked by no test", name, code)
+		}
+	}
+	if len(codes) < 50 {
+		t.Errorf("only %d codes found in code.go", len(codes))
+	}
+}
+
+// declaredCodes reads the constants of code.go: a code that someone adds is missed by the suite until it is provoked.
+func declaredCodes(t *testing.T) map[string]string {
+	file, err := parser.ParseFile(token.NewFileSet(), "code.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		for i, name := range spec.Names {
+			literal, ok := spec.Values[i].(*ast.BasicLit)
+			if !ok {
+				t.Fatalf("%s is no literal", name.Name)
+			}
+			if codes[name.Name], err = strconv.Unquote(literal.Value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return true
+	})
+	return codes
+}
+
+// foreignInit: an organisation that could call Init could name administrators of its own.
+func foreignInit(t *testing.T, w *world) {
+	s := &ledgertest.Stage{Ledger: w, Random: random}
+	body := request.Init{IssueKeyCommitment: request.IssueKeyCommitment([]byte("mine"))}
+	for range 2 {
+		body.Administrators = append(body.Administrators, s.Registration(s.Stranger(request.Administrator)))
+	}
+	s.Refused(t, contract.WrongOrganisation, s.Sign(body))
+	w.organisation = deployer
+	s.Must(t, s.Sign(body))
+}
+
+func badInit(t *testing.T, w *world) {
+	s := &ledgertest.Stage{Ledger: w, Random: random}
+	admin := func() request.Registration { return s.Registration(s.Stranger(request.Administrator)) }
+	a, b, commitment := admin(), admin(), request.IssueKeyCommitment([]byte("key"))
+	stolen := b
+	stolen.Key = a.Key
+	for name, c := range map[string]struct {
+		code string
+		body request.Init
+	}{
+		"nobody":            {contract.BadArguments, request.Init{IssueKeyCommitment: commitment}},
+		"one administrator": {contract.BadArguments, request.Init{Administrators: []request.Registration{a}, IssueKeyCommitment: commitment}},
+		"seventeen":         {contract.BadArguments, request.Init{Administrators: make17(a), IssueKeyCommitment: commitment}},
+		"no commitment":     {contract.BadArguments, request.Init{Administrators: []request.Registration{a, b}}},
+		"the key itself":    {contract.BadArguments, request.Init{Administrators: []request.Registration{a, b}, IssueKeyCommitment: "secret"}},
+		"one of them twice": {contract.ParticipantExists, request.Init{Administrators: []request.Registration{a, a}, IssueKeyCommitment: commitment}},
+		"a regulator": {contract.RoleForbidden, request.Init{
+			Administrators: []request.Registration{a, s.Registration(s.Stranger(request.Regulator))}, IssueKeyCommitment: commitment,
+		}},
+		"someone else's key": {contract.PossessionUnproven, request.Init{Administrators: []request.Registration{a, stolen}, IssueKeyCommitment: commitment}},
+	} {
+		t.Run(name, func(t *testing.T) { s.Refused(t, c.code, s.Sign(c.body)) })
+	}
+	s.Must(t, s.Sign(request.Init{Administrators: []request.Registration{a, b}, IssueKeyCommitment: commitment}))
+}
+
+func make17(r request.Registration) []request.Registration {
+	list := make([]request.Registration, 17)
+	for i := range list {
+		list[i] = r
+	}
+	return list
 }

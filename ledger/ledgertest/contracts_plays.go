@@ -1,0 +1,583 @@
+package ledgertest
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"cardflow/iccid"
+	"cardflow/ledger"
+	"cardflow/ledger/contract"
+	"cardflow/ledger/request"
+
+	"pgregory.net/rapid"
+)
+
+// lot makes a lot and remembers it, with what must stay secret of it.
+func (h *history) lot(set iccid.Set) Lot {
+	l := h.Lot(set)
+	h.cardsOf[l.Hash] = numbers(set)
+	h.secrets = append(h.secrets, forms(l.Opening.Salt)...)
+	return l
+}
+
+func (h *history) actor(list []*Actor, label string) *Actor {
+	return rapid.SampledFrom(list).Draw(h.t, label)
+}
+
+func (h *history) issue() {
+	c := h.actor(h.carriers, "carrier")
+	of, why := c, reasons{}
+	if h.chance(8, "foreign cards") {
+		of = h.actor(h.carriers, "whose")
+		why.add(of != c, contract.RoleForbidden)
+	}
+	lo := rapid.Uint32Range(0, 400).Draw(h.t, "first card")
+	l := h.lot(of.Cards(lo, lo+rapid.Uint32Range(0, 11).Draw(h.t, "more cards")))
+	for _, n := range numbers(l.Set) {
+		why.add(h.cards[n] != nil, contract.AlreadyIssued)
+	}
+	why.add(len(h.census.frozen[c.ID]) > 0, contract.ParticipantFrozen)
+	strict := rapid.Bool().Draw(h.t, "real names")
+	policy := request.Open
+	if strict {
+		policy = request.RealName
+	}
+	restrictions := rapid.SampledFrom([][]string{nil, {"NO_SMS"}, {"NO_SMS", "NO_VOICE"}, {"NO_VOICE"}}).Draw(h.t, "restrictions")
+	signed := h.Issue(c, l, policy, restrictions...)
+	if of != c { // signed by one carrier over another's numbers
+		signed = h.Sign(request.Issue{Lot: l.Hash, Carrier: c.ID, Rule: string(of.Rule), RetailPolicy: policy, Restrictions: restrictions}, c).With(l)
+		signed.Openings.IssueKey = h.IssueKey
+	}
+	h.play(signed, why, func() {
+		h.lots = append(h.lots, l)
+		h.become(l, card{issuer: c.ID, owner: c.ID, status: contract.StatusOwned, strict: strict, restrictions: restrictions})
+	})
+}
+
+// inputs draws lots of someone: usually ones that he may use.
+func (h *history) inputs(owner *Actor, most int) []Lot {
+	var his []Lot
+	for _, l := range h.lots {
+		if c, alive := h.of(l); alive && c.owner == owner.ID && c.status == contract.StatusOwned {
+			his = append(his, l)
+		}
+	}
+	if h.chance(8, "any lot") {
+		his = h.lots
+	}
+	var in []Lot
+	for range rapid.IntRange(1, most).Draw(h.t, "inputs") {
+		if l, ok := one(h, his, "input"); ok && !slices.ContainsFunc(in, func(x Lot) bool { return x.Hash == l.Hash }) {
+			in = append(in, l)
+		}
+	}
+	return in
+}
+
+// cut draws a partition of the cards of lots into at most n parts.
+func (h *history) cut(in []Lot, n int) (parts []Lot) {
+	rule := in[0].Set.Rule
+	var all []string
+	for _, l := range in {
+		if l.Set.Rule != rule { // of two carriers: no part could hold them
+			for _, l := range in {
+				parts = append(parts, h.lot(l.Set))
+			}
+			return parts
+		}
+		all = append(all, numbers(l.Set)...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	groups := make([][]string, rapid.IntRange(1, n).Draw(h.t, "parts"))
+	for len(all) > 0 { // in runs, or every lot would soon be dust
+		run := min(rapid.IntRange(1, 12).Draw(h.t, "run"), len(all))
+		g := rapid.IntRange(0, len(groups)-1).Draw(h.t, "part")
+		groups[g] = append(groups[g], all[:run]...)
+		all = all[run:]
+	}
+	for _, g := range groups {
+		if len(g) > 0 {
+			parts = append(parts, h.lot(setOf(rule, g)))
+		}
+	}
+	return parts
+}
+
+func (h *history) offer() {
+	seller := h.actor(h.people, "seller")
+	in := h.inputs(seller, 3)
+	if len(in) == 0 {
+		return
+	}
+	d := Deal{Seller: seller, Inputs: in, Outputs: h.cut(in, 4), Expires: rapid.SampledFrom([]time.Duration{time.Minute, 24 * time.Hour}).Draw(h.t, "life")}
+	why := reasons{}
+	if n := len(d.Outputs); n > 1 && rapid.Bool().Draw(h.t, "keeps some") {
+		d.Outputs, d.Remainders = slices.Clip(d.Outputs[:n-1]), d.Outputs[n-1:]
+	}
+	if rapid.Bool().Draw(h.t, "by name") {
+		d.Receiver = h.actor(h.people, "receiver")
+		why.add(d.Receiver == seller, contract.SelfTrade)
+		why.add(len(h.census.frozen[d.Receiver.ID]) > 0, contract.ParticipantFrozen)
+	}
+	h.sell(d, why)
+}
+
+// sell offers a deal, sometimes with a lie about its cards, and tells the model.
+func (h *history) sell(d Deal, why reasons) {
+	if d.Seller.Role == request.Consumer && d.Reverses == "" && !h.sells {
+		why.add(true, contract.RoleForbidden)
+	}
+	h.spendable(why, d.Seller, d.Inputs)
+	if h.chance(8, "lie") {
+		why.add(true, contract.PartitionWrong)
+		last := &d.Outputs[len(d.Outputs)-1]
+		list := numbers(last.Set)
+		switch rapid.SampledFrom([]string{"lost", "added", "twice"}).Draw(h.t, "a card") {
+		case "lost":
+			if len(list) > 1 {
+				*last = h.lot(setOf(last.Set.Rule, list[1:]))
+			} else {
+				d.Remainders = append(d.Remainders, h.lot(last.Set))
+			}
+		case "added":
+			d.Outputs = append(d.Outputs, h.lot(h.carrierOf(last.Set).Cards(9_000_000, 9_000_000)))
+		case "twice":
+			d.Remainders = append(d.Remainders, h.lot(setOf(last.Set.Rule, list[:1])))
+		}
+	}
+	signed, trades := h.Offer(d)
+	for _, each := range trades {
+		if each.Mode == request.Bearer {
+			h.secrets = append(append(h.secrets, forms(each.Code.Salt)...), each.Code.Code)
+		}
+	}
+	h.play(signed, why, func() {
+		c := h.join(d.Inputs)
+		for _, l := range append(slices.Clone(d.Outputs), d.Remainders...) {
+			h.lots = append(h.lots, l)
+			h.become(l, c)
+		}
+		for i, each := range trades {
+			h.change(d.Outputs[i], func(c *card) { c.status = contract.StatusInTrade })
+			h.trades = append(h.trades, &trade{Trade: each, receiver: d.Receiver, state: contract.TradeOpen})
+		}
+	})
+}
+
+func (h *history) carrierOf(set iccid.Set) *Actor {
+	for _, c := range h.carriers {
+		if c.Rule == set.Rule {
+			return c
+		}
+	}
+	panic("cards of no carrier")
+}
+
+// openOne draws a trade, usually an open one.
+func (h *history) openOne() (*trade, bool) {
+	list := h.trades
+	if !h.chance(8, "any trade") {
+		list = slices.DeleteFunc(slices.Clone(list), func(t *trade) bool { return t.state != contract.TradeOpen })
+	}
+	return one(h, list, "trade")
+}
+
+func (h *history) ended(t *trade, state contract.TradeState) func() {
+	return func() {
+		t.state, t.ended = state, h.Now()
+		h.change(t.Lot, func(c *card) { c.status = contract.StatusOwned })
+	}
+}
+
+// receiverOf draws who takes a trade, usually the one who may.
+func (h *history) receiverOf(t *trade) *Actor {
+	if t.receiver != nil && !h.chance(6, "someone else") {
+		return h.now(t.receiver)
+	}
+	return h.actor(h.people, "who takes it")
+}
+
+// now is the actor as he signs now: his key may have been rotated since.
+func (h *history) now(a *Actor) *Actor {
+	for _, p := range h.people {
+		if p.ID == a.ID {
+			return p
+		}
+	}
+	return a
+}
+
+// receiverProof adds why someone can't take or refuse a trade, and sometimes spoils his proof.
+func (h *history) receiverProof(why reasons, t *trade, who *Actor, c *Signed) {
+	why.add(t.state != contract.TradeOpen, contract.TradeEnded)
+	why.add(who.ID == t.Seller, contract.SelfTrade)
+	why.add(!h.Now().Before(t.Expires), contract.TradeExpired)
+	why.add(t.receiver != nil && t.receiver.ID != who.ID, contract.NotReceiver)
+	if t.receiver == nil && h.chance(6, "spoil") {
+		switch rapid.SampledFrom([]string{"code", "salt", "no code", "no ticket", "a ticket for another"}).Draw(h.t, "proof") {
+		case "code":
+			c.Openings.Codes = map[string]request.CodeOpening{t.ID: {Salt: t.Code.Salt, Code: "ZZZZZZZZ"}}
+			why.add(t.Code.Code != "ZZZZZZZZ", contract.CodeWrong)
+		case "salt":
+			c.Openings.Codes = map[string]request.CodeOpening{t.ID: {Salt: h.bytes(16), Code: t.Code.Code}}
+			why.add(true, contract.CodeWrong)
+		case "no code":
+			c.Openings.Codes = nil
+			why.add(true, contract.OpeningMissing)
+		case "no ticket":
+			c.Proof.Ticket = nil
+			why.add(true, contract.TicketMissing)
+		case "a ticket for another":
+			ticket := h.Ticket(t.ID, "someone-else")
+			c.Proof.Ticket = &ticket
+			why.add(true, contract.SignatureInvalid)
+		}
+	}
+}
+
+// unapplied leaves out what this very act did before: it is answered with ALREADY_APPLIED, whatever else is wrong.
+func (h *history) unapplied(c Signed, why reasons) reasons {
+	if slices.ContainsFunc(h.done, func(d Signed) bool { return d.Request.ID() == c.Request.ID() }) {
+		return reasons{contract.AlreadyApplied: true}
+	}
+	return why
+}
+
+func (h *history) confirm() {
+	t, ok := h.openOne()
+	if !ok {
+		return
+	}
+	who, why := h.receiverOf(t), reasons{}
+	signed := h.Confirm(t.Trade, who)
+	h.receiverProof(why, t, who, &signed)
+	person := h.takes(why, t, who)
+	h.play(signed, h.unapplied(signed, why), h.confirmed(t, who, person))
+}
+
+// takes adds why a lot can't become someone's, and says against whom it counts if it does.
+func (h *history) takes(why reasons, t *trade, who *Actor) (person string) {
+	c := h.cards[h.cardsOf[t.Lot.Hash][0]]
+	why.add(len(c.frozen) > 0, contract.LotFrozen)
+	why.add(len(h.census.frozen[who.ID])+len(h.census.frozen[t.Seller]) > 0, contract.ParticipantFrozen)
+	if who.Role != request.Consumer || !c.strict {
+		return ""
+	}
+	a, ok := h.approvals[[2]string{c.issuer, who.ID}]
+	if !ok || a.revoked || !h.Now().Before(a.until) {
+		why.add(true, contract.RealNameRequired)
+		return ""
+	}
+	why.add(a.person != c.counted && h.held(c.issuer, a.person)+len(h.cardsOf[t.Lot.Hash]) > h.most, contract.CapExceeded)
+	return a.person
+}
+
+func (h *history) confirmed(t *trade, who *Actor, person string) func() {
+	return func() {
+		h.ended(t, contract.TradeConfirmed)()
+		t.buyer = who
+		h.change(t.Lot, func(c *card) { c.owner, c.acquired, c.counted = who.ID, t.ID, person })
+	}
+}
+
+func (h *history) decline() {
+	t, ok := h.openOne()
+	if !ok {
+		return
+	}
+	who, why := h.receiverOf(t), reasons{}
+	signed := h.Decline(t.Trade, who, "OTHER")
+	h.receiverProof(why, t, who, &signed)
+	h.play(signed, h.unapplied(signed, why), h.ended(t, contract.TradeDeclined))
+}
+
+func (h *history) cancel() {
+	t, ok := h.openOne()
+	if !ok {
+		return
+	}
+	who := h.now(&Actor{ID: t.Seller})
+	if h.chance(5, "not the seller") {
+		who = h.actor(h.people, "canceller")
+	}
+	why := reasons{}
+	why.add(t.state != contract.TradeOpen, contract.TradeEnded)
+	why.add(who.ID != t.Seller, contract.NotSeller)
+	signed := h.Sign(request.Cancel{Trade: t.ID}, who)
+	h.play(signed, h.unapplied(signed, why), h.ended(t, contract.TradeCancelled))
+}
+
+func (h *history) release() {
+	t, ok := h.openOne()
+	if !ok {
+		return
+	}
+	why := reasons{}
+	why.add(t.state != contract.TradeOpen, contract.TradeEnded)
+	why.add(h.Now().Before(t.Expires), contract.TradeNotExpired)
+	signed := h.Sign(request.Release{Trade: t.ID}, h.actor(append(h.people, h.Platform, h.Regulator), "who releases"))
+	h.play(signed, h.unapplied(signed, why), h.ended(t, contract.TradeReleased))
+}
+
+// giveBack returns part of a lot by the trade that brought it, or tries to by another.
+func (h *history) giveBack() {
+	t, ok := one(h, slices.DeleteFunc(slices.Clone(h.trades), func(t *trade) bool { return t.state != contract.TradeConfirmed }), "trade to reverse")
+	if !ok {
+		return
+	}
+	who := h.now(t.buyer)
+	var his []Lot
+	for _, l := range h.lots {
+		if c, alive := h.of(l); alive && c.owner == who.ID && (c.acquired == t.ID || h.chance(20, "another lot")) {
+			his = append(his, l)
+		}
+	}
+	l, ok := one(h, his, "lot to give back")
+	if !ok {
+		return
+	}
+	to := h.now(&Actor{ID: t.Seller})
+	if h.chance(10, "to someone else") {
+		to = h.actor(h.people, "to whom")
+	}
+	d := Deal{Seller: who, Receiver: to, Inputs: []Lot{l}, Outputs: h.cut([]Lot{l}, 2), Reverses: t.ID}
+	if len(d.Outputs) > 1 {
+		d.Outputs, d.Remainders = slices.Clip(d.Outputs[:1]), d.Outputs[1:]
+	}
+	why := reasons{}
+	c, _ := h.of(l)
+	why.add(to.ID == who.ID, contract.SelfTrade)
+	why.add(len(h.census.frozen[to.ID]) > 0, contract.ParticipantFrozen)
+	why.add(c.acquired != t.ID || to.ID != t.Seller || h.Now().After(t.ended.Add(7*24*time.Hour)), contract.NotReturnable)
+	if rapid.Bool().Draw(h.t, "outputs lie") && len(d.Remainders) > 0 {
+		why.add(true, contract.PartitionWrong)
+		d.Remainders = nil
+	}
+	h.sell(d, why)
+}
+
+func (h *history) merge() {
+	owner := h.actor(h.people, "owner")
+	in := h.inputs(owner, 4)
+	if len(in) < 2 {
+		return
+	}
+	why := reasons{}
+	h.spendable(why, owner, in)
+	rule, all := in[0].Set.Rule, []string(nil)
+	for _, l := range in {
+		if l.Set.Rule == rule {
+			all = append(all, numbers(l.Set)...)
+		}
+	}
+	slices.Sort(all)
+	out := h.lot(setOf(rule, slices.Compact(all)))
+	h.play(h.Stage.Merge(owner, out, in...), why, func() {
+		c := h.join(in)
+		h.lots = append(h.lots, out)
+		h.become(out, c)
+	})
+}
+
+// control freezes, unfreezes or retires a lot or a part of one.
+func (h *history) control() {
+	l, ok := one(h, h.lots, "lot")
+	if !ok {
+		return
+	}
+	by := h.actor(append(h.carriers, h.Regulator, h.Platform, h.people[3]), "who rules")
+	c, alive := h.of(l)
+	why := reasons{}
+	function := rapid.SampledFrom([]string{"Freeze", "Freeze", "Unfreeze", "Unfreeze", "Unfreeze", "Retire"}).Draw(h.t, "function")
+	owner := h.now(&Actor{ID: h.lotState[l.Hash].Owner})
+	switch by.Role {
+	case request.Carrier:
+		why.add(c.issuer != by.ID, contract.RoleForbidden)
+	case request.Platform:
+		why.add(owner.Role != request.Consumer, contract.RoleForbidden)
+	case request.Regulator:
+	default:
+		why.add(true, contract.RoleForbidden)
+	}
+	at := request.LotAct{Lot: l.Hash, Version: h.lotState[l.Hash].Version}
+	if h.chance(10, "an old version") {
+		at.Version--
+		why.add(true, contract.VersionMismatch)
+	}
+	parts := []Lot{l}
+	if p := h.cut([]Lot{l}, 2); len(p) == 2 {
+		parts = p
+		at.Subset, at.Rest = p[0].Hash, p[1].Hash
+		why.add(c.status == contract.StatusInTrade, contract.LotInTrade)
+		why.add(c.status == contract.StatusRetired, contract.LotRetired)
+	}
+	why.add(!alive, contract.InputSpent)
+	var body request.Body
+	var effect func(*card)
+	switch function {
+	case "Freeze":
+		body, effect = request.Freeze{LotAct: at}, func(c *card) { c.frozen[by.Role] = true }
+		why.add(c.frozen[by.Role], contract.AlreadyFrozen)
+		why.add(c.status == contract.StatusRetired, contract.LotRetired)
+	case "Unfreeze":
+		body, effect = request.Unfreeze{LotAct: at}, func(c *card) { delete(c.frozen, by.Role) }
+		why.add(!c.frozen[by.Role], contract.NotFrozen)
+	case "Retire":
+		body, effect = request.Retire{LotAct: at}, func(c *card) { c.status, c.counted = contract.StatusRetired, "" }
+		why.add(by.Role != request.Carrier, contract.RoleForbidden)
+		why.add(c.status == contract.StatusRetired, contract.LotRetired)
+		why.add(c.status == contract.StatusInTrade, contract.LotInTrade)
+		why.add(c.frozen[request.Regulator] || c.frozen[request.Platform], contract.LotFrozen)
+	}
+	signed := h.Sign(body, by).With(l).With(parts...)
+	h.play(signed, h.unapplied(signed, why), func() {
+		if len(parts) == 2 {
+			joined := h.join([]Lot{l})
+			for _, p := range parts {
+				h.lots = append(h.lots, p)
+				h.become(p, joined)
+			}
+		}
+		h.change(parts[0], effect)
+	})
+}
+
+func (h *history) approval() {
+	c, who := h.actor(h.carriers, "carrier"), h.actor(h.consumers, "consumer")
+	key := [2]string{c.ID, who.ID}
+	a := h.approvals[key]
+	why := reasons{}
+	version := a.version
+	if h.chance(10, "an old version") {
+		version++
+		why.add(true, contract.VersionMismatch)
+	}
+	if h.chance(5, "revoke") {
+		why.add(a.version == 0 || a.revoked, contract.TransitionForbidden)
+		h.play(h.Sign(request.RevokeApproval{Carrier: c.ID, Consumer: who.ID, Version: version}, c), why, func() {
+			a.revoked, a.version = true, a.version+1
+			h.approvals[key] = a
+		})
+		return
+	}
+	person := rapid.SampledFrom(persons).Draw(h.t, "person")
+	until := h.Now().Add(30 * 24 * time.Hour)
+	h.play(h.Approve(c, who, person, version), why, func() {
+		h.approvals[key] = approval{person: person, until: until, version: a.version + 1}
+	})
+}
+
+func (h *history) person() {
+	by, who := h.actor([]*Actor{h.Regulator, h.Regulator, h.Platform, h.carriers[0]}, "who rules"), h.actor(h.people, "whom")
+	frozen, version := h.census.frozen[who.ID], h.freezes[who.ID]
+	at := request.ParticipantAct{Participant: who.ID, Version: version}
+	why := reasons{}
+	why.add(by.Role == request.Carrier || by.Role == request.Platform && who.Role != request.Consumer, contract.RoleForbidden)
+	var body request.Body = request.UnfreezeParticipant{ParticipantAct: at}
+	freeze := h.chance(3, "freeze") // rarer than the way back, or nobody would be left
+	if freeze {
+		body = request.FreezeParticipant{ParticipantAct: at}
+		why.add(frozen[by.Role], contract.AlreadyFrozen)
+	} else {
+		why.add(!frozen[by.Role], contract.NotFrozen)
+	}
+	h.play(h.Sign(body, by), why, func() {
+		h.freezes[who.ID]++
+		if freeze {
+			if frozen == nil {
+				frozen = map[request.Role]bool{}
+				h.census.frozen[who.ID] = frozen
+			}
+			frozen[by.Role] = true
+		} else {
+			delete(frozen, by.Role)
+		}
+	})
+}
+
+func (h *history) setPolicy() {
+	if rapid.Bool().Draw(h.t, "cap") {
+		h.most = rapid.IntRange(1, 40).Draw(h.t, "cards a person")
+		h.SetPolicy(h.t, request.PolicyRealNameCap, int64(h.most))
+		return
+	}
+	h.sells = !h.sells
+	value := map[bool]int64{true: 1}[h.sells]
+	h.SetPolicy(h.t, request.PolicyConsumerSells, value)
+}
+
+// keys suspends, resumes or rotates the key of someone whom the platform registered.
+func (h *history) keys() {
+	i := rapid.IntRange(len(h.carriers), len(h.people)-1).Draw(h.t, "whose key")
+	who := h.people[i]
+	id := who.Key.Public().KeyID()
+	version := h.keyVersions[id] + 1
+	at := request.KeyAct{Key: id, Version: version}
+	why := reasons{}
+	switch rapid.SampledFrom([]string{"suspend", "resume", "resume", "rotate"}).Draw(h.t, "key act") {
+	case "suspend":
+		why.add(h.suspended[id] > 0, contract.TransitionForbidden)
+		h.play(h.Sign(request.SuspendKey{KeyAct: at}, h.Platform), why, func() { h.suspended[id]++; h.keyVersions[id]++ })
+	case "resume":
+		why.add(h.suspended[id] == 0, contract.TransitionForbidden)
+		h.play(h.Sign(request.ResumeKey{KeyAct: at}, h.Platform), why, func() { h.suspended[id]--; h.keyVersions[id]++ })
+	case "rotate":
+		next := who.WithKey(h.GenerateKey())
+		body := request.RotateKey{Participant: who.ID, Version: h.Participant(h.t, who).Version, OldKey: id, Key: h.NewKey(next)}
+		h.play(h.Sign(body, who), why, func() {
+			h.suspended[id]++ // for ever: nothing resumes it, because nobody is left who signs with it
+			h.people[i] = next
+			for j, c := range h.consumers {
+				if c.ID == who.ID {
+					h.consumers[j] = next
+				}
+			}
+		})
+	}
+}
+
+// replay sends again what committed once, as it was or signed afresh.
+func (h *history) replay() {
+	c, ok := one(h, h.done, "request")
+	if !ok {
+		return
+	}
+	if rapid.Bool().Draw(h.t, "by others") {
+		c.Proof = request.Proof{Signatures: []request.Signature{h.Signature(c.Request, h.actor(h.people, "who"), h.Now().Add(time.Hour))}}
+	}
+	h.Refused(h.t, contract.AlreadyApplied, c)
+}
+
+// race lets two acts on one trade be endorsed before either is sent. The one that is sent first wins.
+func (h *history) race() {
+	open := slices.DeleteFunc(slices.Clone(h.trades), func(t *trade) bool { return t.state != contract.TradeOpen || !h.Now().Before(t.Expires) })
+	t, ok := one(h, open, "trade")
+	if !ok {
+		return
+	}
+	who, seller := h.receiverOf(t), h.now(&Actor{ID: t.Seller})
+	why := reasons{}
+	person := h.takes(why, t, who)
+	why.add(who.ID == t.Seller || t.receiver != nil && t.receiver.ID != who.ID, "wrong")
+	why.add(h.suspended[who.Key.Public().KeyID()]+h.suspended[seller.Key.Public().KeyID()] > 0, "suspended")
+	if len(why) > 0 {
+		return // one of them would be refused before there is a race
+	}
+	confirm, cancel := h.Confirm(t.Trade, who), h.Sign(request.Cancel{Trade: t.ID}, seller)
+	first, second, effect := confirm, cancel, h.confirmed(t, who, person)
+	if rapid.Bool().Draw(h.t, "cancel first") {
+		first, second, effect = cancel, confirm, h.ended(t, contract.TradeCancelled)
+	}
+	_, err := h.SubmitWhile(second, func() error {
+		h.Must(h.t, first)
+		return nil
+	})
+	var f *ledger.Failure
+	if !errors.As(err, &f) || f.Class != ledger.Conflict {
+		h.t.Fatalf("the loser of a race got %v", err)
+	}
+	h.done = append(h.done, first)
+	effect()
+}
