@@ -55,7 +55,7 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 	if c.Role != request.Carrier {
 		return "", fail("FORBIDDEN")
 	}
-	if s.Imports.Dir == "" {
+	if s.Config.Imports.Dir == "" {
 		return "", fail("UNAVAILABLE")
 	}
 	restrictions, err := cleanRestrictions(in.Restrictions)
@@ -96,22 +96,25 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 }
 
 // importFile is the file of an import as it came.
-func (s *Service) importFile(id string) string { return filepath.Join(s.Imports.Dir, id) }
+func (s *Service) importFile(id string) string { return filepath.Join(s.Config.Imports.Dir, id) }
+
+// faultsKind is the end of the name of an errors.csv.
+const faultsKind = "errors.csv"
 
 // faultsFile is the errors.csv of an import that has ended, issueFile what it is going to issue.
-func (s *Service) faultsFile(id string) string { return s.importFile(id) + ".errors.csv" }
+func (s *Service) faultsFile(id string) string { return s.importFile(id) + "." + faultsKind }
 func (s *Service) issueFile(id string) string  { return s.importFile(id) + ".issue" }
 
 // takeFile streams a file to the disk, within bounds, and makes it last. What could not be taken as a whole is removed.
 func (s *Service) takeFile(id string, body io.Reader) (size int64, digest string, err error) {
-	if err := os.MkdirAll(s.Imports.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(s.Config.Imports.Dir, 0o700); err != nil {
 		return 0, "", fmt.Errorf("card file: %w", err)
 	}
 	f, err := os.OpenFile(s.importFile(id), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, "", fmt.Errorf("card file: %w", err)
 	}
-	most := s.Imports.MaxBytes
+	most := s.Config.Imports.MaxBytes
 	if most <= 0 {
 		most = defaultImportBytes
 	}
@@ -125,7 +128,7 @@ func (s *Service) takeFile(id string, body io.Reader) (size int64, digest string
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = syncDir(s.Imports.Dir)
+		err = syncDir(s.Config.Imports.Dir)
 	}
 	if err != nil {
 		return 0, "", errors.Join(err, os.Remove(f.Name()))
@@ -213,8 +216,21 @@ func (s *Service) Import(ctx context.Context, c Caller, id string) (ImportView, 
 	return importView(i), nil
 }
 
-// ListImports lists the imports of the caller's organisation, newest first.
-func (s *Service) ListImports(ctx context.Context, c Caller, cursor string, limit int) (Page[ImportView], error) {
+// Ended reports whether the import has reached its end.
+func (v ImportView) Ended() bool {
+	return v.State == string(model.ImportDone) || v.State == string(model.ImportFailed)
+}
+
+// AwaitImport waits for the end of an import. When ctx ends first it answers how far the import is.
+func (s *Service) AwaitImport(ctx context.Context, c Caller, id string) (ImportView, error) {
+	return await(ctx, s.hub, id, func(ctx context.Context) (ImportView, bool, error) {
+		v, err := s.Import(ctx, c, id)
+		return v, v.Ended(), err
+	})
+}
+
+// Imports lists the imports of the caller's organisation, newest first.
+func (s *Service) Imports(ctx context.Context, c Caller, cursor string, limit int) (Page[ImportView], error) {
 	var out Page[ImportView]
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
 		page, err := tx.ImportsOf(c.Participant, cursor, limit)
