@@ -152,8 +152,11 @@ func (s *Service) step(ctx context.Context, a model.Act) (model.Act, error) {
 	}
 	switch a.State {
 	case model.ActAccepted:
-		if a.KeyID == "" && a.Function != "Init" {
+		switch {
+		case a.KeyID == "" && a.Function != "Init":
 			return s.intend(ctx, a)
+		case a.NotAfter != 0 && s.now() >= a.NotAfter:
+			return a, fail("REQUEST_EXPIRED") // custody signs nothing that is too late, and nothing was sent
 		}
 		return s.sign(ctx, a)
 	case model.ActSigned:
@@ -188,6 +191,15 @@ func (s *Service) postpone(ctx context.Context, a model.Act, why error) {
 	}
 }
 
+// either is how an act stands after a transaction: as it made it, or as it was if there was an error. A transaction runs
+// again after a deadlock, so none may change the act that it starts from.
+func either(next, before model.Act, err error) (model.Act, error) {
+	if err != nil {
+		return before, err
+	}
+	return next, nil
+}
+
 // backoff doubles from the least to the most, with a spread so that many acts don't come back at once.
 func (s *Service) backoff(tries int) time.Duration {
 	d := s.Relay.BackoffMin << min(tries, 20)
@@ -220,20 +232,22 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 	if err != nil {
 		return a, stopped(err)
 	}
+	var next model.Act
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
-		if a.Body == nil {
+		next = a // a body that was planned in a transaction that is rolled back names lots that nobody has
+		if next.Body == nil {
 			body, err := s.plan(tx, a, f, enrolled)
 			if err != nil {
 				return err
 			}
-			a.Body = request.Encode(body)
+			next.Body = request.Encode(body)
 		}
-		req := request.Request{Channel: s.Ledger.Channel(), Contract: a.Contract, Function: a.Function, Args: a.Body}
-		a.KeyID, a.RequestID = key, req.ID()
-		a.NotAfter = s.notAfter(tx, a)
-		return tx.SaveAct(a)
+		req := request.Request{Channel: s.Ledger.Channel(), Contract: a.Contract, Function: a.Function, Args: next.Body}
+		next.KeyID, next.RequestID = key, req.ID()
+		next.NotAfter = s.notAfter(tx, a)
+		return tx.SaveAct(next)
 	})
-	return a, err
+	return either(next, a, err)
 }
 
 // signWithin is how long a signature is good: within what the ledger's policy allows by default (7 days), with a day
@@ -289,14 +303,12 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 		}
 		proof.Ticket = &sig
 	}
-	err = s.DB.Write(ctx, func(tx *model.Tx) error {
-		moved, err := tx.MoveAct(a.ID, model.ActAccepted, model.ActSigned, func(r *model.Act) { r.Proof, r.Tries = proof.Encode(), 0 })
-		if err == nil {
-			a = moved
-		}
+	var next model.Act
+	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
+		next, err = tx.MoveAct(a.ID, model.ActAccepted, model.ActSigned, func(r *model.Act) { r.Proof, r.Tries = proof.Encode(), 0 })
 		return err
 	})
-	return a, err
+	return either(next, a, err)
 }
 
 func (s *Service) ask(a model.Act, p party, key string) Ask {

@@ -38,16 +38,14 @@ func (s *Service) prepare(ctx context.Context, a model.Act) (model.Act, error) {
 	if err != nil {
 		return a, err
 	}
-	err = s.DB.Write(ctx, func(tx *model.Tx) error {
-		moved, err := tx.MoveAct(a.ID, a.State, model.ActPrepared, func(r *model.Act) {
+	var next model.Act
+	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
+		next, err = tx.MoveAct(a.ID, a.State, model.ActPrepared, func(r *model.Act) {
 			r.Proposal, r.TxID, r.Sent, r.Tries = b, p.TxID, false, 0
 		})
-		if err == nil {
-			a = moved
-		}
 		return err
 	})
-	return a, err
+	return either(next, a, err)
 }
 
 func makesLots(function string) bool {
@@ -78,27 +76,41 @@ func (s *Service) submit(ctx context.Context, a model.Act) (model.Act, error) {
 	if err != nil {
 		return a, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+	try, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	_, err = s.Ledger.Submit(ctx, p, openings.Transient(), func() error {
-		return s.DB.Write(ctx, func(tx *model.Tx) error {
-			if a.State == model.ActSubmitted {
-				return nil // sent before; it goes again under the same ID
-			}
-			moved, err := tx.MoveAct(a.ID, model.ActPrepared, model.ActSubmitted, func(r *model.Act) {
-				r.Sent, r.Tries = true, 0
-				r.NextAt = s.now() + model.Millis(s.Relay.Lease.Milliseconds())
-			})
-			if err == nil {
-				a = moved
-			}
-			return err
-		})
+	_, err = s.Ledger.Submit(try, p, openings.Transient(), func() error {
+		sent, err := s.sending(try, a)
+		if err == nil {
+			a = sent
+		}
+		return err
 	})
 	if err == nil {
 		return a, errHandedOver
 	}
 	return s.after(ctx, a, err)
+}
+
+// sending records that an act's transaction leaves now. A worker that overslept its lease finds that the act has gone
+// on, to another transaction or to its end, and sends nothing.
+func (s *Service) sending(ctx context.Context, a model.Act) (next model.Act, err error) {
+	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
+		if next, err = tx.Act(a.ID); err != nil {
+			return err
+		}
+		if next.TxID != a.TxID {
+			return fmt.Errorf("act %s has gone on to another transaction: %w", a.ID, model.ErrState)
+		}
+		if a.State == model.ActSubmitted && next.State == model.ActSubmitted {
+			return nil // sent before; it goes again under the same ID
+		}
+		next, err = tx.MoveAct(a.ID, model.ActPrepared, model.ActSubmitted, func(r *model.Act) {
+			r.Sent, r.Tries = true, 0
+			r.NextAt = s.now() + model.Millis(s.Relay.Lease.Milliseconds())
+		})
+		return err
+	})
+	return next, err
 }
 
 // after decides what a failed submission means. See the table of failure classes in docs/design/002-relay.md.
@@ -121,19 +133,22 @@ func (s *Service) after(ctx context.Context, a model.Act, err error) (model.Act,
 		s.Logger.Error("relay: the ledger holds an invalid transaction", "act", a.ID, "tx", a.TxID, "error", err)
 		return a, &Error{Code: "LEDGER_INVALID", Err: err}
 	}
-	return s.enquire(ctx, a) // unknown, duplicate: ask
+	t, err := s.Ledger.Transaction(ctx, a.TxID) // unknown, duplicate: ask
+	if errors.Is(err, ledger.ErrNotFound) {
+		return a, &later{err: fmt.Errorf("transaction %s is not on the ledger yet", a.TxID)}
+	}
+	if err != nil {
+		return a, err
+	}
+	return s.verdict(ctx, a, t)
 }
 
 // enquire asks the ledger what became of an act that was sent. Found: its block settles it. Not found: it goes again,
-// under the same ID, so that at most one entry of it ever counts.
+// as often as it takes, under the same ID, so that at most one entry of it ever counts.
 func (s *Service) enquire(ctx context.Context, a model.Act) (model.Act, error) {
 	t, err := s.Ledger.Transaction(ctx, a.TxID)
 	if errors.Is(err, ledger.ErrNotFound) {
-		if a.State == model.ActSubmitted && a.Tries == 0 {
-			a.Tries++
-			return s.submit(ctx, a)
-		}
-		return a, &later{err: fmt.Errorf("transaction %s is not on the ledger yet", a.TxID)}
+		return s.submit(ctx, a)
 	}
 	if err != nil {
 		return a, err
@@ -159,21 +174,17 @@ func (s *Service) verdict(ctx context.Context, a model.Act, t ledger.Transaction
 // again sends an act whose transaction is in a block and invalid, because something it read had changed: as a new
 // transaction, with the signatures it has. If its inputs are gone the contract says so, and refused starts over.
 func (s *Service) again(ctx context.Context, a model.Act) (model.Act, error) {
-	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+	var next model.Act
+	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
 		if a.State == model.ActSubmitted {
-			moved, err := tx.MoveAct(a.ID, model.ActSubmitted, model.ActPrepared, nil)
-			if err != nil {
+			if _, err := tx.MoveAct(a.ID, model.ActSubmitted, model.ActPrepared, nil); err != nil {
 				return err
 			}
-			a = moved
 		}
-		moved, err := tx.MoveAct(a.ID, model.ActPrepared, model.ActSigned, func(r *model.Act) { r.Sent = false })
-		if err == nil {
-			a = moved
-		}
+		next, err = tx.MoveAct(a.ID, model.ActPrepared, model.ActSigned, func(r *model.Act) { r.Sent = false })
 		return err
 	})
-	return a, err
+	return either(next, a, err)
 }
 
 // notYet are refusals for something that the endorsing peer may not have seen yet.
@@ -211,10 +222,15 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 		if !errors.Is(err, ledger.ErrNotFound) {
 			return a, err
 		}
-		if refusal.Code == contract.TradeExpired {
-			s.release(ctx, a.Subject) // consumes the trade, so that the one in flight can't land
-		}
-		if refusal.Code != contract.TradeEnded && refusal.Code != contract.InputSpent {
+		switch refusal.Code {
+		case contract.TradeEnded, contract.InputSpent, contract.VersionMismatch:
+			// What the one in flight has read is there no more, so it can't land.
+		case contract.TradeExpired, contract.RequestExpired:
+			if isTrade(a.Function) {
+				s.release(ctx, a.Subject) // consumes the trade, so that the one in flight can't land
+			}
+			return a, &later{err: refusal}
+		default:
 			return a, &later{err: refusal}
 		}
 	}
@@ -224,7 +240,11 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 	switch refusal.Code {
 	case contract.RequestExpired, contract.InputSpent, contract.VersionMismatch:
 		if a.Attempt < maxAttempts && (refusal.Code == contract.RequestExpired || plannedLate(a.Function)) && a.Function != "Confirm" && a.Function != "Decline" {
-			return s.anew(ctx, a, NeverBroadcast)
+			why := NeverBroadcast
+			if a.Sent {
+				why = DefinitelyInvalid
+			}
+			return s.anew(ctx, a, why)
 		}
 	}
 	return a, &Error{Code: refusal.Code, Err: refusal}
@@ -254,23 +274,21 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 			return a, err
 		}
 	}
-	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+	var next model.Act
+	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
 		if err := s.giveUpPlan(tx, a); err != nil {
 			return err
 		}
-		moved, err := tx.MoveAct(a.ID, a.State, model.ActAccepted, func(r *model.Act) {
+		next, err = tx.MoveAct(a.ID, a.State, model.ActAccepted, func(r *model.Act) {
 			r.Attempt++
 			r.KeyID, r.RequestID, r.TxID, r.Proof, r.Proposal, r.Sent, r.Tries = "", "", "", nil, nil, false, 0
 			if plannedLate(r.Function) {
 				r.Body = nil
 			}
 		})
-		if err == nil {
-			a = moved
-		}
 		return err
 	})
-	return a, err
+	return either(next, a, err)
 }
 
 // openings collects what opens the hashes in an act's body: the endorsers see it while they check.

@@ -3,17 +3,103 @@
 package main
 
 import (
-	"flag"
+	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"cardflow/transfer/cardfile"
 )
 
+// commands is the command line.
+type commands struct {
+	Config string `help:"Configuration file (YAML). Without one the embedded mode's defaults apply; see configs/embedded.yaml." placeholder:"FILE" type:"path"`
+	Data   string `help:"Data directory; overrides the configuration's data_dir." placeholder:"DIR" type:"path"`
+
+	Serve   serveCommand   `cmd:"" default:"withargs" help:"Run the server (the default)."`
+	Demo    demoCommand    `cmd:"" help:"Play the whole story on a fresh data directory and check it."`
+	Fsck    fsckCommand    `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database to this version's schema."`
+	Bench   benchCommand   `cmd:"" help:"Measure; figures and curves go to docs/performance."`
+	Check   checkCommand   `cmd:"" name:"config" help:"Check the configuration and name all its faults."`
+}
+
+// xlsCommand is the hidden command by which the server starts itself to read a .xls file in a process of its own.
+const xlsCommand = "read-xls"
+
 func main() {
-	file := flag.String("config", "", "configuration file; without one the embedded mode's defaults apply")
-	flag.Parse()
-	if _, err := Load(*file, os.Environ()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if len(os.Args) > 1 && os.Args[1] == xlsCommand {
+		os.Exit(cardfile.XLSMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	fmt.Println("the configuration is sound")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// environment is what every command is given.
+type environment struct {
+	ctx    context.Context
+	config Config
+	logger *slog.Logger
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// run runs a command line and answers the exit status: 0 done, 1 failed, 2 the command line or configuration is wrong.
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c, kong.Name("server"), kong.Description("CardFlow 卡流转: hand-overs of IoT SIM cards, on a ledger, signed by both sides."),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "server: %v\nTry: server --help\n", err)
+		return 2
+	}
+	config, err := Load(c.Config, env)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	if c.Data != "" {
+		config.DataDir = c.Data
+	}
+	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdout: stdout, stderr: stderr}); err != nil {
+		fmt.Fprintf(stderr, "server: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func newLogger(c LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // the configuration was validated
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// checkCommand is `server config`: loading has checked everything.
+type checkCommand struct{}
+
+// Run implements the command.
+func (checkCommand) Run(e *environment) error {
+	fmt.Fprintln(e.stdout, "the configuration is sound")
+	return nil
 }

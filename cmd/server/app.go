@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"cardflow/custody"
+	"cardflow/handler"
+	"cardflow/ledger/contract"
+	"cardflow/ledger/embedded"
+	"cardflow/model"
+	"cardflow/transfer"
+	"cardflow/wechat"
+	"cardflow/wechat/sandbox"
+)
+
+// App is a whole server: every part that the configuration asks for, opened in order and closed in the opposite one.
+// The demo, the benchmarks and the end-to-end tests run the same one.
+type App struct {
+	Config   Config
+	Logger   *slog.Logger
+	DB       *model.DB
+	Redis    redis.UniversalClient
+	Ledger   *embedded.Ledger
+	Custody  *custody.Custody
+	Journal  *transfer.Journal
+	Service  *transfer.Service
+	WeChat   *wechat.Platform
+	Sandbox  *sandbox.Sandbox // nil outside of sandbox mode
+	Registry *prometheus.Registry
+
+	URL string // where HTTP is served, once Listen has been called
+
+	stopping chan struct{} // closed when the server begins to shut down
+	stopped  sync.Once
+	cancel   context.CancelFunc // ends everything that runs in the background
+	closers  []func() error
+}
+
+// organisation is the ledger's name (MSP ID) of the platform that relays, and that alone may initialise the ledger.
+const organisation = "PlatformMSP"
+
+// Open opens every part and starts the relay, the listener and the sweeper; what was unfinished goes on. It does not
+// serve HTTP yet. Whatever it opened before an error is closed again.
+func Open(ctx context.Context, c Config, logger *slog.Logger) (app *App, err error) {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	app = &App{Config: c, Logger: logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, app.Close(context.Background()))
+		}
+	}()
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return app, err
+	}
+	for _, open := range []func(context.Context, context.Context) error{
+		app.openDatabase, app.openRedis, app.openLedger, app.openCustody, app.openWeChat, app.openService,
+	} {
+		if err := open(ctx, run); err != nil {
+			return app, err
+		}
+	}
+	return app, nil
+}
+
+// onClose remembers how to close what has just been opened.
+func (a *App) onClose(f func() error) { a.closers = append(a.closers, f) }
+
+func (a *App) openDatabase(ctx, _ context.Context) error {
+	dsn := a.Config.Database.DSN.Reveal()
+	if a.Config.Database.Driver == model.SQLite {
+		dsn = a.Config.SQLiteFile()
+	}
+	db, err := model.Open(ctx, model.Config{Driver: a.Config.Database.Driver, DSN: dsn, Logger: a.Logger})
+	if err != nil {
+		return err
+	}
+	a.DB = db
+	a.onClose(db.Close)
+	n, err := db.Migrate(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if n > 0 {
+		a.Logger.Info("database migrated", "migrations", n)
+	}
+	return nil
+}
+
+// openRedis connects to Redis, or runs one in process. That one forgets everything at a restart: people log in again.
+func (a *App) openRedis(ctx, run context.Context) error {
+	c := a.Config.Redis
+	addr := c.Addr
+	if c.Embedded {
+		m := miniredis.NewMiniRedis()
+		if err := m.StartAddr("127.0.0.1:0"); err != nil {
+			return fmt.Errorf("redis in process: %w", err)
+		}
+		a.onClose(func() error { m.Close(); return nil })
+		addr = m.Addr()
+		go tick(run, m)
+	}
+	a.Redis = redis.NewClient(&redis.Options{Addr: addr, Password: c.Password.Reveal(), DB: c.DB})
+	a.onClose(a.Redis.Close)
+	if err := a.Redis.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
+}
+
+// tick moves the clock of a Redis in process, which expires nothing by itself.
+func tick(ctx context.Context, m *miniredis.Miniredis) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			m.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+func (a *App) openLedger(context.Context, context.Context) error {
+	c := a.Config.Ledger
+	l, err := embedded.Open(embedded.Config{
+		Path: a.Config.Path(c.File), Channel: c.Channel, Organisation: organisation,
+		Contracts:  []contract.Contract{&contract.Identity{Deployer: organisation}, &contract.Ownership{}},
+		TimeWindow: c.TimeWindow, BlockInterval: c.BlockInterval, MaxBlockTransactions: c.MaxBlockTxs, Logger: a.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	a.Ledger = l
+	a.onClose(l.Close)
+	return nil
+}
+
+func (a *App) openCustody(ctx, _ context.Context) error {
+	root, err := custody.FileRoot(a.Config.Path(a.Config.Custody.RootKeyFile), rand.Reader)
+	if err != nil {
+		return err
+	}
+	m := newCustodyMetrics(a.Registry)
+	a.Custody, err = custody.Open(ctx, custody.Config{
+		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m,
+	})
+	if err != nil {
+		return err
+	}
+	a.onClose(func() error { a.Custody.Close(); return nil })
+	return nil
+}
+
+func (a *App) openWeChat(ctx, run context.Context) error {
+	c := a.Config.WeChat
+	config := wechat.Config{
+		AppID: c.AppID, AppSecret: wechat.Secret(c.AppSecret.Reveal()), Timeout: c.Timeout, MiniPage: c.MiniPage, EnvVersion: c.EnvVersion,
+		Redis: a.Redis, KeyPrefix: a.Config.Redis.KeyPrefix + "wechat:", Logger: a.Logger, Metrics: newWeChatMetrics(a.Registry),
+	}
+	if c.Sandbox {
+		a.Sandbox = sandbox.New(sandbox.Config{AppID: c.AppID, AppSecret: c.AppSecret.Reveal()})
+		serving, stop := context.WithCancel(run)
+		url, wait, err := a.Sandbox.Serve(serving, "127.0.0.1:0")
+		if err != nil {
+			stop()
+			return fmt.Errorf("WeChat sandbox: %w", err)
+		}
+		a.onClose(func() error { stop(); return wait() })
+		config.BaseURL = url
+		if !c.AppSecret.IsSet() {
+			config.AppSecret = "00000000000000000000000000000000"
+		}
+	}
+	var err error
+	a.WeChat, err = wechat.New(config)
+	return err
+}
+
+func (a *App) openService(ctx, run context.Context) error {
+	plan, err := a.Config.Numbering.Plan()
+	if err != nil {
+		return err
+	}
+	vault, err := transfer.OpenVault(a.Config.Path("data.key"), rand.Reader)
+	if err != nil {
+		return err
+	}
+	a.Journal, err = transfer.OpenJournal(a.Config.Path("journal"), vault)
+	if err != nil {
+		return err
+	}
+	a.onClose(a.Journal.Close)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	c := a.Config
+	a.Service = transfer.New(transfer.Config{
+		DB: a.DB, Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Plan: plan, Logger: a.Logger,
+		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes,
+		Relay: transfer.RelayConfig{
+			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
+		},
+		Trade: transfer.TradeConfig{
+			DefaultExpiry: c.Trade.DefaultExpiry, MinExpiry: c.Trade.MinExpiry, MaxExpiry: c.Trade.MaxExpiry, SweepInterval: c.Trade.SweepInterval,
+		},
+		Imports: transfer.ImportConfig{
+			Dir: c.Path("imports"), MaxBytes: int64(c.Imports.MaxBytes), MaxRows: int64(c.Imports.MaxRows), Keep: c.Imports.Keep, Self: []string{self, xlsCommand},
+		},
+	})
+	if err := a.Service.Start(run); err != nil {
+		return err
+	}
+	a.onClose(func() error { a.cancel(); a.Service.Wait(); return nil })
+	return a.Service.Bootstrap(ctx)
+}
+
+// Listen serves HTTP at the configured address until Close; port 0 takes a free one. It returns once the port is open.
+func (a *App) Listen() error {
+	c := a.Config
+	h, err := handler.New(handler.Config{
+		Service: a.Service, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
+		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Consumer: c.Session.ConsumerTTL, Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
+		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
+		TLS: c.HTTP.TLSInFront, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping,
+		Checks: map[string]func(context.Context) error{
+			"custody": a.Custody.Ready,
+			"redis":   func(ctx context.Context) error { return a.Redis.Ping(ctx).Err() },
+		},
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.HTTP.Listen)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: c.HTTP.ReadTimeout, WriteTimeout: c.HTTP.WriteTimeout, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelWarn),
+	}
+	a.URL = "http://" + l.Addr().String()
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	a.onClose(func() error {
+		a.stopped.Do(func() { close(a.stopping) })
+		ctx, cancel := context.WithTimeout(context.Background(), c.HTTP.ShutdownGrace)
+		defer cancel()
+		err := srv.Shutdown(ctx)
+		if serve := <-done; !errors.Is(serve, http.ErrServerClosed) {
+			err = errors.Join(err, serve)
+		}
+		return err
+	})
+	return nil
+}
+
+// Close stops taking requests, lets those under way finish, then stops the relay between two steps and closes the rest.
+// Acts that are not finished go on at the next start.
+func (a *App) Close(context.Context) error {
+	var err error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, a.closers[i]())
+	}
+	a.closers = nil
+	a.cancel()
+	return err
+}

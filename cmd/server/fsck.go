@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"cardflow/transfer"
+)
+
+// fsckCommand compares database and ledger.
+type fsckCommand struct{}
+
+// errDiffer makes fsck's exit status 1.
+var errDiffer = errors.New("database and ledger differ")
+
+// Run implements the command. It opens everything as a server would, which also lets the listener catch up.
+func (fsckCommand) Run(e *environment) error {
+	app, err := Open(e.ctx, e.config, e.logger)
+	if err != nil {
+		return err
+	}
+	defer app.Close(e.ctx)
+	if err := app.Service.CatchUp(e.ctx); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := app.Ledger.Verify(e.ctx, func(done, height uint64) {
+		bar(e.stderr, "账本区块链", float64(done)/float64(max(height, 1)))
+	}); err != nil {
+		return fmt.Errorf("the ledger file: %w", err)
+	}
+	audit, err := app.Custody.VerifyAudit(e.ctx)
+	if err != nil {
+		return fmt.Errorf("the custody audit: %w", err)
+	}
+	r, err := app.Service.Check(e.ctx, func(f float64) { bar(e.stderr, "数据库与账本", f) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(e.stderr)
+	printReport(e.stdout, r, audit.Rows, time.Since(start))
+	if !r.Clean() {
+		return errDiffer
+	}
+	return nil
+}
+
+// bar draws a progress bar over itself.
+func bar(w io.Writer, what string, f float64) {
+	const width = 30
+	n := int(f * width)
+	fmt.Fprintf(w, "\r  %s [%s%s] %3.0f%%", what, repeat("█", n), repeat("·", width-n), f*100)
+}
+
+func repeat(s string, n int) string {
+	out := ""
+	for range n {
+		out += s
+	}
+	return out
+}
+
+func printReport(w io.Writer, r transfer.Report, audit int64, took time.Duration) {
+	fmt.Fprintf(w, "   区块 %d · 交易 %d · 物权 %d · 交易单 %d · 操作 %d · 在册卡 %d · 审计 %d 行 · %s\n",
+		r.Blocks, r.Transactions, r.Lots, r.Trades, r.Acts, r.Cards, audit, took.Round(time.Millisecond))
+	for _, f := range r.Findings {
+		fmt.Fprintf(w, "   ✗ %-6s %s %s\n", f.Kind, f.Subject, f.Problem)
+	}
+	if r.Clean() {
+		fmt.Fprintln(w, "   ✓ 数据库与账本逐行一致")
+	}
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cardflow/custody"
+	"cardflow/handler"
+)
+
+// transferMetrics counts what the relay does.
+type transferMetrics struct {
+	acts     *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	failures *prometheus.CounterVec
+	alarms   *prometheus.CounterVec
+}
+
+func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
+	m := &transferMetrics{
+		acts:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_acts_total", Help: "Acts that reached an end, by function and outcome."}, []string{"function", "outcome"}),
+		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_act_seconds", Help: "From accepting an act to its end.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)}, []string{"function"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_ledger_failures_total", Help: "Failed submissions, by class."}, []string{"class"}),
+		alarms:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_alarms_total", Help: "Things that someone should look at."}, []string{"alarm"}),
+	}
+	r.MustRegister(m.acts, m.took, m.failures, m.alarms)
+	return m
+}
+
+// ActEnded implements transfer.Metrics.
+func (m *transferMetrics) ActEnded(function, outcome string, took time.Duration) {
+	m.acts.WithLabelValues(function, outcome).Inc()
+	m.took.WithLabelValues(function).Observe(took.Seconds())
+}
+
+// LedgerFailure implements transfer.Metrics.
+func (m *transferMetrics) LedgerFailure(class string) { m.failures.WithLabelValues(class).Inc() }
+
+// Alarm implements transfer.Metrics.
+func (m *transferMetrics) Alarm(name string) { m.alarms.WithLabelValues(name).Inc() }
+
+func newCustodyMetrics(r *prometheus.Registry) custody.Metrics {
+	signed := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_custody_sign_seconds", Help: "Signatures made, by function.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"function"})
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_refused_total", Help: "Refusals, by code."}, []string{"code"})
+	alarms := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_alarms_total", Help: "What should never happen, by code."}, []string{"code"})
+	r.MustRegister(signed, refused, alarms)
+	return custody.Metrics{
+		Signed:  func(function string, took time.Duration) { signed.WithLabelValues(function).Observe(took.Seconds()) },
+		Refused: func(code string) { refused.WithLabelValues(code).Inc() },
+		Alarm:   func(code string) { alarms.WithLabelValues(code).Inc() },
+	}
+}
+
+func newWeChatMetrics(r *prometheus.Registry) func(op, outcome string, d time.Duration) {
+	calls := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_wechat_seconds", Help: "Calls of the WeChat platform, by operation and outcome.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"operation", "outcome"})
+	r.MustRegister(calls)
+	return func(op, outcome string, d time.Duration) { calls.WithLabelValues(op, outcome).Observe(d.Seconds()) }
+}
+
+func limitsOf(c LimitsConfig) handler.Limits {
+	rate := func(r Rate) handler.Rate { return handler.Rate{Count: r.Count, Per: r.Per} }
+	return handler.Limits{
+		WrongCodes: rate(c.WrongCodes), WrongCodesPerAddress: rate(c.WrongCodesPerAddress), WrongCodesPlatform: rate(c.WrongCodesPlatform),
+		LookupsPerAddress: rate(c.LookupsPerAddress), LookupsPlatform: rate(c.LookupsPlatform),
+		LoginsPerAddress: rate(c.LoginsPerAddress), LoginsPerAccount: rate(c.LoginsPerAccount), RequestsPerAddress: rate(c.RequestsPerAddress),
+	}
+}

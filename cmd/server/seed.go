@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"cardflow/iccid"
+	"cardflow/transfer"
+	"cardflow/transfer/cardfile"
+)
+
+// Stage is the demo's world: who is there, and what to try first.
+type Stage struct {
+	Code  string // of an open BEARER trade
+	Last6 string // of a card in it
+}
+
+// demoFile is one carrier's card file of the demo.
+type demoFile struct {
+	carrier string
+	first   string // ICCID, check digit and all
+	count   uint32
+	imsi    string // prefix of 15 digits
+	msisdn  string // prefix of 13 digits
+}
+
+// demoFiles are 1,000 cards under three carriers' numbering: hexadecimal ICCIDs with a plain serial, and two with check
+// digits.
+var demoFiles = []demoFile{
+	{"cmcc", "898604B7192270274000", 400, "460040", "10647"},
+	{"unicom", "8986061701000135000", 300, "460060", "14608"},
+	{"telecom", "8986112223300100200", 300, "460110", "14100"},
+}
+
+// rows yields a file's rows.
+func (f demoFile) rows(plan *iccid.Plan) (iter.Seq[cardfile.Row], error) {
+	first, issuer, err := plan.Parse(f.first)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(cardfile.Row) bool) {
+		card := first
+		for n := range f.count {
+			card.Tail = first.Tail + n
+			row := cardfile.Row{
+				ICCID: issuer.Rule.Format(card),
+				IMSI:  fmt.Sprintf("%s%0*d", f.imsi, 15-len(f.imsi), n), MSISDN: fmt.Sprintf("%s%0*d", f.msisdn, 13-len(f.msisdn), n),
+			}
+			if !yield(row) {
+				return
+			}
+		}
+	}, nil
+}
+
+// Seed makes the demo's organisations, people and cards. Every step is asked for under a name of its own, so that a
+// second start, or one after a crash in the middle, finds what is there and adds what is missing.
+func (a *App) Seed(ctx context.Context) (Stage, error) {
+	if err := a.seedOrganisations(ctx); err != nil {
+		return Stage{}, err
+	}
+	for _, f := range demoFiles {
+		if _, err := a.seedFile(ctx, f); err != nil {
+			return Stage{}, fmt.Errorf("card file of %s: %w", f.carrier, err)
+		}
+	}
+	// Half of China Mobile's cards go down the chain, and ten of them to the counter.
+	hops := []struct{ from, to string }{{"cmcc", "hualian"}, {"hualian", "xiaowang"}}
+	for _, h := range hops {
+		if err := a.seedSale(ctx, h.from, h.to, "898604B7192270274000", "898604B7192270274199"); err != nil {
+			return Stage{}, fmt.Errorf("%s sells to %s: %w", h.from, h.to, err)
+		}
+	}
+	t, err := a.openTrade(ctx)
+	if err != nil {
+		return Stage{}, fmt.Errorf("a trade to try: %w", err)
+	}
+	return Stage{Code: t.Code, Last6: iccid.Last6(t.Segments[0].Start)}, nil
+}
+
+func (a *App) seedOrganisations(ctx context.Context) error {
+	for _, o := range demoOrganisations {
+		if o.ID != transfer.PlatformID {
+			if err := a.Service.AddOrganisation(ctx, o.ID, o.Role, o.Name); err != nil {
+				return fmt.Errorf("organisation %s: %w", o.ID, err)
+			}
+		}
+		for _, p := range o.Prefixes {
+			if err := a.Service.SetIssuer(ctx, p, o.ID, o.Rule); err != nil {
+				return fmt.Errorf("prefix %s: %w", p, err)
+			}
+		}
+		err := a.Service.AddPerson(ctx, transfer.NewPerson{Username: o.Username, Password: demoPassword, Organisation: o.ID, Roles: o.Roles})
+		if err != nil && transfer.CodeOf(err) != "PERSON_EXISTS" {
+			return fmt.Errorf("person %s: %w", o.Username, err)
+		}
+	}
+	return nil
+}
+
+func demoCaller(id string) transfer.Caller {
+	for _, o := range demoOrganisations {
+		if o.ID == id {
+			return o.caller()
+		}
+	}
+	return transfer.Caller{}
+}
+
+func demoWish(name string) transfer.Idem {
+	return transfer.Idem{Key: "demo-" + name, Route: "demo", BodyDigest: name}
+}
+
+// seedFile imports a carrier's file and waits until its lots are on the ledger.
+func (a *App) seedFile(ctx context.Context, f demoFile) (transfer.ImportView, error) {
+	plan, err := a.Config.Numbering.Plan()
+	if err != nil {
+		return transfer.ImportView{}, err
+	}
+	rows, err := f.rows(plan)
+	if err != nil {
+		return transfer.ImportView{}, err
+	}
+	var file bytes.Buffer
+	if err := cardfile.WriteXLSX(&file, rows); err != nil {
+		return transfer.ImportView{}, err
+	}
+	who := demoCaller(f.carrier)
+	id, err := a.Service.StartImport(ctx, who, demoWish("import-"+f.carrier), transfer.ImportInput{
+		FileName: f.carrier + ".xlsx", Body: io.Reader(&file), Issue: true, RetailPolicy: "OPEN", Restrictions: []string{"DATA_ONLY"},
+	})
+	if err != nil {
+		return transfer.ImportView{}, err
+	}
+	return a.awaitImport(ctx, who, id)
+}
+
+func (a *App) awaitImport(ctx context.Context, who transfer.Caller, id string) (transfer.ImportView, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		v, err := a.Service.Import(ctx, who, id)
+		switch {
+		case err != nil:
+			return v, err
+		case v.State == "done":
+			return v, nil
+		case v.State == "failed":
+			return v, fmt.Errorf("%s: %s", v.Error.Code, v.Error.Message)
+		}
+		select {
+		case <-ctx.Done():
+			return v, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// seedSale moves cards between two organisations, offer and confirmation.
+func (a *App) seedSale(ctx context.Context, from, to, first, last string) error {
+	name := from + "-" + to
+	o, err := a.Service.Offer(ctx, demoCaller(from), demoWish("offer-"+name), transfer.OfferInput{
+		Mode: "NAMED", To: to, Segments: []transfer.Span{{Start: first, End: last}},
+	})
+	if err != nil {
+		return err
+	}
+	act, err := a.Service.Confirm(ctx, demoCaller(to), demoWish("confirm-"+name), o.Trades[0].TradeID, "", "")
+	if err != nil {
+		return err
+	}
+	if act, err = a.Service.Await(ctx, act.ID); err == nil && act.Error != nil {
+		err = errors.New(act.Error.Code)
+	}
+	return err
+}
+
+// openTrade finds the counter's open BEARER trade, or makes one of the next ten free cards.
+func (a *App) openTrade(ctx context.Context) (transfer.TradeView, error) {
+	shop := demoCaller("xiaowang")
+	page, err := a.Service.Trades(ctx, shop, transfer.TradeFilter{Side: "seller", State: "offered", Limit: 50})
+	if err != nil {
+		return transfer.TradeView{}, err
+	}
+	for _, t := range page.Items {
+		if t.Code != "" && t.ExpiresAt.After(time.Now().Add(time.Minute)) {
+			return t, nil
+		}
+	}
+	lots, err := a.Service.SearchCards(ctx, shop, transfer.CardFilter{Status: "OWNED", Limit: 1})
+	if err != nil {
+		return transfer.TradeView{}, err
+	}
+	if len(lots.Items) == 0 {
+		return transfer.TradeView{}, errors.New("the shop has sold out")
+	}
+	first := lots.Items[0]
+	card, issuer, err := iccid.DefaultPlan().Parse(first.Start)
+	if err != nil {
+		return transfer.TradeView{}, err
+	}
+	card.Tail += uint32(min(first.Count, 10)) - 1
+	o, err := a.Service.Offer(ctx, shop, transfer.Idem{Key: fmt.Sprint("demo-", time.Now().UnixNano()), Route: "demo"}, transfer.OfferInput{
+		Mode: "BEARER", Segments: []transfer.Span{{Start: first.Start, End: issuer.Rule.Format(card)}}, ExpiresIn: a.Config.Trade.MaxExpiry,
+	})
+	if err != nil {
+		return transfer.TradeView{}, err
+	}
+	return o.Trades[0], nil
+}
+
+// print tells a stranger what he can try.
+func (s Stage) print(w io.Writer, url string) {
+	fmt.Fprintf(w, `
+  CardFlow 卡流转 正在运行（演示数据，仅供试用）
+
+    接口      %s/api/v1
+    接口文档  %s/docs
+    健康状态  %s/readyz
+
+  工作人员账号（密码都是 %s）
+`, url, url, url, demoPassword)
+	for _, o := range demoOrganisations {
+		fmt.Fprintf(w, "    %-10s %s\n", o.Username, o.Name)
+	}
+	fmt.Fprintf(w, `
+  消费者用微信登录；这里用沙箱代替微信，登录码写 demo:任意名字
+    交易码 %s   卡号后六位 %s   （小王通讯店正在出售的卡）
+
+    curl -s %s/api/v1/wechat/login \
+      -H 'Content-Type: application/json' -d '{"code":"demo:小李"}'
+
+  按 Ctrl-C 停止；数据保留，下次启动还在。
+
+`, s.Code, s.Last6, url)
+}

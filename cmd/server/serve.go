@@ -1,0 +1,115 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cardflow/ledger/request"
+	"cardflow/transfer"
+)
+
+// serveCommand runs the server until it is told to stop.
+type serveCommand struct {
+	Demo bool `help:"Add the demo's organisations, people and cards, so that everything can be tried at once."`
+}
+
+// Run implements the command.
+func (c serveCommand) Run(e *environment) error {
+	if c.Demo && e.config.Mode == Production {
+		return errors.New("--demo has passwords that everyone knows: not in production mode")
+	}
+	app, err := Open(e.ctx, e.config, e.logger)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := app.Close(e.ctx); err != nil {
+			e.logger.Error("close", "error", err)
+		}
+	}()
+	var stage Stage
+	if c.Demo {
+		if stage, err = app.Seed(e.ctx); err != nil {
+			return fmt.Errorf("demo data: %w", err)
+		}
+	} else if err := c.firstPerson(e, app); err != nil {
+		return err
+	}
+	if err := app.Listen(); err != nil {
+		return err
+	}
+	if c.Demo {
+		stage.print(e.stdout, app.URL)
+	} else {
+		fmt.Fprintf(e.stdout, "CardFlow 卡流转  %s   (Ctrl-C 停止)\n", app.URL)
+	}
+	<-e.ctx.Done()
+	e.logger.Info("stopping")
+	return nil
+}
+
+// firstPerson makes an administrator where there is nobody, and prints a password that must be changed at once. It is
+// shown this one time.
+func (c serveCommand) firstPerson(e *environment, app *App) error {
+	some, err := app.Service.HasPeople(e.ctx)
+	if err != nil || some {
+		return err
+	}
+	b := make([]byte, 10)
+	if _, err := rand.Read(b); err != nil {
+		return err
+	}
+	password := strings.ToLower(base32.StdEncoding.EncodeToString(b))
+	err = app.Service.AddPerson(e.ctx, transfer.NewPerson{
+		Username: "admin", Password: password, MustChange: true, Organisation: transfer.PlatformID, Roles: []string{"ops"},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "首次启动。管理员账号 admin，一次性密码 %s（登录后须修改；不会再次显示）\n", password)
+	return nil
+}
+
+// migrateCommand brings the database up to date, which serve does too.
+type migrateCommand struct{}
+
+// Run implements the command.
+func (migrateCommand) Run(e *environment) error {
+	app := &App{Config: e.config, Logger: e.logger, cancel: func() {}}
+	if err := app.openDatabase(e.ctx, e.ctx); err != nil {
+		return errors.Join(err, app.Close(e.ctx))
+	}
+	fmt.Fprintln(e.stdout, "the database is up to date")
+	return app.Close(e.ctx)
+}
+
+// Accounts of the demo. Everyone knows the password: serve --demo refuses production mode.
+const demoPassword = "cardflow-demo"
+
+type demoOrganisation struct {
+	ID       string
+	Name     string
+	Role     request.Role
+	Username string
+	Roles    []string
+	Prefixes []string // carriers: ICCID prefixes
+	Rule     string
+}
+
+var demoOrganisations = []demoOrganisation{
+	{ID: "cmcc", Name: "中国移动", Role: request.Carrier, Username: "yidong", Roles: []string{"carrier"}, Prefixes: []string{"898600", "898602", "898604", "898607", "898608"}, Rule: "SERIAL"},
+	{ID: "unicom", Name: "中国联通", Role: request.Carrier, Username: "liantong", Roles: []string{"carrier"}, Prefixes: []string{"898601", "898606", "898609"}, Rule: "LUHN"},
+	{ID: "telecom", Name: "中国电信", Role: request.Carrier, Username: "dianxin", Roles: []string{"carrier"}, Prefixes: []string{"898603", "898611"}, Rule: "LUHN"},
+	{ID: "hualian", Name: "华联物联", Role: request.Distributor, Username: "hualian", Roles: []string{"distributor"}},
+	{ID: "xiaowang", Name: "小王通讯店", Role: request.Retailer, Username: "xiaowang", Roles: []string{"retailer"}},
+	{ID: "regulator", Name: "通信管理局", Role: request.Regulator, Username: "jianguan", Roles: []string{"regulator"}},
+	{ID: transfer.PlatformID, Name: "平台", Role: request.Platform, Username: "yunwei", Roles: []string{"ops", "auditor"}},
+}
+
+// system is the caller for whom demo data is made on behalf of an organisation.
+func (o demoOrganisation) caller() transfer.Caller {
+	return transfer.Caller{Participant: o.ID, Role: o.Role, Person: "demo-" + o.ID, Roles: o.Roles}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"cardflow/custody"
+	"cardflow/ledger/request"
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// signer introduces custody to the relay: each was written without knowing the other.
+type signer struct{ custody *custody.Custody }
+
+var _ transfer.Signer = signer{}
+
+// Enrol implements transfer.Signer.
+func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error) {
+	k, err := s.custody.Ensure(ctx, custody.Post{Owner: owner, Role: role, Slot: custody.Slot(slot)}, "relay")
+	if err != nil {
+		return request.NewKey{}, translate(err)
+	}
+	n, err := s.custody.Possession(ctx, k.ID)
+	return n, translate(err)
+}
+
+// ActiveKey implements transfer.Signer.
+func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
+	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
+	return k.ID, translate(err)
+}
+
+// Sign implements transfer.Signer.
+func (s signer) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
+	sig, _, err := s.custody.Sign(ctx, custody.Ask{
+		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
+	}, body)
+	return sig, translate(err)
+}
+
+// CloseAttempt implements transfer.Signer. An attempt that was never recorded, or is closed, is closed.
+func (s signer) CloseAttempt(ctx context.Context, ask transfer.Ask, why transfer.AttemptEnd) error {
+	err := s.custody.CloseAttempt(ctx, ask.Owner, ask.Purpose, ask.Subject, ask.Attempt, model.AttemptEnd(why), ask.Actor)
+	if errors.Is(err, custody.ErrAttemptUnknown) || errors.Is(err, custody.ErrAttemptClosed) {
+		return nil
+	}
+	return err
+}
+
+// translate gives custody's errors the meaning that the relay acts on.
+func translate(err error) error {
+	switch {
+	case errors.Is(err, custody.ErrKeyNotActive), errors.Is(err, custody.ErrFunction), errors.Is(err, custody.ErrOwner), errors.Is(err, custody.ErrPost):
+		return errors.Join(transfer.ErrKeyStopped, err)
+	case errors.Is(err, custody.ErrClosed):
+		return errors.Join(transfer.ErrSealed, err)
+	}
+	return err
+}

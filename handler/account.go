@@ -1,0 +1,246 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"cardflow/ledger/request"
+	"cardflow/transfer"
+)
+
+// Accounts are who may log in.
+type Accounts interface {
+	// ConsumerFor finds the account of a WeChat user, or makes it.
+	ConsumerFor(ctx context.Context, appID, openID string) (transfer.Caller, error)
+	// Login checks a password. Wrong name, wrong password, locked, disabled are all transfer.ErrLogin.
+	Login(ctx context.Context, username, password string) (transfer.Caller, transfer.PersonView, error)
+	// ChangePassword sets a new password; transfer.ErrLogin if the old one is wrong.
+	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) error
+	Profile(ctx context.Context, c transfer.Caller) (transfer.Profile, error)
+	// Person is the member of staff behind a caller.
+	Person(ctx context.Context, c transfer.Caller) (transfer.PersonView, error)
+}
+
+// Password is what a person types. It prints as [secret]; string(p) is the value.
+type Password string
+
+// Format keeps passwords out of everything that is printed.
+func (Password) Format(f fmt.State, _ rune) { Token("").Format(f, 'v') }
+
+type participantView struct {
+	ID    string       `json:"id"`
+	Role  request.Role `json:"role"`
+	Name  string       `json:"name,omitempty"`
+	State string       `json:"state,omitempty"` // pending, registering, registered: whether the ledger knows him
+}
+
+type tokenView struct {
+	Token     string    `json:"token"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+type consumerLogin struct {
+	tokenView
+	Participant participantView `json:"participant"`
+	RealName    string          `json:"realName"`
+}
+
+type staffLogin struct {
+	tokenView
+	Participant        participantView `json:"participant"`
+	Person             personView      `json:"person"`
+	Roles              []string        `json:"roles"`
+	MustChangePassword bool            `json:"mustChangePassword"`
+}
+
+type personView struct {
+	ID       string `json:"id"`
+	Username string `json:"username"`
+}
+
+// loginConsumer is POST /wechat/login.
+func loginConsumer(c *call) error {
+	in, err := bind[struct {
+		Code string `json:"code"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(required("code", in.Code), bounded(256, "code", in.Code)); err != nil {
+		return err
+	}
+	if err := c.takeLogin(); err != nil {
+		return err
+	}
+	// The platform checks what a code may look like before it sends anything: "abc&appid=…" gets no further.
+	who, err := c.WeChat.Login(c.ctx(), in.Code)
+	if err != nil {
+		return err
+	}
+	caller, err := c.Service.ConsumerFor(c.ctx(), c.AppID, who.OpenID)
+	if err != nil {
+		return err
+	}
+	token, expires, err := c.sessions.open(c.ctx(), session{Participant: caller.Participant, Role: caller.Role})
+	if err != nil {
+		return err
+	}
+	c.Set(callerKey, caller.Participant)
+	return render(c, http.StatusOK, consumerLogin{
+		tokenView:   tokenView{string(token), expires},
+		Participant: participantView{ID: caller.Participant, Role: caller.Role},
+		RealName:    "none",
+	})
+}
+
+func (c *call) takeLogin() error {
+	return c.limits.take(c.ctx(), "RATE_LIMITED", "logins:"+addressKey(c.RealIP()), c.Limits.LoginsPerAddress)
+}
+
+// loginStaff is POST /auth/login. Which of the two was wrong, name or password, is not told.
+func loginStaff(c *call) error {
+	in, err := bind[struct {
+		Username string   `json:"username"`
+		Password Password `json:"password"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(required("username", in.Username, "password", string(in.Password)),
+		bounded(128, "username", in.Username), bounded(1024, "password", string(in.Password))); err != nil {
+		return err
+	}
+	if err := c.takeLogin(); err != nil {
+		return err
+	}
+	name := account(in.Username)
+	leave, err := c.guard.enter(c.ctx(), "RATE_LIMITED", "login:"+name, string(in.Password), c.Limits.LoginsPerAccount)
+	if err != nil {
+		return err
+	}
+	epoch, err := c.sessions.epoch(c.ctx(), name)
+	if err != nil {
+		return errors.Join(leave(false), err)
+	}
+	caller, person, err := c.Service.Login(c.ctx(), in.Username, string(in.Password))
+	wrong := errors.Is(err, transfer.ErrLogin)
+	if leaveErr := leave(wrong); leaveErr != nil {
+		return leaveErr
+	}
+	if wrong {
+		return refuse("LOGIN_FAILED")
+	}
+	if err != nil {
+		return err
+	}
+	token, expires, err := c.sessions.open(c.ctx(), session{
+		Participant: caller.Participant, Role: caller.Role, Person: caller.Person, Account: name,
+		Roles: caller.Roles, MustChange: person.MustChangePassword, Epoch: epoch,
+	})
+	if err != nil {
+		return err
+	}
+	c.Set(callerKey, caller.Participant)
+	return render(c, http.StatusOK, staffLogin{
+		tokenView:          tokenView{string(token), expires},
+		Participant:        participantView{ID: caller.Participant, Role: caller.Role, Name: person.OrganisationName},
+		Person:             personView{person.ID, person.Username},
+		Roles:              roles(caller),
+		MustChangePassword: person.MustChangePassword,
+	})
+}
+
+func roles(c transfer.Caller) []string {
+	if c.Person == "" {
+		return []string{"consumer"}
+	}
+	return append([]string{}, c.Roles...)
+}
+
+// logout is POST /auth/logout.
+func logout(c *call) error {
+	if err := c.sessions.close(c.ctx(), c.who); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+type meView struct {
+	Participant        participantView `json:"participant"`
+	Person             *personView     `json:"person,omitempty"`
+	Roles              []string        `json:"roles"`
+	MustChangePassword bool            `json:"mustChangePassword"`
+	RealName           string          `json:"realName,omitempty"`
+	ExpiresAt          time.Time       `json:"expiresAt"`
+}
+
+// me is GET /me.
+func me(c *call) error {
+	p, err := c.Service.Profile(c.ctx(), c.caller())
+	if err != nil {
+		return err
+	}
+	v := meView{
+		Participant: participantView{ID: p.ID, Role: request.Role(p.Role), Name: p.Name, State: p.State},
+		Roles:       roles(c.caller()), MustChangePassword: c.who.MustChange, ExpiresAt: c.who.ExpiresAt,
+	}
+	if c.who.Person == "" {
+		v.RealName = "none"
+		return render(c, http.StatusOK, v)
+	}
+	person, err := c.Service.Person(c.ctx(), c.caller())
+	if err != nil {
+		return err
+	}
+	v.Person = &personView{person.ID, person.Username}
+	return render(c, http.StatusOK, v)
+}
+
+// changePassword is POST /me/password. Every session of the account ends, this one too; the answer has a new token.
+func changePassword(c *call) error {
+	in, err := bind[struct {
+		Old Password `json:"oldPassword"`
+		New Password `json:"newPassword"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(required("oldPassword", string(in.Old), "newPassword", string(in.New)),
+		bounded(1024, "oldPassword", string(in.Old), "newPassword", string(in.New))); err != nil {
+		return err
+	}
+	if in.New == in.Old {
+		return field("newPassword", "不能与旧密码相同")
+	}
+	// Who has stolen a session must not guess the password with it either.
+	leave, err := c.guard.enter(c.ctx(), "RATE_LIMITED", "login:"+c.who.Account, string(in.Old), c.Limits.LoginsPerAccount)
+	if err != nil {
+		return err
+	}
+	err = c.Service.ChangePassword(c.ctx(), c.caller(), string(in.Old), string(in.New))
+	wrong := errors.Is(err, transfer.ErrLogin)
+	if leaveErr := leave(wrong); leaveErr != nil {
+		return leaveErr
+	}
+	if wrong {
+		return refuse("PASSWORD_WRONG")
+	}
+	if err != nil {
+		return err
+	}
+	// A crash here leaves the old sessions alive until they expire; the person sees an error and changes it again.
+	epoch, err := c.sessions.revoke(c.ctx(), c.who.Account)
+	if err != nil {
+		return err
+	}
+	renewed := *c.who
+	renewed.MustChange, renewed.Epoch = false, epoch
+	token, expires, err := c.sessions.open(c.ctx(), renewed)
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, tokenView{string(token), expires})
+}
