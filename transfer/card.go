@@ -184,7 +184,8 @@ func person(names map[string]string, id string) string {
 	return "个人用户"
 }
 
-func lotTime(l model.Lot) time.Time { return l.CreatedAt.Time() }
+// lotTime is when a lot was issued, by the ledger's time: an issued lot has one owner only.
+func lotTime(l model.Lot) time.Time { return l.OwnedSince.Time() }
 
 // blockOf is the block of the transaction that issued a lot.
 func (s *Service) blockOf(tx *model.Tx, l model.Lot) uint64 {
@@ -245,6 +246,9 @@ func (s *Service) MyCards(ctx context.Context, c Caller, cursor string, limit in
 			like, err := s.ownedCard(tx, run.LotHash, days)
 			if err != nil {
 				return err
+			}
+			if at.N > run.Hi-run.Lo {
+				return model.ErrCursor // the run is shorter than it was, or somebody made this up
 			}
 			n := run.Lo + at.N
 			for ; n <= run.Hi && len(out.Items) < limit; n++ {

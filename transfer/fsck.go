@@ -299,6 +299,8 @@ func (s *Service) checkActs(ctx context.Context, r *Report, t truth) error {
 			r.Acts++
 			tx, applied := t.acts[a.RequestID]
 			switch {
+			case applied && tx != a.TxID && s.byAnother(ctx, a, tx):
+				// The same was asked for again, by an act of its own: this one failed, and that one did it.
 			case a.Contract != request.Ownership:
 			case a.State == model.ActCommitted && (!applied || tx != a.TxID):
 				r.find("ACT", a.ID, "is committed here; the ledger does not have its transaction %s", a.TxID)
@@ -313,4 +315,15 @@ func (s *Service) checkActs(ctx context.Context, r *Report, t truth) error {
 			return nil
 		}
 	}
+}
+
+// byAnother reports whether a transaction is that of another act than this one.
+func (s *Service) byAnother(ctx context.Context, a model.Act, txID string) bool {
+	other := false
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		b, err := tx.ActByTx(txID)
+		other = err == nil && b.ID != a.ID && b.State == model.ActCommitted && b.RequestID == a.RequestID && a.State == model.ActFailed
+		return nil
+	})
+	return err == nil && other
 }
