@@ -84,6 +84,20 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 	var moved []string
 	err := s.DB.Write(ctx, func(tx *model.Tx) error {
 		moved = moved[:0]
+		c, err := tx.Checkpoint(checkpoint)
+		switch {
+		case errors.Is(err, model.ErrNotFound):
+		case err != nil:
+			return err
+		case c.Value >= int64(b.Number):
+			// Another server has applied it. Who watches here learns it from this one all the same.
+			for _, t := range b.Transactions {
+				if a, err := tx.ActByTx(t.ID); err == nil {
+					moved = append(moved, a.ID)
+				}
+			}
+			return nil
+		}
 		for _, t := range b.Transactions {
 			acts, err := s.settle(tx, t)
 			if err != nil {
