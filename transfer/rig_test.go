@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,6 +37,8 @@ type rig struct {
 
 	clock *clock
 	wrap  func(ledger.Ledger) ledger.Ledger
+	// config, if not nil, changes what a service is made of: log, randomness, signer.
+	config func(*transfer.Config)
 }
 
 // clock runs with the machine's, shifted by what a test says.
@@ -60,9 +64,82 @@ func newRig(t *testing.T) *rig { return newRigWith(t, nil) }
 func newRigWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), clock: &clock{}, wrap: wrap}
+	fresh.copyTo(t, r.dir)
+	r.start(t)
+	return r
+}
+
+// start opens the rig's folder until the test ends.
+func (r *rig) start(t *testing.T) {
+	t.Helper()
 	r.open(t)
 	t.Cleanup(func() { r.close() })
-	check(t, r.Bootstrap(r.ctx))
+}
+
+// world is a data folder in which a story has begun. It is played once; every test that starts there gets a copy,
+// because under the race detector each signature takes its time.
+type world struct {
+	once  sync.Once
+	play  func(*rig)
+	files map[string][]byte
+}
+
+func (w *world) copyTo(t *testing.T, dir string) {
+	t.Helper()
+	w.once.Do(func() {
+		r := &rig{t: t, dir: t.TempDir(), clock: &clock{}}
+		r.open(t)
+		w.play(r)
+		r.close()
+		files := map[string][]byte{}
+		check(t, filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			files[path[len(r.dir):]] = b
+			return err
+		}))
+		w.files = files
+	})
+	if w.files == nil {
+		t.Fatal("the world could not be made: see the first test that wanted it")
+	}
+	for name, b := range w.files {
+		check(t, os.MkdirAll(filepath.Dir(dir+name), 0o700))
+		check(t, os.WriteFile(dir+name, b, 0o600))
+	}
+}
+
+// fresh is a ledger with its platform and the tests' organisations, and no cards.
+var fresh = world{play: func(r *rig) {
+	check(r.t, r.Bootstrap(r.ctx))
+	r.organisations()
+}}
+
+// stocked is fresh, with cards 1 to 100,000 issued, those up to 50,000 with the distributor, those up to 10,000 with the
+// retailer; and four consumers whom the ledger knows.
+var stocked = world{play: func(r *rig) {
+	fresh.copyTo(r.t, r.path("fresh"))
+	r.close()
+	r.dir = r.path("fresh")
+	r.open(r.t)
+	r.issue(1, 100_000)
+	r.sell(carrier, distributor, 1, 50_000)
+	r.sell(distributor, retailer, 1, 10_000)
+	for _, name := range []string{"ann", "bob", "cat", "dan"} {
+		r.registered(name)
+	}
+}}
+
+// newStocked is a rig in a stocked world.
+func newStocked(t *testing.T) *rig { return newStockedWith(t, nil, nil) }
+
+func newStockedWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger, config func(*transfer.Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), clock: &clock{}, wrap: wrap, config: config}
+	stocked.copyTo(t, r.dir)
+	r.start(t)
 	return r
 }
 
@@ -85,13 +162,17 @@ func (r *rig) open(t *testing.T) {
 	keys := must2(custody.Open(r.ctx, custody.Config{DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader}))(t)
 	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
-	r.Service = transfer.New(transfer.Config{
+	c := transfer.Config{
 		DB: r.db, Ledger: r.ledger, Signer: signer{keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now,
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond},
 		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},
 		Imports: transfer.ImportConfig{Dir: r.path("imports"), MaxBytes: 64 << 20, MaxRows: 1_000_000, Keep: time.Hour},
-	})
+	}
+	if r.config != nil {
+		r.config(&c)
+	}
+	r.Service = transfer.New(c)
 	check(t, r.Start(r.ctx))
 }
 
@@ -112,12 +193,20 @@ func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot
 
 func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
 	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
-	return k.ID, err
+	return k.ID, stopped(err)
+}
+
+// stopped gives custody's refusals the meaning that the relay acts on.
+func stopped(err error) error {
+	if errors.Is(err, custody.ErrKeyNotActive) {
+		return errors.Join(transfer.ErrKeyStopped, err)
+	}
+	return err
 }
 
 func (s signer) Sign(ctx context.Context, a transfer.Ask, body request.Body) (request.Signature, error) {
 	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
-	return sig, err
+	return sig, stopped(err)
 }
 
 func (s signer) CloseAttempt(ctx context.Context, a transfer.Ask, why transfer.AttemptEnd) error {
@@ -217,6 +306,64 @@ func (r *rig) consumer(name string) transfer.Caller {
 	c, err := r.ConsumerFor(r.ctx, "wx", name)
 	check(r.t, err)
 	return c
+}
+
+// registered is a consumer whom the ledger knows.
+func (r *rig) registered(name string) transfer.Caller {
+	r.t.Helper()
+	c := r.consumer(name)
+	r.until("the ledger knows "+name, func() bool {
+		p, err := r.Profile(r.ctx, c)
+		check(r.t, err)
+		return p.State == "registered"
+	})
+	return c
+}
+
+// until looks again and again whether something has come true.
+func (r *rig) until(what string, is func() bool) {
+	r.t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !is() {
+		select {
+		case <-deadline.C:
+			r.t.Fatal("never: ", what)
+		case <-look.C:
+		}
+	}
+}
+
+// trade looks at a trade as its seller does.
+func (r *rig) trade(seller transfer.Caller, id string) transfer.TradeView {
+	r.t.Helper()
+	v, err := r.GetTrade(r.ctx, seller, id)
+	check(r.t, err)
+	return v
+}
+
+// confirm takes a BEARER trade and waits for the end.
+func (r *rig) confirm(c transfer.Caller, trade transfer.TradeView, card int) transfer.Act {
+	r.t.Helper()
+	act, err := r.Confirm(r.ctx, c, idem("confirm"), trade.TradeID, trade.Code, last6(card))
+	check(r.t, err)
+	return r.await(act, "")
+}
+
+// last6 is what a buyer types from a card.
+func last6(n int) string { return id(n)[14:] }
+
+// wants demands that an error has a code; "" is no error.
+func wants(t *testing.T, what string, err error, code string) {
+	t.Helper()
+	switch {
+	case err == nil && code != "":
+		t.Errorf("%s: went through, want %s", what, code)
+	case err != nil && transfer.CodeOf(err) != code:
+		t.Errorf("%s: %v, want %q", what, err, code)
+	}
 }
 
 // fsck demands that database and ledger agree.
