@@ -1,8 +1,10 @@
 package model
 
 import (
+	"cmp"
+	"iter"
+	"maps"
 	"slices"
-	"strings"
 
 	"cardflow/iccid"
 )
@@ -35,22 +37,39 @@ func (tx *Tx) Reserve(act, owner string, set iccid.Set) error {
 
 // ReservedOverlap lists the acts that have set aside a card of the set, by ID; none is the usual case.
 func (tx *Tx) ReservedOverlap(owner string, set iccid.Set) ([]string, error) {
-	var acts []string
-	for runs := range slices.Chunk(set.Segments(), runsPerQuery) {
-		var query []string
-		var args []any
-		for _, run := range runs {
-			query = append(query, "SELECT act_id FROM reservations WHERE owner = ? AND head = ? AND width = ? AND lo <= ? AND hi >= ? AND rule = ?")
-			args = append(args, owner, run.Head, run.Width, run.Hi, run.Lo, set.Rule)
-		}
-		var found []string
-		if err := tx.db.Raw(strings.Join(query, " UNION "), args...).Scan(&found).Error; err != nil {
+	acts := map[string]bool{}
+	for runs := range byTrack(set.Segments()) {
+		first, last := runs[0], runs[len(runs)-1]
+		// Unfinished offers are few: fetch what they hold from the first run to the last, and compare here.
+		held, err := many[Reservation](tx.db.Where("owner = ? AND head = ? AND width = ? AND lo <= ? AND hi >= ? AND rule = ?",
+			owner, first.Head, first.Width, last.Hi, first.Lo, set.Rule))
+		if err != nil {
 			return nil, err
 		}
-		acts = append(acts, found...)
+		for _, h := range held {
+			i, _ := slices.BinarySearchFunc(runs, h.Lo, func(run iccid.Segment, lo uint32) int { return cmp.Compare(run.Hi, lo) })
+			if i < len(runs) && runs[i].Lo <= h.Hi { // the first run that ends at or after h begins
+				acts[h.ActID] = true
+			}
+		}
 	}
-	slices.Sort(acts)
-	return slices.Compact(acts), nil
+	return slices.Sorted(maps.Keys(acts)), nil
+}
+
+// byTrack groups runs that are numbered in one sequence, in order.
+func byTrack(runs []iccid.Segment) iter.Seq[[]iccid.Segment] {
+	type track struct {
+		head  string
+		width uint8
+	}
+	groups := map[track][]iccid.Segment{}
+	for _, s := range runs {
+		groups[track{s.Head, s.Width}] = append(groups[track{s.Head, s.Width}], s)
+	}
+	for _, group := range groups {
+		slices.SortFunc(group, func(a, b iccid.Segment) int { return cmp.Compare(a.Lo, b.Lo) })
+	}
+	return maps.Values(groups)
 }
 
 // Unreserve lets go of all cards that an act has set aside.

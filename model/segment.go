@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -75,43 +76,48 @@ func (tx *Tx) SegmentsOfLots(hashes []string) (map[string][]iccid.Segment, error
 
 // LiveSegment finds the run, and so the lot, in which a card is now. Errors: ErrNotFound.
 func (tx *Tx) LiveSegment(rule iccid.Rule, head string, width uint8, tail uint32) (*Segment, error) {
-	// Live runs don't overlap: the last one that begins at or before the card has it, or none has.
-	s, err := one[Segment](tx.db.Where("live = ? AND head = ? AND width = ? AND lo <= ? AND rule = ?", true, head, width, tail, rule).
-		Order("lo DESC").Limit(1))
-	if err == nil && s.Hi < tail {
+	found, err := tx.liveIn(rule, []iccid.Segment{{Head: head, Width: width, Lo: tail, Hi: tail}}, "")
+	if err == nil && len(found) == 0 {
 		err = ErrNotFound
 	}
 	if err != nil {
 		return nil, named("card", "", err)
 	}
-	return &s, nil
+	return &found[0], nil
 }
 
 // LiveSegmentsOwned lists the live runs of an owner's OWNED lots that have a card in the set, by number.
 func (tx *Tx) LiveSegmentsOwned(owner string, set iccid.Set) ([]Segment, error) {
-	return tx.liveIn(set, "owner = ? AND ", owner)
+	found, err := tx.liveIn(set.Rule, set.Segments(), "owner = ? AND ", owner)
+	if err != nil {
+		return nil, err
+	}
+	return tx.inOwnedLots(found)
 }
 
 // LiveSegmentsIn lists all live runs, whoever has them, in whatever lots, that have a card in the set, by number.
-func (tx *Tx) LiveSegmentsIn(set iccid.Set) ([]Segment, error) { return tx.liveIn(set, "") }
+func (tx *Tx) LiveSegmentsIn(set iccid.Set) ([]Segment, error) {
+	return tx.liveIn(set.Rule, set.Segments(), "")
+}
 
 // runsPerQuery is how many runs of a set one statement looks for. SQLite joins at most 500 SELECTs.
 const runsPerQuery = 50
 
-// liveIn asks for each run of the set: the last live run that begins before it, which may reach into it, and those
-// that begin in it. owned restricts to the OWNED lots of one owner.
-func (tx *Tx) liveIn(set iccid.Set, owned string, args ...any) ([]Segment, error) {
-	byID := map[int64]Segment{}
-	for runs := range slices.Chunk(set.Segments(), runsPerQuery) {
+// liveIn asks for each run: the last live run that begins at or before it, which may reach into it, and those that
+// begin in it. Live runs don't overlap, so none other can share a card with it. whose narrows the question to runs of
+// which the same is true.
+func (tx *Tx) liveIn(rule iccid.Rule, runs []iccid.Segment, whose string, args ...any) ([]Segment, error) {
+	track := whose + "live = ? AND rule = ? AND head = ? AND width = ?"
+	byID := map[int64]Segment{} // one live run may reach into several
+	for some := range slices.Chunk(runs, runsPerQuery) {
 		var query []string
 		var values []any
-		for _, run := range runs {
-			track := owned + "live = ? AND head = ? AND width = ?"
-			trackArgs := append(slices.Clone(args), true, run.Head, run.Width)
-			query = append(query, "SELECT * FROM segments WHERE "+track+" AND rule = ? AND hi >= ? AND lo <= ? AND lo >= "+
+		for _, run := range some {
+			on := append(slices.Clone(args), true, rule, run.Head, run.Width)
+			query = append(query, "SELECT * FROM segments WHERE "+track+" AND hi >= ? AND lo <= ? AND lo >= "+
 				"COALESCE((SELECT MAX(lo) FROM segments WHERE "+track+" AND lo <= ?), ?)")
-			values = append(append(values, trackArgs...), set.Rule, run.Lo, run.Hi)
-			values = append(append(values, trackArgs...), run.Lo, run.Lo)
+			values = append(append(values, on...), run.Lo, run.Hi)
+			values = append(append(values, on...), run.Lo, run.Lo)
 		}
 		found, err := many[Segment](tx.db.Raw(strings.Join(query, " UNION ALL "), values...))
 		if err != nil {
@@ -121,52 +127,36 @@ func (tx *Tx) liveIn(set iccid.Set, owned string, args ...any) ([]Segment, error
 			byID[s.ID] = s
 		}
 	}
-	if owned != "" {
-		if err := tx.dropUnowned(byID); err != nil {
-			return nil, err
-		}
-	}
-	out := make([]Segment, 0, len(byID))
-	for _, s := range byID {
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b Segment) int {
+	return slices.SortedFunc(maps.Values(byID), func(a, b Segment) int {
 		return cmp.Or(cmp.Compare(a.Head, b.Head), cmp.Compare(a.Width, b.Width), cmp.Compare(a.Lo, b.Lo))
-	})
-	return out, nil
+	}), nil
 }
 
-// dropUnowned leaves the runs of lots that are OWNED: those IN_TRADE and RETIRED are live too.
-func (tx *Tx) dropUnowned(runs map[int64]Segment) error {
-	var hashes []string
+// inOwnedLots leaves the runs of lots that are OWNED: those IN_TRADE and RETIRED are live too.
+func (tx *Tx) inOwnedLots(runs []Segment) ([]Segment, error) {
+	isOwned := map[string]bool{}
 	for _, s := range runs {
-		hashes = append(hashes, s.LotHash)
+		isOwned[s.LotHash] = false
 	}
-	slices.Sort(hashes)
-	owned := map[string]bool{}
-	for some := range slices.Chunk(slices.Compact(hashes), chunk) {
-		var found []string
-		if err := tx.db.Model(&Lot{}).Where("hash IN ? AND status = ?", some, LotOwned).Pluck("hash", &found).Error; err != nil {
-			return err
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(isOwned)), chunk) {
+		var owned []string
+		if err := tx.db.Model(&Lot{}).Where("hash IN ? AND status = ?", some, LotOwned).Pluck("hash", &owned).Error; err != nil {
+			return nil, err
 		}
-		for _, hash := range found {
-			owned[hash] = true
+		for _, hash := range owned {
+			isOwned[hash] = true
 		}
 	}
-	for id, s := range runs {
-		if !owned[s.LotHash] {
-			delete(runs, id)
-		}
-	}
-	return nil
+	return slices.DeleteFunc(runs, func(s Segment) bool { return !isOwned[s.LotHash] }), nil
 }
 
 // track is the sort key of lists by number.
 type track struct {
-	Head  string `json:"h"`
-	Width uint8  `json:"w"`
-	Lo    uint32 `json:"l"`
-	ID    int64  `json:"i"`
+	Rule  iccid.Rule `json:"r"`
+	Head  string     `json:"h"`
+	Width uint8      `json:"w"`
+	Lo    uint32     `json:"l"`
+	ID    int64      `json:"i"`
 }
 
 // AllLiveSegments lists what an owner has, by number: OWNED, IN_TRADE and RETIRED.
@@ -177,14 +167,14 @@ func (tx *Tx) AllLiveSegments(owner, cursor string, limit int) (Page[Segment], e
 		if err := decodeCursor(cursor, &t); err != nil {
 			return Page[Segment]{}, err
 		}
-		query = query.Where("(head, width, lo, id) > (?, ?, ?, ?)", t.Head, t.Width, t.Lo, t.ID)
+		query = query.Where("(rule, head, width, lo, id) > (?, ?, ?, ?, ?)", t.Rule, t.Head, t.Width, t.Lo, t.ID)
 	}
 	limit = pageSize(limit)
-	items, err := many[Segment](query.Order("head, width, lo, id").Limit(limit + 1))
+	items, err := many[Segment](query.Order("rule, head, width, lo, id").Limit(limit + 1))
 	if err != nil {
 		return Page[Segment]{}, err
 	}
-	return cut(items, limit, func(s Segment) any { return track{s.Head, s.Width, s.Lo, s.ID} })
+	return cut(items, limit, func(s Segment) any { return track{s.Rule, s.Head, s.Width, s.Lo, s.ID} })
 }
 
 // SegmentFilter says which runs FindSegments lists; zero fields don't restrict.
@@ -254,8 +244,8 @@ func (tx *Tx) overlapping(rule iccid.Rule, run iccid.Segment) *gorm.DB {
 		if reach := uint32(1)<<(3*m) - 1; run.Lo > reach {
 			least = run.Lo - reach
 		}
-		query = append(query, "SELECT id FROM segments WHERE head = ? AND width = ? AND magnitude = ? AND lo BETWEEN ? AND ? AND hi >= ? AND rule = ?")
-		args = append(args, run.Head, run.Width, m, least, run.Hi, run.Lo, rule)
+		query = append(query, "SELECT id FROM segments WHERE rule = ? AND head = ? AND width = ? AND magnitude = ? AND lo BETWEEN ? AND ? AND hi >= ?")
+		args = append(args, rule, run.Head, run.Width, m, least, run.Hi, run.Lo)
 	}
 	return tx.db.Raw(strings.Join(query, " UNION ALL "), args...)
 }
@@ -274,10 +264,11 @@ func (tx *Tx) Lineage(rule iccid.Rule, head string, width uint8, tail uint32) ([
 			return nil, err
 		}
 		chain = append(chain, l)
-		// A card was in one of the parents, however many were merged.
+		// A card was in one of the parents, however many were merged. Their rule is the child's; to ask for it would lead
+		// SQLite to the index over all lots.
 		parent, err := one[Segment](tx.db.
 			Where("lot_hash IN (?)", tx.db.Model(&LotParent{}).Select("parent").Where("child = ?", hash)).
-			Where("head = ? AND width = ? AND lo <= ? AND hi >= ? AND rule = ?", head, width, tail, tail, rule))
+			Where("head = ? AND width = ? AND lo <= ? AND hi >= ?", head, width, tail, tail))
 		if errors.Is(err, ErrNotFound) {
 			return chain, nil
 		}

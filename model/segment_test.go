@@ -326,3 +326,33 @@ func TestReservations(t *testing.T) {
 		}
 	})
 }
+
+// TestReservationsAgainstNaive: an act overlaps a set if their sets of cards do.
+func TestReservationsAgainstNaive(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		rapid.Check(t, func(r *rapid.T) {
+			rollback := errors.New("enough")
+			err := db.Write(t.Context(), func(tx *model.Tx) error {
+				n, want := &naive{head: "898600000000"}, []string{}
+				asked := n.someCards(r)
+				for i := range 3 {
+					held := n.someCards(r)
+					id := numbered("act", i)
+					if err := errors.Join(tx.AddAct(act(id, model.ActAccepted)), tx.Reserve(id, "ann", held)); err != nil {
+						return err
+					}
+					if !held.Intersect(asked).Empty() {
+						want = append(want, id)
+					}
+				}
+				if got, err := tx.ReservedOverlap("ann", asked); err != nil || !slices.Equal(got, want) {
+					r.Fatalf("got %v, %v, want %v", got, err, want)
+				}
+				return rollback
+			})
+			if !errors.Is(err, rollback) {
+				r.Fatal(err)
+			}
+		})
+	})
+}

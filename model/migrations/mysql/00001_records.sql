@@ -111,10 +111,10 @@ CREATE TABLE IF NOT EXISTS segments (
   card_count BIGINT NOT NULL,
   magnitude  TINYINT UNSIGNED NOT NULL,
   PRIMARY KEY (id),
-  KEY segments_live (live, head, width, lo),
-  KEY segments_owner (owner, live, head, width, lo),
+  KEY segments_live (live, rule, head, width, lo),
+  KEY segments_owner (owner, live, rule, head, width, lo),
   KEY segments_lot_hash (lot_hash, head, width, lo),
-  KEY segments_magnitude (head, width, magnitude, lo),
+  KEY segments_magnitude (rule, head, width, magnitude, lo),
   CONSTRAINT segments_hi_check CHECK (hi >= lo),
   CONSTRAINT segments_lot_hash_fk FOREIGN KEY (lot_hash) REFERENCES lots (hash)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET ascii COLLATE ascii_bin;
@@ -214,7 +214,7 @@ CREATE TABLE IF NOT EXISTS reservations (
   lo     INT UNSIGNED NOT NULL,
   hi     INT UNSIGNED NOT NULL,
   PRIMARY KEY (id),
-  KEY reservations_owner (owner, head, width, lo),
+  KEY reservations_owner (owner, rule, head, width, lo),
   KEY reservations_act_id (act_id),
   CONSTRAINT reservations_hi_check CHECK (hi >= lo),
   CONSTRAINT reservations_act_id_fk FOREIGN KEY (act_id) REFERENCES acts (id)

@@ -99,10 +99,10 @@ CREATE TABLE segments (
   card_count INTEGER NOT NULL,
   magnitude  INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX segments_live ON segments (live, head, width, lo);
-CREATE INDEX segments_owner ON segments (owner, live, head, width, lo);
+CREATE INDEX segments_live ON segments (live, rule, head, width, lo);
+CREATE INDEX segments_owner ON segments (owner, live, rule, head, width, lo);
 CREATE INDEX segments_lot_hash ON segments (lot_hash, head, width, lo);
-CREATE INDEX segments_magnitude ON segments (head, width, magnitude, lo);
+CREATE INDEX segments_magnitude ON segments (rule, head, width, magnitude, lo);
 
 CREATE TABLE trades (
   id                 TEXT PRIMARY KEY NOT NULL,
@@ -192,7 +192,7 @@ CREATE TABLE reservations (
   lo     INTEGER NOT NULL,
   hi     INTEGER NOT NULL CHECK (hi >= lo)
 ) STRICT;
-CREATE INDEX reservations_owner ON reservations (owner, head, width, lo);
+CREATE INDEX reservations_owner ON reservations (owner, rule, head, width, lo);
 CREATE INDEX reservations_act_id ON reservations (act_id);
 
 CREATE TABLE idempotency (
