@@ -8,8 +8,6 @@ import (
 
 	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
-
-	"pgregory.net/rapid"
 )
 
 // traceOne picks a card and follows it from its issue to its owner through the trace that a regulator gets.
@@ -22,7 +20,7 @@ func (h *history) traceOne() {
 	if !ok || !known {
 		return
 	}
-	number := rapid.SampledFrom(h.cardsOf[l.Hash]).Draw(h.t, "card to trace")
+	number := pick(h, h.cardsOf[l.Hash], "card to trace")
 
 	// The lots that held it, newest first: exactly one parent of each holds the card.
 	path := []string{l.Hash}

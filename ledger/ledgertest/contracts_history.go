@@ -53,6 +53,7 @@ type history struct {
 	suspended        map[string]int // keys by ID: version
 	keyVersions      map[string]int
 	done             []Signed // what committed
+	draws            uint64
 	secrets          []string
 
 	next       uint64 // block
@@ -106,15 +107,15 @@ func (h *history) step() {
 	}
 	if _, ok := h.Ledger.(Timed); ok {
 		plays["clock"] = func() {
-			h.Later(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Minute, time.Hour, 30 * time.Hour}).Draw(h.t, "wait"))
+			h.Later(pick(h, []time.Duration{time.Millisecond, time.Minute, time.Minute, 5 * time.Hour, 5 * time.Hour, 60 * time.Hour}, "wait"))
 		}
 	}
 	often := []string{ // the others are rare
-		"issue", "issue", "offer", "offer", "offer", "offer", "confirm", "confirm", "confirm", "confirm", "confirm", "decline", "cancel",
+		"issue", "issue", "issue", "offer", "offer", "offer", "offer", "confirm", "confirm", "confirm", "confirm", "confirm", "decline", "cancel",
 		"release", "return", "return", "merge", "merge", "control", "control", "control", "approval", "approval", "person", "policy",
 		"key", "replay", "race", "clock",
 	}
-	if play := plays[rapid.SampledFrom(often).Draw(h.t, "step")]; play != nil {
+	if play := plays[pick(h, often, "step")]; play != nil {
 		play()
 	}
 	h.read()
@@ -127,15 +128,29 @@ func one[E any](h *history, list []E, label string) (e E, ok bool) {
 	if len(list) == 0 {
 		return e, false
 	}
-	i := rapid.IntRange(0, len(list)-1).Draw(h.t, label)
-	if rapid.Bool().Draw(h.t, label+", lately") {
+	i := h.below(len(list), label)
+	if h.chance(2, label+", lately") {
 		i = max(i, len(list)-1-i%8)
 	}
 	return list[i], true
 }
 
+// below draws a number below n, each as often as any other. Rapid's own numbers are mostly small, which is right for sizes
+// and wrong for choices: the same few plays would make up every history.
+func (h *history) below(n int, label string) int {
+	h.draws++
+	x := rapid.Uint64().Draw(h.t, label) + h.draws*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9 // splitmix64
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return int((x ^ x>>31) % uint64(n))
+}
+
+// pick draws one of a list that isn't empty.
+func pick[E any](h *history, list []E, label string) E { return list[h.below(len(list), label)] }
+
+// chance is true once in so many times.
 func (h *history) chance(of int, label string) bool {
-	return rapid.IntRange(1, of).Draw(h.t, label) == 1
+	return h.below(of, label) == 0
 }
 
 // play sends what has to commit if there are no reasons against it, and has to be refused for one of them otherwise.
@@ -175,8 +190,8 @@ func (h *history) bend(c Signed) {
 	bent := c
 	bent.Proof.Signatures = slices.Clone(c.Proof.Signatures)
 	sig := &bent.Proof.Signatures[0]
-	stranger := rapid.SampledFrom(h.people).Draw(h.t, "stranger")
-	how := rapid.SampledFrom([]string{"unsigned", "someone else's", "deadline", "function", "arguments", "openings", "late"}).Draw(h.t, "how")
+	stranger := pick(h, h.people, "stranger")
+	how := pick(h, []string{"unsigned", "someone else's", "deadline", "function", "arguments", "openings", "late"}, "how")
 	switch how {
 	case "unsigned":
 		bent.Proof.Signatures = nil
@@ -196,7 +211,7 @@ func (h *history) bend(c Signed) {
 			bent.Request.Function = "Release"
 		}
 	case "arguments":
-		at := rapid.IntRange(0, len(c.Request.Args)-1).Draw(h.t, "at")
+		at := h.below(len(c.Request.Args), "at")
 		bent.Request.Args = slices.Clone(c.Request.Args)
 		bent.Request.Args[at] ^= 1
 	case "openings":

@@ -9,8 +9,6 @@ import (
 	"cardflow/ledger"
 	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
-
-	"pgregory.net/rapid"
 )
 
 // lot makes a lot and remembers it, with what must stay secret of it.
@@ -22,7 +20,7 @@ func (h *history) lot(set iccid.Set) Lot {
 }
 
 func (h *history) actor(list []*Actor, label string) *Actor {
-	return rapid.SampledFrom(list).Draw(h.t, label)
+	return pick(h, list, label)
 }
 
 func (h *history) issue() {
@@ -32,18 +30,18 @@ func (h *history) issue() {
 		of = h.actor(h.carriers, "whose")
 		why.add(of != c, contract.RoleForbidden)
 	}
-	lo := rapid.Uint32Range(0, 400).Draw(h.t, "first card")
-	l := h.lot(of.Cards(lo, lo+rapid.Uint32Range(0, 11).Draw(h.t, "more cards")))
+	lo := uint32(h.below(400, "first card"))
+	l := h.lot(of.Cards(lo, lo+uint32(h.below(12, "more cards"))))
 	for _, n := range numbers(l.Set) {
 		why.add(h.cards[n] != nil, contract.AlreadyIssued)
 	}
 	why.add(len(h.census.frozen[c.ID]) > 0, contract.ParticipantFrozen)
-	strict := rapid.Bool().Draw(h.t, "real names")
+	strict := h.chance(2, "real names")
 	policy := request.Open
 	if strict {
 		policy = request.RealName
 	}
-	restrictions := rapid.SampledFrom([][]string{nil, {"NO_SMS"}, {"NO_SMS", "NO_VOICE"}, {"NO_VOICE"}}).Draw(h.t, "restrictions")
+	restrictions := pick(h, [][]string{nil, {"NO_SMS"}, {"NO_SMS", "NO_VOICE"}, {"NO_VOICE"}}, "restrictions")
 	signed := h.Issue(c, l, policy, restrictions...)
 	if of != c { // signed by one carrier over another's numbers
 		signed = h.Sign(request.Issue{Lot: l.Hash, Carrier: c.ID, Rule: string(of.Rule), RetailPolicy: policy, Restrictions: restrictions}, c).With(l)
@@ -53,6 +51,15 @@ func (h *history) issue() {
 		h.lots = append(h.lots, l)
 		h.become(l, card{issuer: c.ID, owner: c.ID, status: contract.StatusOwned, strict: strict, restrictions: restrictions})
 	})
+}
+
+// owner draws someone who has something, usually.
+func (h *history) owner(label string) *Actor {
+	live := slices.DeleteFunc(slices.Clone(h.lots), func(l Lot) bool { return h.lotState[l.Hash].Status != contract.StatusOwned })
+	if l, ok := one(h, live, label); ok && !h.chance(8, label+", anyone") {
+		return h.now(&Actor{ID: h.lotState[l.Hash].Owner})
+	}
+	return h.actor(h.people, label)
 }
 
 // inputs draws lots of someone: usually ones that he may use.
@@ -67,7 +74,7 @@ func (h *history) inputs(owner *Actor, most int) []Lot {
 		his = h.lots
 	}
 	var in []Lot
-	for range rapid.IntRange(1, most).Draw(h.t, "inputs") {
+	for range 1 + h.below(most, "inputs") {
 		if l, ok := one(h, his, "input"); ok && !slices.ContainsFunc(in, func(x Lot) bool { return x.Hash == l.Hash }) {
 			in = append(in, l)
 		}
@@ -90,10 +97,10 @@ func (h *history) cut(in []Lot, n int) (parts []Lot) {
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	groups := make([][]string, rapid.IntRange(1, n).Draw(h.t, "parts"))
+	groups := make([][]string, 1+h.below(n, "parts"))
 	for len(all) > 0 { // in runs, or every lot would soon be dust
-		run := min(rapid.IntRange(1, 12).Draw(h.t, "run"), len(all))
-		g := rapid.IntRange(0, len(groups)-1).Draw(h.t, "part")
+		run := min(1+h.below(12, "run"), len(all))
+		g := h.below(len(groups), "part")
 		groups[g] = append(groups[g], all[:run]...)
 		all = all[run:]
 	}
@@ -106,17 +113,17 @@ func (h *history) cut(in []Lot, n int) (parts []Lot) {
 }
 
 func (h *history) offer() {
-	seller := h.actor(h.people, "seller")
+	seller := h.owner("seller")
 	in := h.inputs(seller, 3)
 	if len(in) == 0 {
 		return
 	}
-	d := Deal{Seller: seller, Inputs: in, Outputs: h.cut(in, 4), Expires: rapid.SampledFrom([]time.Duration{time.Minute, 24 * time.Hour}).Draw(h.t, "life")}
+	d := Deal{Seller: seller, Inputs: in, Outputs: h.cut(in, 4), Expires: pick(h, []time.Duration{time.Minute, 24 * time.Hour, 7 * 24 * time.Hour}, "life")}
 	why := reasons{}
-	if n := len(d.Outputs); n > 1 && rapid.Bool().Draw(h.t, "keeps some") {
+	if n := len(d.Outputs); n > 1 && h.chance(2, "keeps some") {
 		d.Outputs, d.Remainders = slices.Clip(d.Outputs[:n-1]), d.Outputs[n-1:]
 	}
-	if rapid.Bool().Draw(h.t, "by name") {
+	if h.chance(2, "by name") {
 		d.Receiver = h.actor(h.people, "receiver")
 		why.add(d.Receiver == seller, contract.SelfTrade)
 		why.add(len(h.census.frozen[d.Receiver.ID]) > 0, contract.ParticipantFrozen)
@@ -134,7 +141,7 @@ func (h *history) sell(d Deal, why reasons) {
 		why.add(true, contract.PartitionWrong)
 		last := &d.Outputs[len(d.Outputs)-1]
 		list := numbers(last.Set)
-		switch rapid.SampledFrom([]string{"lost", "added", "twice"}).Draw(h.t, "a card") {
+		switch pick(h, []string{"lost", "added", "twice"}, "a card") {
 		case "lost":
 			if len(list) > 1 {
 				*last = h.lot(setOf(last.Set.Rule, list[1:]))
@@ -216,7 +223,7 @@ func (h *history) receiverProof(why reasons, t *trade, who *Actor, c *Signed) {
 	why.add(!h.Now().Before(t.Expires), contract.TradeExpired)
 	why.add(t.receiver != nil && t.receiver.ID != who.ID, contract.NotReceiver)
 	if t.receiver == nil && h.chance(6, "spoil") {
-		switch rapid.SampledFrom([]string{"code", "salt", "no code", "no ticket", "a ticket for another"}).Draw(h.t, "proof") {
+		switch pick(h, []string{"code", "salt", "no code", "no ticket", "a ticket for another"}, "proof") {
 		case "code":
 			c.Openings.Codes = map[string]request.CodeOpening{t.ID: {Salt: t.Code.Salt, Code: "ZZZZZZZZ"}}
 			why.add(t.Code.Code != "ZZZZZZZZ", contract.CodeWrong)
@@ -317,7 +324,7 @@ func (h *history) release() {
 	why := reasons{}
 	why.add(t.state != contract.TradeOpen, contract.TradeEnded)
 	why.add(h.Now().Before(t.Expires), contract.TradeNotExpired)
-	signed := h.Sign(request.Release{Trade: t.ID}, h.actor(append(h.people, h.Platform, h.Regulator), "who releases"))
+	signed := h.Sign(request.Release{Trade: t.ID}, h.actor(append(slices.Clip(h.people), h.Platform, h.Regulator), "who releases"))
 	h.play(signed, h.unapplied(signed, why), h.ended(t, contract.TradeReleased))
 }
 
@@ -351,7 +358,7 @@ func (h *history) giveBack() {
 	why.add(to.ID == who.ID, contract.SelfTrade)
 	why.add(len(h.census.frozen[to.ID]) > 0, contract.ParticipantFrozen)
 	why.add(c.acquired != t.ID || to.ID != t.Seller || h.Now().After(t.ended.Add(7*24*time.Hour)), contract.NotReturnable)
-	if rapid.Bool().Draw(h.t, "outputs lie") && len(d.Remainders) > 0 {
+	if h.chance(2, "outputs lie") && len(d.Remainders) > 0 {
 		why.add(true, contract.PartitionWrong)
 		d.Remainders = nil
 	}
@@ -359,7 +366,7 @@ func (h *history) giveBack() {
 }
 
 func (h *history) merge() {
-	owner := h.actor(h.people, "owner")
+	owner := h.owner("owner")
 	in := h.inputs(owner, 4)
 	if len(in) < 2 {
 		return
@@ -383,14 +390,28 @@ func (h *history) merge() {
 
 // control freezes, unfreezes or retires a lot or a part of one.
 func (h *history) control() {
-	l, ok := one(h, h.lots, "lot")
+	list := slices.DeleteFunc(slices.Clone(h.lots), func(l Lot) bool { return h.lotState[l.Hash].Status == contract.StatusSpent })
+	if frozen := slices.DeleteFunc(slices.Clone(list), func(l Lot) bool { return len(h.lotState[l.Hash].Frozen) == 0 }); len(frozen) > 0 && h.chance(2, "a frozen one") {
+		list = frozen
+	}
+	if h.chance(8, "any lot") {
+		list = h.lots
+	}
+	l, ok := one(h, list, "lot")
 	if !ok {
 		return
 	}
-	by := h.actor(append(h.carriers, h.Regulator, h.Platform, h.people[3]), "who rules")
 	c, alive := h.of(l)
+	by := h.actor([]*Actor{h.now(&Actor{ID: c.issuer}), h.Regulator, h.Platform}, "who rules")
+	if h.chance(6, "anyone rules") {
+		by = h.actor(append(slices.Clip(h.people), h.Regulator, h.Platform), "anyone")
+	}
 	why := reasons{}
-	function := rapid.SampledFrom([]string{"Freeze", "Freeze", "Unfreeze", "Unfreeze", "Unfreeze", "Retire"}).Draw(h.t, "function")
+	functions := []string{"Freeze", "Freeze", "Freeze", "Retire", "Unfreeze"}
+	if c.frozen[by.Role] {
+		functions = []string{"Unfreeze", "Unfreeze", "Unfreeze", "Retire", "Freeze"}
+	}
+	function := pick(h, functions, "function")
 	owner := h.now(&Actor{ID: h.lotState[l.Hash].Owner})
 	switch by.Role {
 	case request.Carrier:
@@ -462,7 +483,7 @@ func (h *history) approval() {
 		})
 		return
 	}
-	person := rapid.SampledFrom(persons).Draw(h.t, "person")
+	person := pick(h, persons, "person")
 	until := h.Now().Add(30 * 24 * time.Hour)
 	h.play(h.Approve(c, who, person, version), why, func() {
 		h.approvals[key] = approval{person: person, until: until, version: a.version + 1}
@@ -471,12 +492,20 @@ func (h *history) approval() {
 
 func (h *history) person() {
 	by, who := h.actor([]*Actor{h.Regulator, h.Regulator, h.Platform, h.carriers[0]}, "who rules"), h.actor(h.people, "whom")
+	for _, p := range h.people { // most freezes end soon, or nobody would be left to trade
+		if len(h.census.frozen[p.ID]) > 0 && !h.chance(3, "someone else") {
+			who = p
+			if by = h.Regulator; !h.census.frozen[p.ID][request.Regulator] {
+				by = h.Platform
+			}
+		}
+	}
 	frozen, version := h.census.frozen[who.ID], h.freezes[who.ID]
 	at := request.ParticipantAct{Participant: who.ID, Version: version}
 	why := reasons{}
 	why.add(by.Role == request.Carrier || by.Role == request.Platform && who.Role != request.Consumer, contract.RoleForbidden)
 	var body request.Body = request.UnfreezeParticipant{ParticipantAct: at}
-	freeze := h.chance(3, "freeze") // rarer than the way back, or nobody would be left
+	freeze := len(frozen) == 0 != h.chance(8, "the other way")
 	if freeze {
 		body = request.FreezeParticipant{ParticipantAct: at}
 		why.add(frozen[by.Role], contract.AlreadyFrozen)
@@ -498,8 +527,8 @@ func (h *history) person() {
 }
 
 func (h *history) setPolicy() {
-	if rapid.Bool().Draw(h.t, "cap") {
-		h.most = rapid.IntRange(1, 40).Draw(h.t, "cards a person")
+	if h.chance(2, "cap") {
+		h.most = 1 + h.below(40, "cards a person")
 		h.SetPolicy(h.t, request.PolicyRealNameCap, int64(h.most))
 		return
 	}
@@ -510,13 +539,17 @@ func (h *history) setPolicy() {
 
 // keys suspends, resumes or rotates the key of someone whom the platform registered.
 func (h *history) keys() {
-	i := rapid.IntRange(len(h.carriers), len(h.people)-1).Draw(h.t, "whose key")
+	i := len(h.carriers) + h.below(len(h.people)-len(h.carriers), "whose key")
 	who := h.people[i]
 	id := who.Key.Public().KeyID()
 	version := h.keyVersions[id] + 1
 	at := request.KeyAct{Key: id, Version: version}
 	why := reasons{}
-	switch rapid.SampledFrom([]string{"suspend", "resume", "resume", "rotate"}).Draw(h.t, "key act") {
+	acts := []string{"suspend", "rotate", "rotate", "resume"}
+	if h.suspended[id] > 0 {
+		acts = []string{"suspend", "resume", "resume", "resume"}
+	}
+	switch pick(h, acts, "key act") {
 	case "suspend":
 		why.add(h.suspended[id] > 0, contract.TransitionForbidden)
 		h.play(h.Sign(request.SuspendKey{KeyAct: at}, h.Platform), why, func() { h.suspended[id]++; h.keyVersions[id]++ })
@@ -544,7 +577,7 @@ func (h *history) replay() {
 	if !ok {
 		return
 	}
-	if rapid.Bool().Draw(h.t, "by others") {
+	if h.chance(2, "by others") {
 		c.Proof = request.Proof{Signatures: []request.Signature{h.Signature(c.Request, h.actor(h.people, "who"), h.Now().Add(time.Hour))}}
 	}
 	h.Refused(h.t, contract.AlreadyApplied, c)
@@ -567,7 +600,7 @@ func (h *history) race() {
 	}
 	confirm, cancel := h.Confirm(t.Trade, who), h.Sign(request.Cancel{Trade: t.ID}, seller)
 	first, second, effect := confirm, cancel, h.confirmed(t, who, person)
-	if rapid.Bool().Draw(h.t, "cancel first") {
+	if h.chance(2, "cancel first") {
 		first, second, effect = cancel, confirm, h.ended(t, contract.TradeCancelled)
 	}
 	_, err := h.SubmitWhile(second, func() error {
