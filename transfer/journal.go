@@ -19,7 +19,8 @@ import (
 // elsewhere, and a restore is database copy + journal + replay of the ledger.
 //
 // Each record is: length (4 bytes, big-endian), CRC-32C of the sealed bytes (4 bytes), sealed bytes. A crash while
-// appending leaves a torn last record; Open cuts it off, which loses nothing, because its transaction has not left.
+// appending leaves a torn end; Open cuts it off, which loses nothing, because its transaction has not left. An end is
+// torn only if no whole record follows: anything else is damage, and nothing is cut.
 type Journal struct {
 	mu     sync.Mutex
 	file   *os.File
@@ -79,6 +80,9 @@ func (j *Journal) Append(openings request.Openings) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	if len(sealed) > journalRecord {
+		return fmt.Errorf("journal: a record of %d bytes", len(sealed)) // it could not be read again
+	}
 	record := make([]byte, journalHeader, journalHeader+len(sealed))
 	binary.BigEndian.PutUint32(record, uint32(len(sealed)))
 	binary.BigEndian.PutUint32(record[4:], crc32.Checksum(sealed, castagnoli))
@@ -108,13 +112,16 @@ func (j *Journal) Append(openings request.Openings) error {
 	j.syncing.Lock()
 	j.mu.Lock()
 	j.waiting = nil // whoever writes from here on waits for the next fsync
+	err = j.broken  // the one before failed: a system tells that once, and then that all is well
 	j.mu.Unlock()
-	err = j.file.Sync()
+	if err == nil {
+		err = j.file.Sync()
+	}
 	if err != nil {
-		err = fmt.Errorf("journal: %w", err)
 		j.mu.Lock()
 		j.broken = err // after a failed fsync nobody knows what the disk has
 		j.mu.Unlock()
+		err = fmt.Errorf("journal: %w", err)
 	}
 	j.syncing.Unlock()
 	mine.err = err
@@ -141,8 +148,7 @@ func (j *Journal) Read(each func(request.Openings) error) error {
 	return err
 }
 
-// walk visits every whole record and returns where the last one ends. A record that does not fit its checksum at the
-// very end is torn; one in the middle is damage, and refused.
+// walk visits every whole record and returns where the last one ends: there the file ends too, or is torn.
 func (j *Journal) walk(each func(sealed []byte) error) (end int64, err error) {
 	info, err := j.file.Stat()
 	if err != nil {
@@ -151,29 +157,53 @@ func (j *Journal) walk(each func(sealed []byte) error) (end int64, err error) {
 	r := bufio.NewReaderSize(io.NewSectionReader(j.file, 0, info.Size()), 1<<20)
 	var header [journalHeader]byte
 	for {
-		if _, err := io.ReadFull(r, header[:]); err != nil {
+		_, err := io.ReadFull(r, header[:])
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return end, nil // nothing, or less than a header
 		}
+		if err != nil {
+			return end, err
+		}
 		n := int64(binary.BigEndian.Uint32(header[:]))
-		next := end + journalHeader + n
-		if n > journalRecord || next > info.Size() {
-			return end, nil
+		if !fits(n, info.Size()-end) {
+			return end, j.torn(end, info.Size())
 		}
 		sealed := make([]byte, n)
 		if _, err := io.ReadFull(r, sealed); err != nil {
 			return end, err
 		}
 		if crc32.Checksum(sealed, castagnoli) != binary.BigEndian.Uint32(header[4:]) {
-			if next == info.Size() {
-				return end, nil
-			}
-			return end, fmt.Errorf("damaged at byte %d", end)
+			return end, j.torn(end, info.Size())
 		}
 		if err := each(sealed); err != nil {
 			return end, err
 		}
-		end = next
+		end += journalHeader + n
 	}
+}
+
+// fits reports whether a record of n bytes can stand where room bytes are left. None is empty: a file that a crash
+// has filled up with zeros is not one of empty records.
+func fits(n, room int64) bool { return 0 < n && n <= journalRecord && journalHeader+n <= room }
+
+// torn finds out what a record that is none means. If nothing but what a crash cut short follows, it is the torn end,
+// and no error. If a whole record follows, the file is damaged: whoever cut it here would lose what can't be had again.
+func (j *Journal) torn(end, size int64) error {
+	rest := make([]byte, min(size-end, 2*journalRecord))
+	if _, err := j.file.ReadAt(rest, end); err != nil {
+		return err
+	}
+	for at := 1; at+journalHeader < len(rest); at++ {
+		n := int64(binary.BigEndian.Uint32(rest[at:]))
+		if !fits(n, int64(len(rest)-at)) {
+			continue
+		}
+		sealed := rest[at+journalHeader:][:n]
+		if crc32.Checksum(sealed, castagnoli) == binary.BigEndian.Uint32(rest[at+4:]) {
+			return fmt.Errorf("damaged at byte %d, and whole again at byte %d: restore it from its copy", end, end+int64(at))
+		}
+	}
+	return nil
 }
 
 // Close closes the file.
