@@ -1,5 +1,13 @@
 package model
 
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
 // Exec runs SQL as nobody else may: to see what the database itself refuses.
 func (tx *Tx) Exec(sql string, args ...any) error { return tx.db.Exec(sql, args...).Error }
 
@@ -33,4 +41,22 @@ func (tx *Tx) Rows(sql string, args ...any) ([][]string, error) {
 		out = append(out, line)
 	}
 	return out, rows.Err()
+}
+
+// statements collects the SQL that gorm runs.
+type statements struct {
+	logger.Interface
+	seen *[]string
+}
+
+func (s statements) Trace(_ context.Context, _ time.Time, fc func() (string, int64), _ error) {
+	sql, _ := fc()
+	*s.seen = append(*s.seen, sql)
+}
+
+// Watch answers the statements that fn runs, with their values.
+func (tx *Tx) Watch(fn func(tx *Tx) error) ([]string, error) {
+	var seen []string
+	err := fn(&Tx{db: tx.db.Session(&gorm.Session{NewDB: true, Logger: statements{logger.Discard, &seen}})})
+	return seen, err
 }

@@ -1,0 +1,100 @@
+package model_test
+
+import (
+	"regexp"
+	"slices"
+	"testing"
+
+	"cardflow/iccid"
+	"cardflow/model"
+	"cardflow/model/modeltest"
+)
+
+// How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
+var (
+	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency)$`)
+	byIndex    = regexp.MustCompile(`INDEX (\w+)`)
+	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`)}
+)
+
+// TestLookupsUseTheirIndex: what runs for every trade reads a few rows of one index, however full the tables are. SQLite
+// tells its plan without having to be filled; without statistics it is the same plan every time.
+func TestLookupsUseTheirIndex(t *testing.T) {
+	db := modeltest.Open(t)
+	settle(t, db)
+	addLot(t, db, lot("a", "ann", model.LotSpent), run(0, 9))
+	child := lot("b", "ann", model.LotOwned)
+	child.Parents = []string{hash("a")}
+	addLot(t, db, child, run(0, 9))
+	head := run(0, 0).Head
+	cards := set(t, run(3, 4), run(6, 7))
+	between := run(3, 7)
+
+	for name, c := range map[string]struct {
+		ask  func(tx *model.Tx) error
+		want []string // the indexes of the table that is searched, in alphabetical order
+	}{
+		"the lot of a card":    {func(tx *model.Tx) error { _, err := tx.LiveSegment(iccid.Luhn, head, 7, 5); return err }, []string{"segments_live"}},
+		"an owner's cards":     {func(tx *model.Tx) error { _, err := tx.LiveSegmentsOwned("ann", cards); return err }, []string{"lots_primary", "segments_owner"}},
+		"lots that had a card": {func(tx *model.Tx) error { _, err := tx.SegmentsCovering(iccid.Luhn, head, 7, 5); return err }, []string{"segments_magnitude"}},
+		"lineage of a card": {func(tx *model.Tx) error { _, err := tx.Lineage(iccid.Luhn, head, 7, 5); return err },
+			[]string{"lot_parents_primary", "lots_primary", "segments_live", "segments_lot_hash"}},
+		"search by number": {func(tx *model.Tx) error {
+			_, err := tx.FindSegments(model.SegmentFilter{Rule: iccid.Luhn, Range: &between}, "", 10)
+			return err
+		}, []string{"segments_magnitude"}},
+		"inventory by number": {func(tx *model.Tx) error { _, err := tx.AllLiveSegments("ann", "", 10); return err }, []string{"segments_owner"}},
+		"reserved cards":      {func(tx *model.Tx) error { _, err := tx.ReservedOverlap("ann", cards); return err }, []string{"reservations_owner"}},
+		"trade of a code":     {func(tx *model.Tx) error { _, err := tx.TradesByCode("x"); return err }, []string{"trades_code_index"}},
+		"a seller's trades": {func(tx *model.Tx) error {
+			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller}, "", 10)
+			return err
+		}, []string{"trades_seller"}},
+		"newest trades":      {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},
+		"expired trades":     {func(tx *model.Tx) error { _, err := tx.ExpiredTrades(now, 10); return err }, []string{"trades_state"}},
+		"due acts":           {func(tx *model.Tx) error { _, err := tx.LeaseActs("w", now, now, 10); return err }, []string{"acts_state"}},
+		"acts on a trade":    {func(tx *model.Tx) error { _, err := tx.UnfinishedActsOn("t1"); return err }, []string{"acts_subject"}},
+		"acts that wait":     {func(tx *model.Tx) error { _, err := tx.WakeWaiters("a1", now); return err }, []string{"acts_waits_for"}},
+		"lots of an act":     {func(tx *model.Tx) error { return tx.ReleaseHold("a1") }, []string{"lots_held_by"}},
+		"lots of a consumer": {func(tx *model.Tx) error { _, err := tx.LotsOwnedBy("ann", "", 10); return err }, []string{"lots_owner"}},
+		"details of a card":  {func(tx *model.Tx) error { _, err := tx.CardsWithin(iccid.Luhn, run(0, 9), 10); return err }, []string{"card_details_primary"}},
+		"a person by name":   {func(tx *model.Tx) error { _ = missingIsFine(tx.PersonByUsername("x")); return nil }, []string{"people_username"}},
+		"a WeChat login":     {func(tx *model.Tx) error { _ = missingIsFine(tx.AccountByOpenID("x", "y")); return nil }, []string{"accounts_openid"}},
+		"an idempotency key": {func(tx *model.Tx) error { _ = missingIsFine(tx.Recall("x", "y", "z")); return nil }, []string{"idempotency_primary"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var used []string
+			write(t, db, func(tx *model.Tx) error {
+				ran, err := tx.Watch(c.ask)
+				if err != nil {
+					return err
+				}
+				for _, sql := range ran {
+					plan, err := tx.Rows("EXPLAIN QUERY PLAN " + sql)
+					if err != nil {
+						return err
+					}
+					for _, step := range plan {
+						detail := step[len(step)-1]
+						if wholeTable.MatchString(detail) {
+							t.Errorf("%s\nreads a whole table: %s", sql, detail)
+						}
+						for _, way := range ways {
+							if m := way.FindStringSubmatch(detail); m != nil {
+								used = append(used, m[1]+map[bool]string{true: "_primary"}[way != byIndex])
+								break
+							}
+						}
+					}
+				}
+				return nil
+			})
+			slices.Sort(used)
+			if used = slices.Compact(used); !slices.Equal(used, c.want) {
+				t.Errorf("uses %v, want %v", used, c.want)
+			}
+		})
+	}
+}
+
+func missingIsFine[T any](_ T, err error) error { return err }
