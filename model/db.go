@@ -54,6 +54,7 @@ type DB struct {
 	dsn    string
 	log    *slog.Logger
 	write  *gorm.DB
+	group  *group   // SQLite: writers share commits
 	read   *gorm.DB // the same pool as write, except on SQLite
 }
 
@@ -115,6 +116,7 @@ func (db *DB) openSQLite(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	db.group = newGroup()
 	readers := cfg.MaxConns
 	if readers <= 0 {
 		readers = 4
@@ -233,11 +235,13 @@ const writeTries = 10
 func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
 	// Read committed: a compare-and-swap that waited for a row's lock must see what the winner wrote.
 	opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	if db.driver == SQLite {
-		opts = nil
-	}
 	for try := 1; ; try++ {
-		err := db.write.WithContext(ctx).Transaction(func(g *gorm.DB) error { return fn(&Tx{db: g}) }, opts)
+		var err error
+		if db.group != nil {
+			err = db.group.write(ctx, db.write, fn)
+		} else {
+			err = db.write.WithContext(ctx).Transaction(func(g *gorm.DB) error { return fn(&Tx{db: g}) }, opts)
+		}
 		if err == nil || try == writeTries || !isTransient(err) {
 			return err
 		}

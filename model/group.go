@@ -1,0 +1,143 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"gorm.io/gorm"
+)
+
+// group lets writers share a commit. SQLite has one writer at a time and pays an fsync for every commit; while one
+// commit is on its way to the disk others queue up, and the next commit takes them all. Each keeps a transaction of its
+// own: a savepoint, which is rolled back if his function fails and harms nobody else. Nobody is told of success before
+// the common commit is on the disk.
+type group struct {
+	mu    sync.Mutex
+	queue []*member
+	lead  chan struct{} // holds one token: whoever has it runs the queue
+}
+
+// member is one writer who waits.
+type member struct {
+	ctx  context.Context
+	fn   func(*Tx) error
+	err  error
+	died any // what fn panicked with
+	done chan struct{}
+}
+
+// groupSize bounds the writers of one commit: one who waits behind all of them waits some tens of milliseconds.
+const groupSize = 64
+
+func newGroup() *group {
+	g := &group{lead: make(chan struct{}, 1)}
+	g.lead <- struct{}{}
+	return g
+}
+
+// errGroupLost makes a writer start over whose group was rolled back for no fault of his.
+var errGroupLost = &storeError{text: "the common commit was lost", transient: true}
+
+// write runs fn in a savepoint of a common transaction.
+func (g *group) write(ctx context.Context, db *gorm.DB, fn func(*Tx) error) error {
+	m := &member{ctx: ctx, fn: fn, done: make(chan struct{})}
+	g.mu.Lock()
+	g.queue = append(g.queue, m)
+	g.mu.Unlock()
+	select {
+	case <-m.done:
+	case <-g.lead:
+		// The queue may have been served between the two: then there is nothing to lead.
+		for !m.served() {
+			g.run(db)
+		}
+		g.lead <- struct{}{}
+	}
+	if m.died != nil {
+		panic(m.died)
+	}
+	return m.err
+}
+
+func (m *member) served() bool {
+	select {
+	case <-m.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// run takes some of the queue through one transaction.
+func (g *group) run(db *gorm.DB) {
+	g.mu.Lock()
+	n := min(len(g.queue), groupSize)
+	some := g.queue[:n:n]
+	g.queue = g.queue[n:]
+	g.mu.Unlock()
+	defer func() {
+		for _, m := range some {
+			close(m.done)
+		}
+	}()
+	// Nobody's context may end the common transaction: a statement that is interrupted half-way takes all of it along
+	// (https://www.sqlite.org/c3ref/interrupt.html).
+	err := db.WithContext(context.Background()).Transaction(func(tx *gorm.DB) error {
+		for i, m := range some {
+			if m.err = m.ctx.Err(); m.err != nil {
+				continue
+			}
+			if err := m.run(tx, fmt.Sprintf("w%d", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	for _, m := range some {
+		if m.err == nil && m.died == nil {
+			m.err = errors.Join(errGroupLost, err)
+			if len(some) == 1 {
+				m.err = err
+			}
+		}
+	}
+}
+
+// run runs one writer's function in a savepoint. An error means that the savepoint, and with it the transaction, is
+// gone: a full disk rolls back everything.
+func (m *member) run(tx *gorm.DB, name string) error {
+	if err := tx.SavePoint(name).Error; err != nil {
+		return err
+	}
+	m.err = m.guarded(&Tx{db: tx.WithContext(context.WithoutCancel(m.ctx))})
+	if m.err == nil {
+		m.err = m.ctx.Err() // he has left: on MySQL his transaction would have ended with his context
+	}
+	if m.err != nil || m.died != nil {
+		if err := tx.RollbackTo(name).Error; err != nil {
+			return err
+		}
+	}
+	return tx.Exec("RELEASE " + name).Error
+}
+
+// guarded keeps a panic, or the end of a test's goroutine, to him whose function it was.
+func (m *member) guarded(tx *Tx) (err error) {
+	finished := false
+	defer func() {
+		if !finished {
+			m.died = recover()
+			if m.died == nil {
+				m.died = "the function ended its goroutine"
+			}
+		}
+	}()
+	err = m.fn(tx)
+	finished = true
+	return err
+}

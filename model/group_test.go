@@ -1,0 +1,154 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"cardflow/model"
+)
+
+// sqliteFile opens a migrated SQLite database: sharing commits is its affair alone.
+func sqliteFile(t *testing.T) *model.DB {
+	t.Helper()
+	ctx := context.Background()
+	db, err := model.Open(ctx, model.Config{Driver: model.SQLite, DSN: filepath.Join(t.TempDir(), "db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func retailer(id string) model.Participant {
+	return model.Participant{ID: id, Role: "retailer", Kind: model.Organisation, State: model.ParticipantPending}
+}
+
+func stored(t *testing.T, db *model.DB) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	err := db.Read(context.Background(), func(tx *model.Tx) error {
+		list, err := tx.Participants("retailer")
+		for _, p := range list {
+			all[p.ID] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Writers who share a commit share nothing else: one who fails, after he has written, leaves no trace and harms nobody.
+func TestSharedCommitKeepsWritersApart(t *testing.T) {
+	db := sqliteFile(t)
+	boom := errors.New("changed my mind")
+	var wg sync.WaitGroup
+	errs := make([]error, 200)
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = db.Write(context.Background(), func(tx *model.Tx) error {
+				if err := tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i))); err != nil {
+					return err
+				}
+				if i%3 == 0 {
+					return boom
+				}
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	all := stored(t, db)
+	for i, err := range errs {
+		id := fmt.Sprintf("r-%03d", i)
+		switch {
+		case i%3 == 0 && (!errors.Is(err, boom) || all[id]):
+			t.Errorf("%s failed with %v; stored: %t", id, err, all[id])
+		case i%3 != 0 && (err != nil || !all[id]):
+			t.Errorf("%s: %v; stored: %t", id, err, all[id])
+		}
+	}
+}
+
+// A constraint that one of them breaks is his error alone.
+func TestSharedCommitConflict(t *testing.T) {
+	db := sqliteFile(t)
+	var wg sync.WaitGroup
+	errs := make([]error, 50)
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = db.Write(context.Background(), func(tx *model.Tx) error { return tx.AddParticipant(retailer("r-one")) })
+		})
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, model.ErrConflict):
+			t.Errorf("a loser got %v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d writers added one participant", won)
+	}
+}
+
+// A panic stays with him whose function it was, and takes only his writes along.
+func TestSharedCommitPanic(t *testing.T) {
+	db := sqliteFile(t)
+	var wg sync.WaitGroup
+	died := make([]any, 40)
+	for i := range died {
+		wg.Go(func() {
+			defer func() { died[i] = recover() }()
+			err := db.Write(context.Background(), func(tx *model.Tx) error {
+				if err := tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i))); err != nil {
+					return err
+				}
+				if i%4 == 0 {
+					panic("boom")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	all := stored(t, db)
+	for i, d := range died {
+		if id := fmt.Sprintf("r-%03d", i); (d != nil) != (i%4 == 0) || all[id] != (i%4 != 0) {
+			t.Errorf("writer %d: panicked with %v, stored %t", i, d, all[id])
+		}
+	}
+}
+
+// Whoever has given up before his turn writes nothing; whoever gives up in the middle doesn't take the others along.
+func TestSharedCommitCancelled(t *testing.T) {
+	db := sqliteFile(t)
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := db.Write(gone, func(tx *model.Tx) error { return tx.AddParticipant(retailer("r-gone")) })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a writer who had given up got %v", err)
+	}
+	leaving, cancel := context.WithCancel(context.Background())
+	err = db.Write(leaving, func(tx *model.Tx) error {
+		cancel()
+		return tx.AddParticipant(retailer("r-leaving"))
+	})
+	if all := stored(t, db); all["r-gone"] || all["r-leaving"] != (err == nil) {
+		t.Errorf("stored %v, and the one who left was told %v", all, err)
+	}
+}
