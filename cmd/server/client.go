@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -139,13 +140,30 @@ type confirmation struct {
 	Error          *struct{ Code, Message string }
 }
 
-// await follows a confirmation to its end.
+// await follows a confirmation to its end, as the mini-program does: by server-sent events.
 func (c *client) await(ctx context.Context, id string) (confirmation, error) {
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var v confirmation
-		if err := c.call(ctx, http.MethodGet, "/confirmations/"+id, nil, &v); err != nil {
+	var v confirmation
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/confirmations/"+id+"/events", nil)
+	if err != nil {
+		return v, err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return v, &apiError{Status: resp.StatusCode, Code: "EVENTS"}
+	}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		v = confirmation{}
+		if err := json.Unmarshal(data, &v); err != nil {
 			return v, err
 		}
 		switch v.State {
@@ -154,10 +172,9 @@ func (c *client) await(ctx context.Context, id string) (confirmation, error) {
 		case "failed":
 			return v, &apiError{0, v.Error.Code, v.Error.Message}
 		}
-		select {
-		case <-ctx.Done():
-			return v, ctx.Err()
-		case <-tick.C:
-		}
 	}
+	if err := lines.Err(); err != nil {
+		return v, err
+	}
+	return v, io.ErrUnexpectedEOF // the server is stopping
 }

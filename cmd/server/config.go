@@ -202,7 +202,7 @@ func DefaultConfig() Config {
 			SweepInterval: 5 * time.Second,
 		},
 		Relay: RelayConfig{
-			Workers:      4,
+			Workers:      64,
 			Lease:        30 * time.Second,
 			PollInterval: 500 * time.Millisecond,
 			BackoffMin:   200 * time.Millisecond,
