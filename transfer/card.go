@@ -226,12 +226,9 @@ func (s *Service) MyCards(ctx context.Context, c Caller, cursor string, limit in
 	if limit <= 0 || limit > model.MaxPage {
 		limit = model.DefaultPage
 	}
-	days, err := s.policy(ctx, request.PolicyReturnDays)
-	if err != nil {
-		return Page[OwnedCard]{}, err
-	}
+	days := s.policy(ctx, request.PolicyReturnDays)
 	var out Page[OwnedCard]
-	err = s.DB.Read(ctx, func(tx *model.Tx) error {
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
 		out = Page[OwnedCard]{}
 		at := at
 		for len(out.Items) < limit {

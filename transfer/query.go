@@ -11,7 +11,7 @@ import (
 	"cardflow/ledger/request"
 )
 
-// query asks the ledger.
+// query asks the ledger. Errors: the refusal of the contract; UNAVAILABLE if it could not be asked.
 func query[T any](ctx context.Context, l ledger.Ledger, contract, function string, args ...string) (T, error) {
 	var v T
 	raw := make([][]byte, len(args))
@@ -20,7 +20,10 @@ func query[T any](ctx context.Context, l ledger.Ledger, contract, function strin
 	}
 	b, err := l.Query(ctx, contract, function, raw...)
 	if err != nil {
-		return v, err
+		if ledger.ClassOf(err) == ledger.Refused {
+			return v, err
+		}
+		return v, failf("UNAVAILABLE", "%s.%s: %w", contract, function, err)
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
 		return v, fmt.Errorf("%s.%s: %w", contract, function, err)
@@ -28,9 +31,14 @@ func query[T any](ctx context.Context, l ledger.Ledger, contract, function strin
 	return v, nil
 }
 
-// policy asks the ledger for a policy.
-func (s *Service) policy(ctx context.Context, name string) (int64, error) {
-	return query[int64](ctx, s.Ledger, request.Identity, "GetPolicy", name)
+// policy asks the ledger for a policy, for people to see: the ledger itself decides by it. While it can't be asked it is
+// taken to be what it is by default.
+func (s *Service) policy(ctx context.Context, name string) int64 {
+	v, err := query[int64](ctx, s.Ledger, request.Identity, "GetPolicy", name)
+	if err != nil {
+		return request.Policies[name]
+	}
+	return v
 }
 
 // TransactionView is a transaction of the ledger, decoded for people (paper §3.1).

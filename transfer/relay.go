@@ -118,12 +118,14 @@ func (s *Service) carry(ctx context.Context, a model.Act) {
 			return // the lease runs out, or this server's next start takes it up
 		}
 		next, err := s.step(ctx, a)
+		if next.ID != "" {
+			a = next // a step that ends in an error may have come some way, and what follows starts from there
+		}
 		if err == nil {
 			s.hub.tell(a.ID)
-			if next.State.Finished() {
+			if a.State.Finished() {
 				return
 			}
-			a = next
 			continue
 		}
 		if errors.Is(err, errHandedOver) {

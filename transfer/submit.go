@@ -98,8 +98,8 @@ func (s *Service) sending(ctx context.Context, a model.Act) (next model.Act, err
 		if next, err = tx.Act(a.ID); err != nil {
 			return err
 		}
-		if next.TxID != a.TxID {
-			return fmt.Errorf("act %s has gone on to another transaction: %w", a.ID, model.ErrState)
+		if next.TxID != a.TxID || next.LeaseOwner != a.LeaseOwner {
+			return fmt.Errorf("act %s is in other hands: %w", a.ID, model.ErrState)
 		}
 		if a.State == model.ActSubmitted && next.State == model.ActSubmitted {
 			return nil // sent before; it goes again under the same ID

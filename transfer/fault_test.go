@@ -1,0 +1,412 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"cardflow/ledger"
+	"cardflow/ledger/contract"
+	"cardflow/transfer"
+)
+
+// faulty is a ledger that a test can make fail in every way that docs/design/002-relay.md names.
+type faulty struct {
+	ledger.Ledger
+	mu     sync.Mutex
+	faults []*fault
+	sends  map[string]int // submissions by function
+	down   error          // if set, queries and look-ups fail with it
+}
+
+// fault takes the place of the next submissions of a function.
+type fault struct {
+	function string
+	times    int
+	do       func(try) (ledger.Commit, error)
+}
+
+// try is one submission: through carries it out.
+type try struct {
+	ctx       context.Context
+	p         ledger.Proposal
+	transient map[string][]byte
+	sending   func() error
+	through   func() (ledger.Commit, error)
+}
+
+func (f *faulty) wrap(l ledger.Ledger) ledger.Ledger {
+	f.Ledger, f.sends = l, map[string]int{}
+	return f
+}
+
+// next makes the next submissions of a function go by do.
+func (f *faulty) next(function string, times int, do func(try) (ledger.Commit, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = append(f.faults, &fault{function, times, do})
+}
+
+func (f *faulty) tries(function string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sends[function]
+}
+
+func (f *faulty) setDown(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = err
+}
+
+func (f *faulty) isDown() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down
+}
+
+func (f *faulty) Submit(ctx context.Context, p ledger.Proposal, transient map[string][]byte, sending func() error) (ledger.Commit, error) {
+	f.mu.Lock()
+	f.sends[p.Function]++
+	var hit *fault
+	for _, x := range f.faults {
+		if x.function == p.Function && x.times > 0 {
+			x.times--
+			hit = x
+			break
+		}
+	}
+	f.mu.Unlock()
+	through := func() (ledger.Commit, error) { return f.Ledger.Submit(ctx, p, transient, sending) }
+	if hit == nil {
+		return through()
+	}
+	return hit.do(try{ctx, p, transient, sending, through})
+}
+
+func (f *faulty) Query(ctx context.Context, contract, function string, args ...[]byte) ([]byte, error) {
+	if err := f.isDown(); err != nil {
+		return nil, &ledger.Failure{Class: ledger.NotSent, Err: err}
+	}
+	return f.Ledger.Query(ctx, contract, function, args...)
+}
+
+func (f *faulty) Transaction(ctx context.Context, id string) (ledger.Transaction, error) {
+	if err := f.isDown(); err != nil {
+		return ledger.Transaction{}, err
+	}
+	return f.Ledger.Transaction(ctx, id)
+}
+
+var errWire = errors.New("the wire is cut")
+
+func failure(class ledger.Class) error { return &ledger.Failure{Class: class, Err: errWire} }
+
+func refusal(code string) error {
+	return &ledger.Failure{Class: ledger.Refused, Refusal: &contract.Error{Code: code, Message: "for a test"}}
+}
+
+// The ways in which a submission fails.
+var (
+	// notSent: the endorsers are down.
+	notSent = func(try) (ledger.Commit, error) { return ledger.Commit{}, failure(ledger.NotSent) }
+	// notSentAfterAll: endorsed and recorded as sent, and then it could not be handed over.
+	notSentAfterAll = func(x try) (ledger.Commit, error) {
+		if err := x.sending(); err != nil {
+			return ledger.Commit{}, err
+		}
+		return ledger.Commit{}, failure(ledger.NotSent)
+	}
+	// lost: it left, and never arrived.
+	lost = func(x try) (ledger.Commit, error) {
+		if err := x.sending(); err != nil {
+			return ledger.Commit{}, err
+		}
+		return ledger.Commit{}, failure(ledger.Unknown)
+	}
+	// unheard: it landed, and the answer got lost.
+	unheard = func(x try) (ledger.Commit, error) {
+		if _, err := x.through(); err != nil {
+			return ledger.Commit{}, err
+		}
+		return ledger.Commit{}, failure(ledger.Unknown)
+	}
+	// twice: it is sent once more after it landed.
+	twice = func(x try) (ledger.Commit, error) {
+		if _, err := x.through(); err != nil {
+			return ledger.Commit{}, err
+		}
+		return x.through()
+	}
+)
+
+func refusing(code string) func(try) (ledger.Commit, error) {
+	return func(try) (ledger.Commit, error) { return ledger.Commit{}, refusal(code) }
+}
+
+// Whatever becomes of a submission, a confirmation ends in one transfer, and the buyer is told so.
+func TestConfirmThroughFaultsOfTheLedger(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(1, 12), Each: true})
+	check(t, err)
+	ann := r.consumer("ann")
+	type step struct {
+		times int
+		do    func(try) (ledger.Commit, error)
+	}
+	cases := []struct {
+		name  string
+		steps []step
+		tries int // at least
+	}{
+		{"endorsers down, five times", []step{{5, notSent}}, 6},
+		{"not handed over, three times", []step{{3, notSentAfterAll}}, 4},
+		{"lost on the way, once", []step{{1, lost}}, 2},
+		{"lost on the way, four times", []step{{4, lost}}, 5},
+		{"landed, answer lost", []step{{1, unheard}}, 1},
+		{"lost, then landed with the answer lost", []step{{2, lost}, {1, unheard}}, 3},
+		{"landed, sent twice", []step{{1, twice}}, 1},
+		{"not seen yet by a peer", []step{{3, refusing(contract.TradeUnknown)}, {2, refusing(contract.KeyUnknown)}}, 6},
+		{"lost, then refused by a peer that is behind", []step{{1, lost}, {2, refusing(contract.TradeUnknown)}, {2, refusing(contract.LotFrozen)}}, 6},
+		{"an error of no class", []step{{2, func(try) (ledger.Commit, error) { return ledger.Commit{}, errWire }}}, 3},
+		{"recording that it leaves fails", []step{{1, func(x try) (ledger.Commit, error) { return ledger.Commit{}, failure(ledger.NotSent) }}}, 2},
+		{"everything at once", []step{{2, notSent}, {1, refusing(contract.ParticipantUnknown)}, {2, lost}, {1, notSent}, {1, unheard}}, 7},
+	}
+	for i, c := range cases {
+		before := f.tries("Confirm")
+		for _, s := range c.steps {
+			f.next("Confirm", s.times, s.do)
+		}
+		trade := o.Trades[i]
+		act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(i+1))
+		check(t, err)
+		t.Log(c.name)
+		end := r.await(act, "")
+		if n := f.tries("Confirm") - before; n < c.tries {
+			t.Errorf("%s: %d tries, at least %d were due", c.name, n, c.tries)
+		}
+		if v := r.trade(retailer, trade.TradeID); v.State != "confirmed" || v.EndTx != end.TxID || v.ReceiverID != ann.Participant {
+			t.Errorf("%s: the trade is %s by %s", c.name, v.State, v.EndTx)
+		}
+	}
+	r.fsck()
+	r.onLedger("Confirm", len(cases))
+}
+
+// onLedger demands how many valid transactions of a function there are, beyond those of the stocked world.
+func (r *rig) onLedger(function string, want int) {
+	r.t.Helper()
+	n := 0
+	height := must2(r.file.Height(r.ctx))(r.t)
+	for b := range height {
+		for _, tx := range must2(r.file.Block(r.ctx, b))(r.t).Transactions {
+			if tx.Function == function && tx.Validation == ledger.Valid {
+				n++
+			}
+		}
+	}
+	if function == "Confirm" {
+		n -= 2 // the stock's
+	}
+	if n != want {
+		r.t.Errorf("%d valid %s transactions, want %d", n, function, want)
+	}
+}
+
+// An offer goes through the same; its inputs are spent once.
+func TestOfferThroughFaultsOfTheLedger(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	for i, do := range []func(try) (ledger.Commit, error){notSent, lost, unheard, notSentAfterAll} {
+		f.next("Offer", 2, do)
+		v := r.offer(retailer, 100*i+1, 100*i+10)
+		if v.State != "offered" {
+			t.Fatalf("%d: %s", i, v.State)
+		}
+	}
+	r.fsck()
+}
+
+// A transaction that conflicts in its block goes again as a new one, with the signature that it has.
+func TestConflictInTheBlockGoesAgain(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	// The real thing: while the confirmation waits to be handed over, its lot is frozen and thawed, so that what it
+	// has read is old.
+	f.next("Confirm", 1, func(x try) (ledger.Commit, error) {
+		return f.Ledger.Submit(x.ctx, x.p, x.transient, func() error {
+			if err := x.sending(); err != nil {
+				return err
+			}
+			for _, do := range []func(context.Context, transfer.Caller, transfer.Idem, string, []transfer.Span) (transfer.Act, error){r.Freeze, r.Unfreeze} {
+				a, err := do(r.ctx, carrier, idem("freeze"), trade.LotHash, nil)
+				if err != nil || a.State != "committed" {
+					return fmt.Errorf("%+v, %w", a, err)
+				}
+			}
+			return nil
+		})
+	})
+	act := r.confirm(r.consumer("ann"), trade, 1)
+	tx, err := r.LedgerTransaction(r.ctx, act.TxID)
+	check(t, err)
+	if tx.Validation != "VALID" || f.tries("Confirm") < 2 {
+		t.Fatalf("%s after %d tries", tx.Validation, f.tries("Confirm"))
+	}
+	r.onLedger("Confirm", 1)
+	r.fsck()
+}
+
+// A contract's no to what was never sent is an end: the trade is open again, and says why.
+func TestRefusalOfWhatWasNeverSent(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	ann, bob := r.consumer("ann"), r.consumer("bob")
+	f.next("Confirm", 1, refusing(contract.CapExceeded))
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	end := r.await(act, contract.CapExceeded)
+	if end.TxID != "" || end.Error.Message != transfer.MessageOf(contract.CapExceeded) {
+		t.Errorf("%+v", end)
+	}
+	if v := r.trade(retailer, trade.TradeID); v.State != "offered" || v.Code == "" {
+		t.Fatalf("the trade is %s, code %q", v.State, v.Code)
+	}
+	r.fsck()
+	r.confirm(bob, trade, 1) // and another buyer gets the card
+	r.fsck()
+}
+
+// The same buyer asks again after a refusal: another wish, the very same request. Both ends are told apart.
+func TestSecondTryAfterARefusal(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	ann := r.consumer("ann")
+	f.next("Confirm", 1, refusing(contract.LotFrozen))
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	first := r.await(act, contract.LotFrozen)
+	second := r.confirm(ann, trade, 1)
+	if first.ID == second.ID {
+		t.Fatal("the wish that failed is the wish that went through")
+	}
+	r.fsck()
+}
+
+// The ledger refuses for ever what a peer has not seen: patience ends.
+func TestPatienceEnds(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	f.next("Confirm", 1000, refusing(contract.TradeUnknown))
+	act, err := r.Confirm(r.ctx, r.consumer("ann"), idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.await(act, contract.TradeUnknown)
+	r.fsck()
+}
+
+// An entry that is invalid for a reason that no retry cures stops the act and raises an alarm.
+func TestInvalidInTheBlockStopsAndAlarms(t *testing.T) {
+	f, m := &faulty{}, &meter{}
+	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Metrics = m })
+	trade := r.offer(retailer, 1, 1)
+	f.next("Confirm", 1, func(x try) (ledger.Commit, error) {
+		if err := x.sending(); err != nil {
+			return ledger.Commit{}, err
+		}
+		return ledger.Commit{}, &ledger.Failure{Class: ledger.Invalid, Validation: "ENDORSEMENT_POLICY_FAILURE"}
+	})
+	act, err := r.Confirm(r.ctx, r.consumer("ann"), idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.await(act, "LEDGER_INVALID")
+	if m.count("alarm ledger_invalid") == 0 || m.count("failure invalid") == 0 || m.count("ended Confirm LEDGER_INVALID") != 1 {
+		t.Errorf("metrics: %v", m.seen)
+	}
+	r.fsck()
+}
+
+// meter counts what operators would see.
+type meter struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (m *meter) note(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seen == nil {
+		m.seen = map[string]int{}
+	}
+	m.seen[what]++
+}
+
+func (m *meter) count(what string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen[what]
+}
+
+func (m *meter) ActEnded(function, outcome string, _ time.Duration) {
+	m.note("ended " + function + " " + outcome)
+}
+func (m *meter) LedgerFailure(class string) { m.note("failure " + class) }
+func (m *meter) Alarm(name string)          { m.note("alarm " + name) }
+
+// A confirmation that was sent and lost must not keep the cards for ever: when the trade's time is over and the
+// contract takes no request any more, the relay has the trade released, which proves that the lost one can't land.
+func TestLostConfirmationOfAnExpiredTradeIsReleased(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	sent := make(chan struct{})
+	var once sync.Once
+	f.next("Confirm", 1_000_000, func(x try) (ledger.Commit, error) {
+		defer once.Do(func() { close(sent) })
+		return lost(x)
+	})
+	act, err := r.Confirm(r.ctx, r.consumer("ann"), idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	<-sent
+	r.clock.forward(2 * time.Hour)
+	f.mu.Lock()
+	f.faults = nil
+	f.mu.Unlock()
+	r.await(act, contract.TradeEnded)
+	if v := r.trade(retailer, trade.TradeID); v.State != "released" {
+		t.Fatalf("the trade is %s", v.State)
+	}
+	r.offer(retailer, 1, 1) // the card can be sold
+	r.fsck()
+}
+
+// With the ledger away, what needs it says so, and what does not goes on; the act is carried on when it is back.
+func TestLedgerAway(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	ann := r.consumer("ann")
+	f.setDown(errWire)
+	f.next("Confirm", 1_000_000, notSent)
+	if _, err := r.Lookup(r.ctx, ann, trade.Code, last6(1)); err != nil {
+		t.Errorf("look-up: %v", err)
+	}
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	_, err = r.Issue(r.ctx, carrier, idem("issue"), transfer.IssueInput{Segments: span(200_001, 200_002)})
+	wants(t, "issue", err, "UNAVAILABLE")
+	_, err = r.MyCards(r.ctx, ann, "", 10)
+	wants(t, "my cards", err, "")
+	f.setDown(nil)
+	f.mu.Lock()
+	f.faults = nil
+	f.mu.Unlock()
+	r.await(act, "")
+	r.fsck()
+}
