@@ -1,9 +1,11 @@
 package contract_test
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"strconv"
 	"testing"
 
@@ -105,6 +107,61 @@ func make17(r request.Registration) []request.Registration {
 	list := make([]request.Registration, 17)
 	for i := range list {
 		list[i] = r
+	}
+	return list
+}
+
+// TestDocument holds docs/contract.md to the code: every refusal, every function.
+func TestDocument(t *testing.T) {
+	page, err := os.ReadFile("../../docs/contract.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range declaredCodes(t) {
+		if !bytes.Contains(page, []byte("\n| `"+code+"` | ")) {
+			t.Errorf("%s is not explained", code)
+		}
+	}
+	for _, file := range []string{"identity.go", "ownership.go"} {
+		for _, function := range declaredFunctions(t, file) {
+			if !bytes.Contains(page, []byte("`"+function+"`")) {
+				t.Errorf("%s is not in the tables", function)
+			}
+		}
+	}
+	for name := range request.Policies {
+		if !bytes.Contains(page, []byte("\n| `"+name+"` | ")) {
+			t.Errorf("%s is not explained", name)
+		}
+	}
+}
+
+// declaredFunctions reads the cases of Invoke.
+func declaredFunctions(t *testing.T, name string) (list []string) {
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || f.Name.Name != "Invoke" {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CaseClause); ok {
+				for _, e := range c.List {
+					function, err := strconv.Unquote(e.(*ast.BasicLit).Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					list = append(list, function)
+				}
+			}
+			return true
+		})
+	}
+	if len(list) < 15 {
+		t.Fatalf("only %d functions in %s", len(list), name)
 	}
 	return list
 }

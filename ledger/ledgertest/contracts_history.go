@@ -59,6 +59,7 @@ type history struct {
 	next       uint64 // block
 	lotState   map[string]contract.Lot
 	tradeState map[string]contract.Trade
+	codes      map[string]bool     // code records, by trade
 	cardsOf    map[string][]string // of lots, by hash
 	raw        [][]byte            // everything that the blocks hold
 }
@@ -79,7 +80,7 @@ func newHistory(r *rapid.T, l ledger.Ledger) *history {
 			cards: map[string]*card{}, approvals: map[[2]string]approval{}, frozen: map[string]map[request.Role]bool{},
 			freezes: map[string]int{}, most: int(request.Policies[request.PolicyRealNameCap]),
 		},
-		lotState: map[string]contract.Lot{}, tradeState: map[string]contract.Trade{}, cardsOf: map[string][]string{},
+		lotState: map[string]contract.Lot{}, tradeState: map[string]contract.Trade{}, codes: map[string]bool{}, cardsOf: map[string][]string{},
 	}
 	h.carriers = []*Actor{h.Carrier(r, iccid.Serial), h.Carrier(r, iccid.Luhn)}
 	h.people = append(h.people, h.carriers...)
@@ -264,7 +265,11 @@ func (h *history) apply(tx ledger.Transaction) {
 		h.raw = append(h.raw, []byte(w.Key), w.Value)
 		kind, name, _ := strings.Cut(w.Key, "/")
 		switch {
-		case w.Contract != request.Ownership || w.Deleted:
+		case w.Contract != request.Ownership:
+		case kind == "C":
+			h.codes[name] = !w.Deleted
+		case w.Deleted:
+			h.t.Fatalf("%s deleted a record %s", tx.Function, kind)
 		case kind == "L":
 			var l contract.Lot
 			h.decode(w.Value, &l)
@@ -347,6 +352,9 @@ func (h *history) compare() {
 	for _, each := range h.trades {
 		if got := h.tradeState[each.ID].State; got != each.state {
 			h.t.Fatalf("trade %s is %s, the model says %s", each.ID, got, each.state)
+		}
+		if open := each.state == contract.TradeOpen && each.Mode == request.Bearer; h.codes[each.ID] != open {
+			h.t.Fatalf("trade %s is %s %s, its code record is there: %v", each.ID, each.Mode, each.state, !open)
 		}
 	}
 }

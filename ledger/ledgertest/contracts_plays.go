@@ -484,8 +484,10 @@ func (h *history) approval() {
 		return
 	}
 	person := pick(h, persons, "person")
-	until := h.Now().Add(30 * 24 * time.Hour)
-	h.play(h.Approve(c, who, person, version), why, func() {
+	until := h.Now().Add(pick(h, []time.Duration{2 * time.Hour, 3 * 24 * time.Hour, 90 * 24 * time.Hour}, "valid for"))
+	h.play(h.Sign(request.Approve{
+		Carrier: c.ID, Consumer: who.ID, Commitment: Commitment(person), ValidUntil: until.UnixMilli(), Version: version,
+	}, c), why, func() {
 		h.approvals[key] = approval{person: person, until: until, version: a.version + 1}
 	})
 }

@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -237,10 +238,25 @@ func confirmBearer(t *testing.T, s *Stage) {
 	none.Openings.Codes = map[string]request.CodeOpening{sibling.ID: trade.Code}
 	s.Refused(t, contract.OpeningMissing, none)
 	s.Refused(t, contract.SelfTrade, s.Confirm(trade, c))
-	s.Must(t, good)
+	done := s.Must(t, good)
 	if got := s.TradeState(t, trade); got.Receiver != buyer.ID || got.EndDevice != "WECHAT" {
 		t.Errorf("trade %+v", got)
 	}
+	if !s.deletes(t, done, "C/"+trade.ID) {
+		t.Error("the code record outlives its trade")
+	}
+}
+
+// deletes reports whether a transaction deleted a record of the ownership contract.
+func (s *Stage) deletes(t *testing.T, done ledger.Commit, key string) bool {
+	t.Helper()
+	tx, err := s.Ledger.Transaction(t.Context(), done.TxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(tx.Writes, func(w ledger.Write) bool {
+		return w.Contract == request.Ownership && w.Key == key && w.Deleted
+	})
 }
 
 // tickets: the platform's word is for one trade and one receiver, and nobody else can give it.
@@ -309,7 +325,9 @@ func decline(t *testing.T, s *Stage) {
 	wrong := s.Decline(bearer, buyer, "OTHER")
 	wrong.Openings.Codes = map[string]request.CodeOpening{bearer.ID: {Salt: bearer.Code.Salt, Code: "00000000"}}
 	s.Refused(t, contract.CodeWrong, wrong)
-	s.Must(t, s.Decline(bearer, buyer, "CHANGED_MIND"))
+	if done := s.Must(t, s.Decline(bearer, buyer, "CHANGED_MIND")); !s.deletes(t, done, "C/"+bearer.ID) {
+		t.Error("the code record outlives its trade")
+	}
 	s.Refused(t, contract.TradeEnded, s.Confirm(bearer, buyer))
 	s.Hand(t, c, shop, bearer.Lot) // it can be sold again
 }
@@ -340,8 +358,14 @@ func expiry(t *testing.T, s *Stage) {
 	s.Later(time.Millisecond) // from now on there is one answer: expired, and may be released
 	s.Refused(t, contract.TradeExpired, s.Confirm(trades[0], buyer))
 	s.Refused(t, contract.TradeExpired, s.Decline(trades[0], buyer, "OTHER"))
-	s.Must(t, s.Sign(request.Release{Trade: trades[0].ID}, shop)) // anyone registered
-	s.Must(t, s.Sign(request.Cancel{Trade: trades[1].ID}, c))     // or the seller
+	for i, done := range []ledger.Commit{
+		s.Must(t, s.Sign(request.Release{Trade: trades[0].ID}, shop)), // anyone registered
+		s.Must(t, s.Sign(request.Cancel{Trade: trades[1].ID}, c)),     // or the seller
+	} {
+		if !s.deletes(t, done, "C/"+trades[i].ID) {
+			t.Error("the code record outlives its trade")
+		}
+	}
 	for _, each := range trades {
 		if got := s.LotState(t, each.Lot); got.Owner != c.ID || got.Status != contract.StatusOwned {
 			t.Errorf("lot %+v", got)

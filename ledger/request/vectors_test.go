@@ -263,3 +263,30 @@ func writeVectors(t *testing.T) {
 	must(err)
 	must(os.WriteFile(vectorsFile, append(b, '\n'), 0o644))
 }
+
+// TestDocumentQuotesTheVectors: what docs/contract.md prints is what the file has.
+func TestDocumentQuotesTheVectors(t *testing.T) {
+	page, err := os.ReadFile("../../docs/contract.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(vectorsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v vectors
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatal(err)
+	}
+	quoted := []string{v.Key.Public.Hex(), v.Key.ID, v.TradeCode[0].Code, v.TradeCode[0].CodeHash, v.TradeCode[0].Salt}
+	for _, r := range v.Requests {
+		if r.Function == "Cancel" {
+			quoted = append(quoted, r.Args, r.ID, r.Signing)
+		}
+	}
+	for _, q := range quoted {
+		if !bytes.Contains(page, []byte(q)) {
+			t.Errorf("%s is not on the page", q)
+		}
+	}
+}
