@@ -64,17 +64,20 @@ func (h *held[R]) note(change func(*R)) {
 func (h *held[R]) save(ctx context.Context, more func(*model.Tx) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	*h.until(&h.row) = h.leaseEnd()
-	return h.store(ctx, more)
-}
-
-func (h *held[R]) store(ctx context.Context, more func(*model.Tx) error) error {
 	return h.DB.Write(ctx, func(tx *model.Tx) error {
-		if err := h.put(tx, h.row); err != nil || more == nil {
+		if err := h.prolong(tx); err != nil || more == nil {
 			return err
 		}
-		return more(tx)
+		if err := more(tx); err != nil {
+			return err
+		}
+		return h.prolong(tx) // more may have taken its time, and whoever waits for the database comes next
 	})
+}
+
+func (h *held[R]) prolong(tx *model.Tx) error {
+	*h.until(&h.row) = h.leaseEnd()
+	return h.put(tx, h.row)
 }
 
 // move stores how far the work is and takes the record to another state.
@@ -82,7 +85,10 @@ func (h *held[R]) move(ctx context.Context, to func(*model.Tx) (R, error)) error
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var moved R
-	err := h.store(ctx, func(tx *model.Tx) (err error) {
+	err := h.DB.Write(ctx, func(tx *model.Tx) (err error) {
+		if err := h.prolong(tx); err != nil {
+			return err
+		}
 		moved, err = to(tx)
 		return err
 	})
@@ -109,7 +115,8 @@ func (h *held[R]) carry(ctx context.Context, run func(context.Context) error) er
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	*h.until(&h.row) = rest
-	if back := h.store(context.WithoutCancel(ctx), nil); !errors.Is(back, model.ErrState) {
+	back := h.DB.Write(context.WithoutCancel(ctx), func(tx *model.Tx) error { return h.put(tx, h.row) })
+	if !errors.Is(back, model.ErrState) {
 		err = errors.Join(err, back)
 	}
 	return err

@@ -16,7 +16,7 @@ import (
 )
 
 // detailsAtOnce is how many rows of a file are looked up and stored in one database transaction.
-const detailsAtOnce = 1000
+const detailsAtOnce = 500
 
 // reading is one pass over a card file. What it holds does not grow with the file, but for the cards as runs.
 type reading struct {

@@ -167,7 +167,7 @@ func (r *rig) open(t *testing.T) {
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond},
 		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},
-		Imports: transfer.ImportConfig{Dir: r.path("imports"), MaxBytes: 64 << 20, MaxRows: 1_000_000, Keep: time.Hour},
+		Imports: transfer.ImportConfig{Dir: r.path("imports"), MaxBytes: 64 << 20, MaxRows: 1_000_000, Keep: time.Hour, Self: xlsChild()},
 	}
 	if r.config != nil {
 		r.config(&c)
