@@ -126,6 +126,7 @@ var catalogue = map[string]entry{
 	"CARDS_RESERVED":           {Conflict, "有些卡正在另一笔交易中，请先等它结束或取消它"},
 	"CARDS_FROZEN":             {Conflict, "有些卡已被冻结，不能转出，请联系电信企业"},
 	"CARDS_OF_SEVERAL_ISSUERS": {Invalid, "一次只能转出同一家电信企业的卡，请分开提交"},
+	"CARDS_IN_TOO_MANY_LOTS":   {Conflict, "这些卡分散在太多批次里，请分批转出，或先把批次合并"},
 	"CARDS_REQUIRED":           {Invalid, "请至少选择一张卡"},
 	"TOO_MANY_CARDS":           {Invalid, "一次提交的卡太多，请分批提交"},
 	"ICCID_FORMAT":             {Invalid, "卡号格式不对：应为 19 或 20 位，以 89 开头"},

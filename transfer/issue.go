@@ -264,7 +264,7 @@ func (s *Service) Merge(ctx context.Context, c Caller, idem Idem, lots []string)
 	}
 	lots = slices.Clone(lots)
 	slices.Sort(lots)
-	if lots = slices.Compact(lots); len(lots) < 2 || len(lots) > 200 {
+	if lots = slices.Compact(lots); len(lots) < 2 || len(lots) > maxLots {
 		return Act{}, fail("BAD_REQUEST")
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {

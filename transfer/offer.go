@@ -188,6 +188,9 @@ func (s *Service) offerable(tx *model.Tx, owner string, set iccid.Set) (model.Lo
 	if !have.Covers(set) {
 		return model.Lot{}, s.whyNot(tx, owner, set)
 	}
+	if len(hashes) > maxLots {
+		return model.Lot{}, fail("CARDS_IN_TOO_MANY_LOTS").With("limit", maxLots)
+	}
 	lots, err := tx.Lots(hashes)
 	if err != nil {
 		return model.Lot{}, err
@@ -273,6 +276,9 @@ func eachCard(set iccid.Set) ([]iccid.Set, error) {
 	}
 	return out, nil
 }
+
+// maxLots is how many lots one transaction of the ledger takes as inputs.
+const maxLots = 200
 
 // maxSpans bounds the spans of one request.
 const maxSpans = 1000

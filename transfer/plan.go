@@ -133,6 +133,9 @@ func (s *Service) takeLots(tx *model.Tx, a model.Act, owner string, want iccid.S
 	if !have.Covers(want) {
 		return nil, fail("CARDS_NOT_OWNED")
 	}
+	if len(hashes) > maxLots { // they have been cut since the offer was accepted
+		return nil, fail("CARDS_IN_TOO_MANY_LOTS").With("limit", maxLots)
+	}
 	lots, err := tx.Lots(hashes)
 	if err != nil {
 		return nil, err
