@@ -25,7 +25,8 @@ const (
 //
 // An ID that a client sends is not taken: it could be somebody else's, or a line of forged log.
 func (s *server) access(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
+	return func(c echo.Context) error {
+		var err error
 		id := make([]byte, 16)
 		if _, err := io.ReadFull(s.Random, id); err != nil {
 			return fmt.Errorf("request ID: %w", err)

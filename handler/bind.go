@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -111,8 +112,7 @@ func scan(body []byte) error {
 			continue
 		}
 		if top != nil && top.names != nil && !top.isValue {
-			// The decoder matches names without regard to case: two that differ in case alone are one.
-			name := strings.ToLower(token.(string))
+			name := strings.Map(folded, token.(string))
 			if top.names[name] {
 				return refuse("JSON_NAME_REPEATED")
 			}
@@ -133,6 +133,16 @@ func scan(body []byte) error {
 			stack = append(stack, next)
 		}
 	}
+}
+
+// folded is the one letter that stands for all its cases. The decoder matches names without regard to case (and takes ſ
+// for s), so two names that are alike in that way are one.
+func folded(r rune) rune {
+	least := r
+	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+		least = min(least, next)
+	}
+	return least
 }
 
 func syntaxError(err error) error {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sort"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
@@ -92,6 +93,9 @@ type section struct {
 	Name, Description string
 	Operations        []operation
 }
+
+// madeDocs: the files are in the program, so once is enough for all servers of a process.
+var madeDocs = sync.OnceValues(newDocs)
 
 func newDocs() (*docs, error) {
 	var d document

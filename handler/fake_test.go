@@ -47,6 +47,8 @@ type fakeService struct {
 	input   any // what the last offer, search, issue or import was given
 	custody error
 	ready   map[string]error
+	// deadline, if set, gets the deadline of the next Profile call.
+	deadline chan time.Time
 }
 
 type fakeTrade struct {
@@ -178,6 +180,10 @@ func (s *fakeService) ChangePassword(ctx context.Context, c transfer.Caller, old
 }
 
 func (s *fakeService) Profile(ctx context.Context, c transfer.Caller) (transfer.Profile, error) {
+	if s.deadline != nil {
+		d, _ := ctx.Deadline()
+		s.deadline <- d
+	}
 	return transfer.Profile{ID: c.Participant, Role: string(c.Role), Name: "名字", State: "registered"}, s.note("Profile")
 }
 
@@ -395,7 +401,7 @@ func (s *fakeService) Merge(ctx context.Context, c transfer.Caller, i transfer.I
 }
 
 func (s *fakeService) Job(ctx context.Context, c transfer.Caller, id string) (transfer.JobView, error) {
-	return transfer.JobView{ID: id, Kind: "offer", State: "running", Total: 10, Done: 4}, s.note("Job")
+	return transfer.JobView{ID: id, Kind: "offer", State: "running", Total: 10, Done: 4, Results: []byte(`[{"cards":4,"tradeIds":["trade-1"]},{"cards":6,"error":{"code":"LOT_FROZEN","message":"x"}}]`), CreatedAt: start}, s.note("Job")
 }
 
 func (s *fakeService) Stats(ctx context.Context, c transfer.Caller, days int) (transfer.Stats, error) {

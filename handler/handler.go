@@ -145,7 +145,7 @@ func New(c Config) (*echo.Echo, error) {
 	if s.metrics, err = newMetrics(c.Registry); err != nil {
 		return nil, fmt.Errorf("handler: %w", err)
 	}
-	if s.docs, err = newDocs(); err != nil {
+	if s.docs, err = madeDocs(); err != nil {
 		return nil, fmt.Errorf("handler: %w", err)
 	}
 	return s.echo(address), nil

@@ -224,6 +224,14 @@ func TestDocumentListsErrors(t *testing.T) {
 			same(t, method+" "+pattern+" error statuses", byAnswer, slices.Compact(byCode))
 		}
 	}
+	for _, c := range words(d.Components.Schemas["ActError"].Value.Extensions["x-error-codes"]) {
+		listed[c] = true
+	}
+	transfer.Codes(func(c string, kind transfer.Kind, _ string) {
+		if !listed[c] && kind != transfer.Internal {
+			t.Errorf("%s is listed neither for a route nor, if it only comes up in acts, imports and jobs, at the schema ActError", c)
+		}
+	})
 	for _, c := range handler.OwnCodes() {
 		if !listed[c] && c != "METHOD_NOT_ALLOWED" && c != "REQUEST_ABANDONED" {
 			t.Errorf("no route lists %s", c)

@@ -62,7 +62,7 @@ const (
 
 // drawQR makes a PNG of two colours.
 func drawQR(text string) ([]byte, error) {
-	// Medium: a quarter of a scratched label may be lost, and the code stays small.
+	// A quarter of a scratched label may be lost.
 	q, err := qrcode.NewWith(text, qrcode.WithErrorCorrectionLevel(qrcode.ErrorCorrectionQuart))
 	if err != nil {
 		return nil, fmt.Errorf("QR code: %w", err)

@@ -291,15 +291,20 @@ func (r *counterReader) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// logBuffer is a log that tests can read.
+// logBuffer is a log that tests can read, and wait for.
 type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu    sync.Mutex
+	b     bytes.Buffer
+	wrote chan struct{} // closed and replaced at every line
 }
 
 func (l *logBuffer) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.wrote != nil {
+		close(l.wrote)
+		l.wrote = nil
+	}
 	return l.b.Write(b)
 }
 
@@ -307,6 +312,23 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// wait returns when the log has a text.
+func (l *logBuffer) wait(text string) {
+	for {
+		l.mu.Lock()
+		if strings.Contains(l.b.String(), text) {
+			l.mu.Unlock()
+			return
+		}
+		if l.wrote == nil {
+			l.wrote = make(chan struct{})
+		}
+		wrote := l.wrote
+		l.mu.Unlock()
+		<-wrote
+	}
 }
 
 // golden compares with a file under testdata; UPDATE_GOLDEN=1 writes it.

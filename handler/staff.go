@@ -247,14 +247,15 @@ func merge(c *call) error {
 }
 
 type jobView struct {
-	ID      string          `json:"id"`
-	Kind    string          `json:"kind"`
-	State   string          `json:"state"`
-	Total   int64           `json:"total"`
-	Done    int64           `json:"done"`
-	Failed  int64           `json:"failed"`
-	Results json.RawMessage `json:"results,omitempty"`
-	Error   *actErrorView   `json:"error,omitempty"`
+	ID        string          `json:"id"`
+	Kind      string          `json:"kind"`
+	State     string          `json:"state"`
+	Total     int64           `json:"total"` // cards
+	Done      int64           `json:"done"`
+	Failed    int64           `json:"failed"`
+	Results   json.RawMessage `json:"results,omitempty"`
+	Error     *actErrorView   `json:"error,omitempty"` // of one of which nothing succeeded
+	CreatedAt time.Time       `json:"createdAt"`
 }
 
 // job is GET /jobs/{id}.
@@ -263,7 +264,7 @@ func job(c *call) error {
 	if err != nil {
 		return err
 	}
-	return render(c, http.StatusOK, jobView{j.ID, j.Kind, j.State, j.Total, j.Done, j.Failed, j.Results, viewActError(j.Error)})
+	return render(c, http.StatusOK, jobView{j.ID, j.Kind, j.State, j.Total, j.Done, j.Failed, j.Results, viewActError(j.Error), j.CreatedAt})
 }
 
 type statsView struct {
