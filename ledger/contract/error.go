@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Error is a refusal. Its code is stable; Message is for engineers; Details never hold openings.
@@ -50,6 +51,13 @@ func (e *Error) Encode() string {
 	return string(b)
 }
 
+// maxMessage bounds what a refusal repeats of a request: a request may be a megabyte, and messages end up in logs.
+const maxMessage = 200
+
 func refuse(code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	e := &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	if len(e.Message) > maxMessage {
+		e.Message = strings.ToValidUTF8(e.Message[:maxMessage], "") + "…"
+	}
+	return e
 }

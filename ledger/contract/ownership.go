@@ -137,6 +137,9 @@ func (c *Ownership) issue(stub Stub, args [][]byte) ([]byte, error) {
 	if err := restrictions(b.Restrictions); err != nil {
 		return nil, err
 	}
+	if !isHex(b.Lot, 64) {
+		return nil, refuse(BadArguments, "lot hash")
+	}
 	set, err := a.cards(openings, b.Lot)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,9 @@ package ledgertest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"cardflow/iccid"
 	"cardflow/ledger/contract"
@@ -65,8 +67,14 @@ func issueForbidden(t *testing.T, s *Stage) {
 		try(contract.BadArguments, open, body(func(b *request.Issue) { b.Restrictions = list }), c)
 	}
 	try(contract.OpeningMismatch, open, body(func(b *request.Issue) { b.Rule = string(iccid.Luhn) }), c)
-	try(contract.OpeningMissing, open, body(func(b *request.Issue) { b.Lot = "" }), c)
-	try(contract.OpeningMissing, open, body(func(b *request.Issue) { b.Lot = "L/" + l.Hash }), c)
+	for _, hash := range []string{"", "L/" + l.Hash, strings.ToUpper(l.Hash), l.Hash + "0", strings.Repeat("a", 100_000)} {
+		try(contract.BadArguments, open, body(func(b *request.Issue) { b.Lot = hash }), c)
+	}
+	long := s.Sign(body(func(b *request.Issue) { b.RetailPolicy = request.RetailPolicy(strings.Repeat("策", 100_000)) }), c)
+	if got := s.Refused(t, contract.BadArguments, long); len(got.Message) > 300 || !utf8.ValidString(got.Message) {
+		t.Errorf("a message of %d bytes", len(got.Message))
+	}
+	try(contract.OpeningMissing, request.Openings{IssueKey: s.IssueKey}, body(func(*request.Issue) {}), c)
 
 	noKey := good
 	noKey.Openings.IssueKey = nil
