@@ -67,7 +67,7 @@ func declaredCodes(t *testing.T) map[string]string {
 
 // foreignInit: an organisation that could call Init could name administrators of its own.
 func foreignInit(t *testing.T, w *world) {
-	s := &ledgertest.Stage{Ledger: w, Random: random}
+	s := ledgertest.NewEmptyStage(w)
 	body := request.Init{IssueKeyCommitment: request.IssueKeyCommitment([]byte("mine"))}
 	for range 2 {
 		body.Administrators = append(body.Administrators, s.Registration(s.Stranger(request.Administrator)))
@@ -78,7 +78,7 @@ func foreignInit(t *testing.T, w *world) {
 }
 
 func badInit(t *testing.T, w *world) {
-	s := &ledgertest.Stage{Ledger: w, Random: random}
+	s := ledgertest.NewEmptyStage(w)
 	admin := func() request.Registration { return s.Registration(s.Stranger(request.Administrator)) }
 	a, b, commitment := admin(), admin(), request.IssueKeyCommitment([]byte("key"))
 	stolen := b

@@ -9,7 +9,7 @@ import (
 
 // TestHistories plays many histories on the world: the rules themselves.
 func TestHistories(t *testing.T) {
-	ledgertest.RunHistories(t, 4, 300, func(*testing.T) ledger.Ledger { return newWorld() })
+	ledgertest.RunHistories(t, 6, 300, func(*testing.T) ledger.Ledger { return newWorld() })
 }
 
 // TestHistoriesOnTwins plays few on the world and the embedded ledger side by side: the same proposals have to leave the

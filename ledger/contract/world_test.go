@@ -50,9 +50,6 @@ const (
 	deployer = "PlatformMSP"
 )
 
-// random is where these tests draw keys and salts from.
-var random = rand.Reader
-
 func newWorld() *world {
 	return &world{
 		Clock: ledgertest.NewClock(), organisation: deployer, refused: func(string) {},
@@ -70,7 +67,7 @@ func (w *world) Close() error                { return nil }
 
 func (w *world) Prepare(contract, function string, args [][]byte) (ledger.Proposal, error) {
 	p := ledger.Proposal{Nonce: make([]byte, 24), Creator: []byte(w.organisation), Contract: contract, Function: function, Args: args}
-	if _, err := random.Read(p.Nonce); err != nil {
+	if _, err := rand.Read(p.Nonce); err != nil {
 		return p, err
 	}
 	id := sha256.Sum256(append(bytes.Clone(p.Nonce), p.Creator...))

@@ -20,8 +20,7 @@ type scene struct {
 // played as well.
 func RunContracts(t *testing.T, open func(*testing.T) ledger.Ledger) {
 	l := open(t)
-	before := &Stage{Ledger: l}
-	before.QueryRefused(t, contract.NotInitialised, request.Identity, "GetGenesis")
+	NewEmptyStage(l).QueryRefused(t, contract.NotInitialised, request.Identity, "GetGenesis")
 	s := NewStage(t, l)
 	_, canWait := l.(Timed)
 	for _, group := range [][]scene{signatureScenes, identityScenes, lotScenes, tradeScenes, retailScenes, controlScenes} {

@@ -215,7 +215,7 @@ func attackSignatures(t *testing.T, s *Stage, e example) {
 	}
 	done := s.Must(t, swapped)
 	for name, again := range map[string]Signed{
-		"as it was": good, "unsigned": e.sign(s, soon), "signed afresh": e.sign(s, soon, e.by...),
+		"as it was": good, "unsigned": e.sign(s, soon), "signed afresh": e.sign(s, soon.Add(time.Second), e.by...),
 		"late": e.sign(s, s.Now().Add(-time.Minute), e.by...), "without openings": {Request: good.Request, Proof: good.Proof},
 	} {
 		refusal := s.Refused(t, contract.AlreadyApplied, again)

@@ -35,13 +35,19 @@ type Stage struct {
 	Regulator *Actor
 	IssueKey  []byte // the key whose commitment Init pinned
 
-	names int
+	names   int
+	signers map[*gm.PrivateKey]*signer
+}
+
+// NewEmptyStage is a stage on a ledger that nobody has initialised: there is nobody on it yet.
+func NewEmptyStage(l ledger.Ledger) *Stage {
+	return &Stage{Ledger: l, Random: rand.Reader, signers: map[*gm.PrivateKey]*signer{}}
 }
 
 // NewStage initialises the identity contract of a fresh ledger and registers the platform and a regulator.
 func NewStage(t T, l ledger.Ledger) *Stage {
 	t.Helper()
-	s := &Stage{Ledger: l, Random: rand.Reader}
+	s := NewEmptyStage(l)
 	s.IssueKey = s.bytes(32)
 	body := request.Init{IssueKeyCommitment: request.IssueKeyCommitment(s.IssueKey)}
 	for range 2 {
@@ -214,9 +220,10 @@ func (s *Stage) bytes(n int) []byte {
 func (s *Stage) id() string { return hex.EncodeToString(s.bytes(16)) }
 
 func (s *Stage) sign(k *gm.PrivateKey, message []byte) gm.Signature {
-	sig, err := k.Sign(s.Random, message)
-	if err != nil {
-		panic(err)
+	by, ok := s.signers[k]
+	if !ok {
+		by = newSigner(k)
+		s.signers[k] = by
 	}
-	return sig
+	return by.sign(message)
 }
