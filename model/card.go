@@ -1,6 +1,10 @@
 package model
 
-import "cardflow/iccid"
+import (
+	"gorm.io/gorm/clause"
+
+	"cardflow/iccid"
+)
 
 // CardDetail is what a carrier's file says of one card beside its number.
 type CardDetail struct {
@@ -24,6 +28,15 @@ func (tx *Tx) AddCards(cards []CardDetail) error {
 		return nil
 	}
 	return named("cards of import", cards[0].ImportID, tx.db.CreateInBatches(cards, chunk).Error)
+}
+
+// PutCards stores details in place of what was there, such as that of an issue that the ledger refused. Only for cards
+// that are known not to be issued.
+func (tx *Tx) PutCards(cards []CardDetail) error {
+	if len(cards) == 0 {
+		return nil
+	}
+	return named("cards", "", tx.db.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(cards, chunk).Error)
 }
 
 // CardDetail fetches the details of one card. Errors: ErrNotFound.

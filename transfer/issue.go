@@ -61,13 +61,8 @@ func (s *Service) Issue(ctx context.Context, c Caller, idem Idem, in IssueInput)
 		if err != nil {
 			return "", err
 		}
-		if err := tx.AddCards(details); err != nil {
-			if errors.Is(err, model.ErrConflict) {
-				return "", fail("CARDS_ISSUED_BEFORE")
-			}
-			return "", err
-		}
-		return id, nil
+		// None of them is issued, as acceptIssue has seen: what is said of them already is of an issue that failed.
+		return id, tx.PutCards(details)
 	})
 	if err != nil {
 		return IssueResult{}, err

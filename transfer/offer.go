@@ -206,7 +206,8 @@ func (s *Service) offerable(tx *model.Tx, owner string, set iccid.Set) (model.Lo
 	return lots[0], nil
 }
 
-// whyNot tells cards that are the owner's own but in a trade from those that aren't his: of others' it says nothing.
+// whyNot tells cards that are the owner's own but in a trade, or retired, from those that aren't his: of others' it says
+// nothing.
 func (s *Service) whyNot(tx *model.Tx, owner string, set iccid.Set) error {
 	runs, err := tx.LiveSegmentsIn(set)
 	if err != nil {
@@ -222,10 +223,19 @@ func (s *Service) whyNot(tx *model.Tx, owner string, set iccid.Set) error {
 	if err != nil {
 		return err
 	}
-	if have.Covers(set) {
-		return fail("CARDS_RESERVED")
+	if !have.Covers(set) {
+		return fail("CARDS_NOT_OWNED")
 	}
-	return fail("CARDS_NOT_OWNED")
+	for _, r := range mine {
+		l, err := tx.Lot(r.LotHash)
+		if err != nil {
+			return err
+		}
+		if l.Status == model.LotRetired {
+			return fail("LOT_RETIRED")
+		}
+	}
+	return fail("CARDS_RESERVED")
 }
 
 // addTrade stores one trade of an offer, and for a BEARER trade a code that no live trade has.
