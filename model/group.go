@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"gorm.io/gorm"
@@ -24,7 +25,8 @@ type member struct {
 	ctx  context.Context
 	fn   func(*Tx) error
 	err  error
-	died any // what fn panicked with
+	died any  // what fn panicked with
+	left bool // fn ended its goroutine, as a test does that fails
 	done chan struct{}
 }
 
@@ -55,8 +57,11 @@ func (g *group) write(ctx context.Context, db *gorm.DB, fn func(*Tx) error) erro
 		}
 		g.lead <- struct{}{}
 	}
-	if m.died != nil {
+	switch {
+	case m.died != nil:
 		panic(m.died)
+	case m.left:
+		runtime.Goexit()
 	}
 	return m.err
 }
@@ -99,7 +104,7 @@ func (g *group) run(db *gorm.DB) {
 		return
 	}
 	for _, m := range some {
-		if m.err == nil && m.died == nil {
+		if m.err == nil && m.died == nil && !m.left {
 			m.err = errors.Join(errGroupLost, err)
 			if len(some) == 1 {
 				m.err = err
@@ -114,11 +119,11 @@ func (m *member) run(tx *gorm.DB, name string) error {
 	if err := tx.SavePoint(name).Error; err != nil {
 		return err
 	}
-	m.err = m.guarded(&Tx{db: tx.WithContext(context.WithoutCancel(m.ctx))})
+	m.guarded(&Tx{db: tx.WithContext(context.WithoutCancel(m.ctx))})
 	if m.err == nil {
 		m.err = m.ctx.Err() // he has left: on MySQL his transaction would have ended with his context
 	}
-	if m.err != nil || m.died != nil {
+	if m.err != nil || m.died != nil || m.left {
 		if err := tx.RollbackTo(name).Error; err != nil {
 			return err
 		}
@@ -126,18 +131,20 @@ func (m *member) run(tx *gorm.DB, name string) error {
 	return tx.Exec("RELEASE " + name).Error
 }
 
-// guarded keeps a panic, or the end of a test's goroutine, to him whose function it was.
-func (m *member) guarded(tx *Tx) (err error) {
-	finished := false
-	defer func() {
-		if !finished {
-			m.died = recover()
-			if m.died == nil {
-				m.died = "the function ended its goroutine"
+// guarded keeps a panic, or the end of a goroutine, to him whose function it was: who leads has the others to serve. So
+// the function gets a goroutine of its own.
+func (m *member) guarded(tx *Tx) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.left = true
+		defer func() {
+			if m.died = recover(); m.died != nil {
+				m.left = false
 			}
-		}
+		}()
+		m.err = m.fn(tx)
+		m.left = false
 	}()
-	err = m.fn(tx)
-	finished = true
-	return err
+	<-ended
 }

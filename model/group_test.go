@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -130,6 +131,35 @@ func TestSharedCommitPanic(t *testing.T) {
 	for i, d := range died {
 		if id := fmt.Sprintf("r-%03d", i); (d != nil) != (i%4 == 0) || all[id] != (i%4 != 0) {
 			t.Errorf("writer %d: panicked with %v, stored %t", i, d, all[id])
+		}
+	}
+}
+
+// A function that ends its goroutine, as a test does that fails, ends that of its writer, and nobody else's: the others
+// are served, whoever of them leads.
+func TestSharedCommitGoexit(t *testing.T) {
+	db := sqliteFile(t)
+	var wg sync.WaitGroup
+	stayed := make([]bool, 40)
+	for i := range stayed {
+		wg.Go(func() {
+			err := db.Write(context.Background(), func(tx *model.Tx) error {
+				if err := tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i))); err != nil {
+					return err
+				}
+				if i%4 == 0 {
+					runtime.Goexit()
+				}
+				return nil
+			})
+			stayed[i] = err == nil
+		})
+	}
+	wg.Wait()
+	all := stored(t, db)
+	for i, there := range stayed {
+		if id := fmt.Sprintf("r-%03d", i); there != (i%4 != 0) || all[id] != there {
+			t.Errorf("writer %d: came back %t, stored %t", i, there, all[id])
 		}
 	}
 }
