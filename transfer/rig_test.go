@@ -38,7 +38,8 @@ type rig struct {
 	clock *clock
 	wrap  func(ledger.Ledger) ledger.Ledger
 	// config, if not nil, changes what a service is made of: log, randomness, signer.
-	config func(*transfer.Config)
+	config  func(*transfer.Config)
+	dbClock func() time.Time // the database's, if it is not the rig's
 }
 
 // clock runs with the machine's, shifted by what a test says.
@@ -146,7 +147,11 @@ func newStockedWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger, config
 func (r *rig) open(t *testing.T) {
 	t.Helper()
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.db = must2(model.Open(r.ctx, model.Config{Driver: model.SQLite, DSN: r.path("db"), Clock: r.clock.now}))(t)
+	now := r.clock.now
+	if r.dbClock != nil {
+		now = r.dbClock
+	}
+	r.db = must2(model.Open(r.ctx, model.Config{Driver: model.SQLite, DSN: r.path("db"), Clock: now}))(t)
 	if _, err := r.db.Migrate(r.ctx); err != nil {
 		t.Fatal(err)
 	}
