@@ -235,6 +235,7 @@ func (s Stage) print(w io.Writer, url string) {
     curl -s %s/api/v1/wechat/login \
       -H 'Content-Type: application/json' -d '{"code":"demo:小李"}'
 
+  README.zh-CN.md 里有一条从售卡到溯源的完整路线，每条命令都可以直接复制。
   按 Ctrl-C 停止；数据保留，下次启动还在。
 
 `, s.Code, s.Last6, url)
