@@ -3,6 +3,7 @@ package transfer
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"cardflow/iccid"
 	"cardflow/ledger/request"
@@ -99,15 +100,19 @@ func (s *Service) planOffer(tx *model.Tx, a model.Act, p offerPlan) (request.Bod
 		if err != nil {
 			return nil, err
 		}
-		rest := set.Minus(want)
-		if rest.Empty() {
-			continue
+		// Usually one lot is left. A card out of the middle of a lot that has as many segments as a lot may have leaves
+		// more of them, and so more lots.
+		for segs := range slices.Chunk(set.Minus(want).Segments(), lotSegments) {
+			rest, err := iccid.NewSet(set.Rule, segs...)
+			if err != nil {
+				return nil, err
+			}
+			h, err := s.addPending(tx, a, l, rest, l.Hash)
+			if err != nil {
+				return nil, err
+			}
+			offer.Remainders = append(offer.Remainders, h)
 		}
-		h, err := s.addPending(tx, a, l, rest, l.Hash)
-		if err != nil {
-			return nil, err
-		}
-		offer.Remainders = append(offer.Remainders, h)
 	}
 	for _, out := range outputs {
 		if err := tx.AddParents(out.Lot, offer.Inputs); err != nil {

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cardflow/iccid"
 	"cardflow/ledger/request"
 )
 
@@ -103,7 +104,7 @@ func (a *act) split(l Lot, at *request.LotAct, openings request.Openings) error 
 	thawed := l
 	thawed.Frozen = nil
 	a.put(lotKey(l.Hash), thawed) // so that spend sees an input that may be used; it writes the lot again, as spent
-	if _, err := a.spend([]string{l.Hash}, l.Owner, openings, [][]string{{at.Subset, at.Rest}}); err != nil {
+	if _, err := a.spend([]string{l.Hash}, l.Owner, openings, [][]string{{at.Subset, at.Rest}}, anySegments); err != nil {
 		return err
 	}
 	spent, err := a.lot(l.Hash)
@@ -114,6 +115,10 @@ func (a *act) split(l Lot, at *request.LotAct, openings request.Openings) error 
 	a.put(lotKey(l.Hash), spent)
 	return nil
 }
+
+// anySegments lets a supervisor's split be as scattered as it comes out: a card in the middle of a lot that has as many
+// segments as policy allows must still be frozen alone. iccid.MaxSegments bounds it all the same.
+func anySegments(iccid.Set) error { return nil }
 
 // uncount takes retired cards off their person's count.
 func (a *act) uncount(l *Lot, openings request.Openings) error {

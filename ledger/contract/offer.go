@@ -43,7 +43,7 @@ func (c *Ownership) offer(stub Stub, function string, args [][]byte, body reques
 	for _, o := range b.Outputs {
 		outputs = append(outputs, o.Lot)
 	}
-	inputs, err := a.spend(b.Inputs, b.Seller, openings, [][]string{outputs, b.Remainders})
+	inputs, err := a.spend(b.Inputs, b.Seller, openings, [][]string{outputs, b.Remainders}, a.fewSegments)
 	if err != nil {
 		return nil, err
 	}

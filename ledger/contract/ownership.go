@@ -269,7 +269,7 @@ func (c *Ownership) merge(stub Stub, args [][]byte) ([]byte, error) {
 	if len(b.Inputs) < 2 || len(b.Inputs) > maxInputs {
 		return nil, refuse(BadArguments, "a merge takes 2 to %d lots", maxInputs)
 	}
-	inputs, err := a.spend(b.Inputs, b.Owner, openings, [][]string{{b.Output}})
+	inputs, err := a.spend(b.Inputs, b.Owner, openings, [][]string{{b.Output}}, a.fewSegments)
 	if err != nil {
 		return nil, err
 	}
@@ -288,8 +288,8 @@ func (c *Ownership) merge(stub Stub, args [][]byte) ([]byte, error) {
 const maxInputs = 200
 
 // spend checks the inputs of an act against its owner, checks that the outputs exactly partition them, and stages them
-// as spent. This is the heart: the openings come from a relay that may lie, the hashes are what was signed.
-func (a *act) spend(inputs []string, owner string, openings request.Openings, outputs [][]string) ([]Lot, error) {
+// as spent. limit says which outputs are too scattered. This is the heart: the openings come from a relay that may lie, the hashes are what was signed.
+func (a *act) spend(inputs []string, owner string, openings request.Openings, outputs [][]string, limit func(iccid.Set) error) ([]Lot, error) {
 	if err := distinct(append([][]string{inputs}, outputs...)...); err != nil {
 		return nil, err
 	}
@@ -322,7 +322,7 @@ func (a *act) spend(inputs []string, owner string, openings request.Openings, ou
 			if err != nil {
 				return nil, err
 			}
-			if err := a.fewSegments(set); err != nil {
+			if err := limit(set); err != nil {
 				return nil, err
 			}
 			out = append(out, set)

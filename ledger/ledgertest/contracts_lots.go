@@ -202,6 +202,10 @@ func segments(t *testing.T, s *Stage) {
 	s.Refused(t, contract.TooManySegments, offer)
 	// The limit is per lot: one offer may cut into more.
 	s.Sell(t, Deal{Seller: c, Inputs: []Lot{a, b}, Outputs: []Lot{s.Lot(c.Cards(0, 9, 20, 29, 40, 49)), s.Lot(c.Cards(60, 64))}, Remainders: []Lot{s.Lot(c.Cards(65, 69))}})
+	// A supervisor may freeze a card out of the middle of a lot that has as many segments as it may have.
+	full := s.Stock(t, c, c.Cards(100, 109, 120, 129, 140, 149))
+	card, rest := s.Lot(c.Cards(125, 125)), s.Lot(c.Cards(100, 109, 120, 124, 126, 129, 140, 149))
+	s.Must(t, s.Sign(request.Freeze{LotAct: s.At(t, full, card, rest)}, c).With(full, card, rest))
 }
 
 // nothingLoosens: outputs have the strictest policy and all the restrictions of the inputs, whoever makes them.
