@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"cardflow/ledger/request"
 )
@@ -44,7 +45,7 @@ const (
 	journalRecord = 64 << 20 // bytes, at most
 )
 
-// OpenJournal opens or makes the journal.
+// OpenJournal opens or makes the journal. One process has it at a time: two would write over each other.
 func OpenJournal(path string, vault *Vault) (*Journal, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -52,6 +53,9 @@ func OpenJournal(path string, vault *Vault) (*Journal, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: another process has it: %w", err), f.Close())
 	}
 	j := &Journal{file: f, vault: vault}
 	end, err := j.walk(func([]byte) error { return nil })

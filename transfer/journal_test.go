@@ -217,6 +217,20 @@ func TestJournalThatCannotWriteTakesNothing(t *testing.T) {
 	}
 }
 
+// Two processes on one journal would write over each other's records.
+func TestJournalIsOneProcesss(t *testing.T) {
+	b := newDiary(t)
+	j := must2(b.open())(t)
+	if _, err := b.open(); err == nil {
+		t.Fatal("opened twice")
+	}
+	check(t, j.Append(page(1)))
+	check(t, j.Close())
+	if got := fmt.Sprint(b.read()); got != "[lot-1]" {
+		t.Fatal(got)
+	}
+}
+
 func FuzzJournal(f *testing.F) {
 	dir := f.TempDir()
 	vault, err := transfer.OpenVault(filepath.Join(dir, "data.key"), rand.Reader)

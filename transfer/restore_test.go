@@ -1,0 +1,197 @@
+package transfer_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// backUp copies the database as an operator does who stops the server for it.
+func (r *rig) backUp() map[string][]byte {
+	r.t.Helper()
+	r.close()
+	defer r.open(r.t)
+	files := map[string][]byte{}
+	names, err := filepath.Glob(r.path("db*"))
+	check(r.t, err)
+	for _, n := range names {
+		b, err := os.ReadFile(n)
+		check(r.t, err)
+		files[n] = b
+	}
+	return files
+}
+
+// restore puts an older database in place; journal and ledger stay as they are.
+func (r *rig) restore(files map[string][]byte) {
+	r.t.Helper()
+	r.close()
+	names, err := filepath.Glob(r.path("db*"))
+	check(r.t, err)
+	for _, n := range names {
+		check(r.t, os.Remove(n))
+	}
+	for n, b := range files {
+		check(r.t, os.WriteFile(n, b, 0o600))
+	}
+	r.open(r.t)
+	r.caughtUp()
+}
+
+// caughtUp waits until the listener has seen every block.
+func (r *rig) caughtUp() {
+	r.t.Helper()
+	r.until("the listener has caught up", func() bool {
+		height, err := r.file.Height(r.ctx)
+		check(r.t, err)
+		done := false
+		check(r.t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+			c, err := tx.Checkpoint("ledger")
+			done = err == nil && uint64(c.Value)+1 == height
+			return nil
+		}))
+		return done
+	})
+}
+
+// A database that is put back to an older copy catches up with the ledger: what its blocks say is followed, and the
+// journal opens the lots and codes that the copy has never heard of.
+func TestRestoreOfAnOlderDatabase(t *testing.T) {
+	r := newStocked(t)
+	ann, bob := r.consumer("ann"), r.consumer("bob")
+	before := r.offer(retailer, 1, 1)  // offered before the copy, confirmed after it
+	waiting := r.offer(retailer, 2, 2) // offered before the copy, open ever since
+	copied := r.backUp()
+
+	first := r.confirm(ann, before, 1)
+	after := r.offer(retailer, 10, 12)   // offered after the copy, open
+	sold := r.offer(retailer, 20, 25)    // offered and confirmed after it
+	r.confirm(bob, sold, 20)             //
+	dropped := r.offer(retailer, 30, 30) // offered and cancelled after it
+	act, err := r.Cancel(r.ctx, retailer, idem("cancel"), dropped.TradeID)
+	check(t, err)
+	r.await(act, "")
+	r.issue(200_001, 200_100)
+	r.sell(carrier, distributor, 200_001, 200_050)
+	r.on(r.Freeze, carrier, r.lotOf(9_000), span(9_000, 9_010), "")
+	held := map[int]string{}
+	for _, n := range []int{1, 2, 10, 20, 30, 40, 9_000, 9_011, 200_001, 200_051} {
+		held[n] = r.lotOf(n)
+	}
+	whole := r.fsck()
+
+	r.restore(copied)
+	rep := r.fsck()
+	if rep.Cards != whole.Cards || rep.Lots < len(held) {
+		t.Errorf("%d cards in %d lots; there were %d cards", rep.Cards, rep.Lots, whole.Cards)
+	}
+	for n, lot := range held {
+		if got := r.lotOf(n); got != lot {
+			t.Errorf("card %d is in lot %.8s, it was in %.8s", n, got, lot)
+		}
+	}
+	// Codes that were live before the loss are, whether or not the copy knew them.
+	for _, c := range []struct {
+		trade transfer.TradeView
+		card  int
+	}{{waiting, 2}, {after, 10}} {
+		if v := r.trade(retailer, c.trade.TradeID); v.Code != c.trade.Code || v.State != "offered" {
+			t.Errorf("card %d: the trade is %s with code %q, not %q", c.card, v.State, v.Code, c.trade.Code)
+		}
+		v, err := r.Lookup(r.ctx, bob, c.trade.Code, last6(c.card))
+		check(t, err)
+		if v.Count != c.trade.Count {
+			t.Errorf("card %d: %d cards", c.card, v.Count)
+		}
+		r.confirm(bob, c.trade, c.card)
+	}
+	for _, c := range []struct {
+		trade transfer.TradeView
+		card  int
+	}{{before, 1}, {sold, 20}, {dropped, 30}} {
+		_, err := r.Lookup(r.ctx, r.consumer("cat"), c.trade.Code, last6(c.card))
+		wants(t, "a code that is used up", err, "TRADE_CODE_NOT_FOUND")
+	}
+	if v := r.trade(retailer, before.TradeID); v.State != "confirmed" || v.EndTx != first.TxID {
+		t.Errorf("confirmed after the copy: %s by %s", v.State, v.EndTx)
+	}
+	// And the trade goes on, with what came back.
+	r.offer(retailer, 30, 39)
+	r.offer(distributor, 200_001, 200_010)
+	card, err := r.FindCard(r.ctx, regulator, id(200_001))
+	check(t, err)
+	tr, err := r.Trace(r.ctx, regulator, card.CardID)
+	check(t, err)
+	if kinds(tr.Hops) != "ISSUE:>中国移动 TRADE:中国移动>华联物联 " {
+		t.Errorf("trace %s", kinds(tr.Hops))
+	}
+	if tr.Hops[0].OfferedAt.IsZero() || !tr.Hops[0].OfferedAt.Before(tr.Hops[1].ConfirmedAt) {
+		t.Errorf("issued at %v, sold at %v", tr.Hops[0].OfferedAt, tr.Hops[1].ConfirmedAt)
+	}
+	r.fsck()
+}
+
+// An act that the copy has as accepted, and that went through afterwards, turns out to have gone through: its cards are
+// not confirmed again, and he who asked is told.
+func TestRestoreInTheMiddleOfAnAct(t *testing.T) {
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	ann := r.consumer("ann")
+	trade := r.offer(retailer, 1, 1)
+	f.next("Confirm", 1_000_000, notSent)
+	key := idem("confirm")
+	act, err := r.Confirm(r.ctx, ann, key, trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.until("a try", func() bool { return f.tries("Confirm") > 0 })
+	copied := r.backUp()
+	f.mu.Lock()
+	f.faults = nil
+	f.mu.Unlock()
+	end := r.await(act, "")
+	r.restore(copied)
+	again, err := r.Confirm(r.ctx, ann, key, trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	if again.ID != act.ID {
+		t.Errorf("another act: %s", again.ID)
+	}
+	if now := r.await(again, ""); now.TxID != end.TxID {
+		t.Errorf("confirmed by %s, and before the restore by %s", now.TxID, end.TxID)
+	}
+	r.onLedger("Confirm", 1)
+	r.noneUnfinished()
+	r.fsck()
+}
+
+// A database that belongs to another ledger is not followed.
+func TestAnotherLedgerIsRefused(t *testing.T) {
+	m := &meter{}
+	r := newStockedWith(t, nil, func(c *transfer.Config) { c.Metrics = m })
+	other := newRig(t)
+	r.close()
+	other.close()
+	file, err := os.ReadFile(other.path("ledger"))
+	check(t, err)
+	check(t, os.WriteFile(r.path("ledger"), file, 0o600))
+	other.open(t)
+	r.open(t)
+	r.until("the listener has refused it", func() bool { return m.count("alarm listener") > 0 })
+	rep, err := r.Check(r.ctx, nil)
+	check(t, err)
+	if rep.Clean() {
+		t.Error("fsck finds nothing")
+	}
+	found := map[string]bool{}
+	for _, f := range rep.Findings {
+		found[f.Kind] = true
+		if strings.Contains(f.Problem+f.Subject, id(1)) {
+			t.Errorf("a finding tells an ICCID: %+v", f)
+		}
+	}
+	if !found["LOT"] || !found["TRADE"] || !found["ACT"] {
+		t.Errorf("found %v", found)
+	}
+}
