@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"cardflow/iccid"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -29,6 +28,7 @@ type cardsJob struct {
 	Offer  OfferInput // but for Segments
 	Rule   iccid.Rule
 	Cards  string // canonical
+	AtOnce uint64 // cards of a chunk: fixed when the job was accepted
 }
 
 // offerByJob accepts an each-card offer of more cards than one ledger transaction can open. That the cards can be
@@ -56,7 +56,7 @@ func (s *Service) offerByJob(ctx context.Context, c Caller, idem Idem, in OfferI
 			Total: int64(set.Count()), CreatedAt: s.now(),
 		}
 		var err error
-		j.ItemsSealed, err = s.Vault.sealJSON("job/"+j.ID, cardsJob{Caller: c, Offer: in, Rule: set.Rule, Cards: set.Canonical()})
+		j.ItemsSealed, err = s.Vault.sealJSON("job/"+j.ID, cardsJob{Caller: c, Offer: in, Rule: set.Rule, Cards: set.Canonical(), AtOnce: uint64(s.Trade.EachAtOnce)})
 		if err != nil {
 			return "", err
 		}
@@ -133,7 +133,7 @@ func (w *working) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chunks, err := cutCards(set, request.MaxOutputs)
+	chunks, err := cutCards(set, job.AtOnce)
 	if err != nil {
 		return err
 	}

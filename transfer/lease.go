@@ -30,7 +30,7 @@ func (s *Service) work(ctx context.Context, kind string, next func(context.Conte
 		if !did {
 			select {
 			case <-told:
-			case <-time.After(s.Relay.Poll):
+			case <-time.After(lookAgain):
 			case <-ctx.Done():
 			}
 		}

@@ -49,7 +49,7 @@ func (s *Service) Offer(ctx context.Context, c Caller, idem Idem, in OfferInput)
 	if err != nil {
 		return OfferResult{}, err
 	}
-	if in.Each && set.Count() > request.MaxOutputs {
+	if in.Each && set.Count() > uint64(s.Trade.EachAtOnce) {
 		return s.offerByJob(ctx, c, idem, in, set)
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {

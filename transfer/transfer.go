@@ -114,6 +114,9 @@ type TradeConfig struct {
 	MinExpiry     time.Duration
 	MaxExpiry     time.Duration
 	SweepInterval time.Duration
+	// EachAtOnce is how many trades one ledger transaction opens when every card gets its own; more are a job of several.
+	// 0 means request.MaxOutputs, the most there can be.
+	EachAtOnce int
 }
 
 // Metrics receives what operators watch. Every method is called often and must not block.
@@ -151,6 +154,9 @@ func New(c Config) *Service {
 	}
 	if c.Metrics == nil {
 		c.Metrics = silent{}
+	}
+	if c.Trade.EachAtOnce <= 0 || c.Trade.EachAtOnce > request.MaxOutputs {
+		c.Trade.EachAtOnce = request.MaxOutputs
 	}
 	c.Relay = c.Relay.withDefaults()
 	return &Service{
