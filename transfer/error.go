@@ -187,6 +187,7 @@ var catalogue = map[string]entry{
 	// Accounts.
 	"ORGANISATION_EXISTS":  {Conflict, "这个单位已经登记过"},
 	"PASSWORD_WEAK":        {Invalid, "密码至少 10 个字符，请换一个更长的"},
+	"PASSWORD_SAME":        {Invalid, "新密码和原来的一样，请换一个"},
 	"PERSON_EXISTS":        {Conflict, "这个用户名已被使用"},
 	"PARTICIPANT_PENDING":  {Conflict, "账号正在登记到账本，请稍后再试"},
 	"KEY_STOPPED":          {Conflict, "您的签名密钥已停用，请联系客服"},

@@ -169,20 +169,26 @@ func (s *Service) Login(ctx context.Context, username, password string) (Caller,
 	if p.ID == "" || p.State != model.PersonActive || p.LockedUntil > s.now() {
 		return Caller{}, PersonView{}, ErrLogin
 	}
-	err = s.DB.Write(ctx, func(tx *model.Tx) error {
-		if right {
-			return tx.NoteLogin(p.ID, s.now())
+	if !right {
+		err = s.noteFailure(ctx, p.ID)
+		if err == nil {
+			err = ErrLogin
 		}
-		_, err := tx.NoteFailedLogin(p.ID, loginTries, s.now()+model.Millis(loginLock.Milliseconds()))
-		return err
-	})
+		return Caller{}, PersonView{}, err
+	}
+	err = s.DB.Write(ctx, func(tx *model.Tx) error { return tx.NoteLogin(p.ID, s.now()) })
 	if err != nil {
 		return Caller{}, PersonView{}, err
 	}
-	if !right {
-		return Caller{}, PersonView{}, ErrLogin
-	}
 	return callerOf(p, org), personView(p, org), nil
+}
+
+// noteFailure counts a wrong password, and locks the account when there were too many.
+func (s *Service) noteFailure(ctx context.Context, person string) error {
+	return s.DB.Write(ctx, func(tx *model.Tx) error {
+		_, err := tx.NoteFailedLogin(person, loginTries, s.now()+model.Millis(loginLock.Milliseconds()))
+		return err
+	})
 }
 
 func callerOf(p model.Person, org model.Participant) Caller {
@@ -214,21 +220,32 @@ func (s *Service) Person(ctx context.Context, c Caller) (PersonView, error) {
 	return v, err
 }
 
-// ChangePassword sets a new password of the caller's own.
+// ChangePassword sets a new password of the caller's own. Whoever found his session open and guesses at the old one
+// locks the account, as at a login. Errors: ErrLogin, PASSWORD_WEAK, PASSWORD_SAME.
 func (s *Service) ChangePassword(ctx context.Context, c Caller, old, new string) error {
 	if err := passwordFits(new); err != nil {
 		return err
+	}
+	if old == new {
+		return fail("PASSWORD_SAME")
 	}
 	var p model.Person
 	err := s.DB.Read(ctx, func(tx *model.Tx) (err error) {
 		p, err = tx.Person(c.Person)
 		return err
 	})
+	if errors.Is(err, model.ErrNotFound) {
+		return fail("FORBIDDEN") // a consumer
+	}
 	if err != nil {
 		return err
 	}
-	if !checkPassword(p.PasswordHash, old) {
+	right := checkPassword(p.PasswordHash, old)
+	if p.State != model.PersonActive || p.LockedUntil > s.now() {
 		return ErrLogin
+	}
+	if !right {
+		return errors.Join(ErrLogin, s.noteFailure(ctx, p.ID))
 	}
 	hash, err := HashPassword(new)
 	if err != nil {
