@@ -157,7 +157,9 @@ func TestChangePasswordLocks(t *testing.T) {
 func TestStrangersTakeTheTimeOfAPassword(t *testing.T) {
 	real, err := transfer.HashPassword(secret)
 	check(t, err)
-	parameters := func(hash string) string { return hash[:strings.LastIndexByte(hash[:strings.LastIndexByte(hash, '$')], '$')] }
+	parameters := func(hash string) string {
+		return hash[:strings.LastIndexByte(hash[:strings.LastIndexByte(hash, '$')], '$')]
+	}
 	if parameters(transfer.Nobody) != parameters(real) || len(transfer.Nobody) != len(real) {
 		t.Errorf("a stranger's hash is %s, a person's %s", parameters(transfer.Nobody), parameters(real))
 	}
