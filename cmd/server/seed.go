@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cardflow/iccid"
+	"cardflow/ledger/request"
 	"cardflow/transfer"
 	"cardflow/transfer/cardfile"
 )
@@ -214,6 +215,11 @@ func (a *App) openTrade(ctx context.Context) (transfer.TradeView, error) {
 	return o.Trades[0], nil
 }
 
+// roleTitles are what people call the roles.
+var roleTitles = map[request.Role]string{
+	request.Carrier: "电信企业", request.Distributor: "中间流转企业", request.Retailer: "零售商", request.Regulator: "监管者", request.Platform: "运维",
+}
+
 // print tells a stranger what he can try.
 func (s Stage) print(w io.Writer, url string) {
 	fmt.Fprintf(w, `
@@ -226,7 +232,7 @@ func (s Stage) print(w io.Writer, url string) {
   工作人员账号（密码都是 %s）
 `, url, url, url, demoPassword)
 	for _, o := range demoOrganisations {
-		fmt.Fprintf(w, "    %-10s %s\n", o.Username, o.Name)
+		fmt.Fprintf(w, "    %-10s %s%s\n", o.Username, pad(o.Name, 14), roleTitles[o.Role])
 	}
 	fmt.Fprintf(w, `
   消费者用微信登录；这里用沙箱代替微信，登录码写 demo:任意名字
