@@ -162,6 +162,7 @@ func (r *rig) leftovers() []string {
 }
 
 func TestImport(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.carriers()
 	golden := func(name string) []byte { return must2(os.ReadFile(filepath.Join("testdata", name)))(t) }
@@ -255,6 +256,7 @@ func TestImport(t *testing.T) {
 
 // TestImportBadRows: each kind of bad row is told, and nothing of its file is imported.
 func TestImportBadRows(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.carriers()
 	r.issue(900, 910)
@@ -334,6 +336,7 @@ func swapped(s string) string {
 
 // TestImportBadFiles: a file that can't be used as a whole says so, in the view and in errors.csv.
 func TestImportBadFiles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.carriers()
 	bomb := func(t *testing.T) []byte { // 10 GiB, says its directory; what really unpacks is package cardfile's to test
@@ -398,6 +401,7 @@ func (zeros) Read(p []byte) (int, error) {
 
 // TestStartImport: what is refused before there is an import leaves no file.
 func TestStartImport(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.carriers()
 	start := func(c transfer.Caller, idem transfer.Idem, in transfer.ImportInput) (string, error) {
@@ -452,6 +456,7 @@ func TestStartImport(t *testing.T) {
 
 // TestImportPartial: the good rows count, the bad ones are told.
 func TestImportPartial(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.carriers()
 	r.issue(5, 5)
@@ -487,6 +492,7 @@ func TestImportPartial(t *testing.T) {
 // TestImportDetailsDiffer: what was said of a card before is not changed in silence, and a failed import takes only its
 // own details with it.
 func TestImportDetailsDiffer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.carriers()
 	if v := r.imported(carrier, "cards.csv", cards(1, 3), transfer.ImportInput{}); v.State != "done" {

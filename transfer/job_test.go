@@ -43,6 +43,7 @@ func few(c *transfer.Config) { c.Trade.EachAtOnce = 4 }
 // TestJob makes a trade, with a code, for each of more cards than one ledger transaction can open; and ends the server
 // in the middle of it, once in order and once as by a kill.
 func TestJob(t *testing.T) {
+	t.Parallel()
 	g := &gate{}
 	r := newStockedWith(t, g.wrap, few)
 	g.close("Offer")
@@ -105,6 +106,7 @@ func TestJob(t *testing.T) {
 
 // TestJobRefused: what can be known is told at once, and there is no job.
 func TestJobRefused(t *testing.T) {
+	t.Parallel()
 	r := newStockedWith(t, nil, few)
 	for name, c := range map[string]struct {
 		caller transfer.Caller
@@ -133,6 +135,7 @@ func TestJobRefused(t *testing.T) {
 
 // TestJobPartly: cards that are sold before their turn comes fail with their chunk; the others don't.
 func TestJobPartly(t *testing.T) {
+	t.Parallel()
 	g := &gate{}
 	r := newStockedWith(t, g.wrap, few)
 	g.close("Offer")
@@ -153,6 +156,7 @@ func TestJobPartly(t *testing.T) {
 
 // TestJobFails: a job of which nothing can be done any more has failed.
 func TestJobFails(t *testing.T) {
+	t.Parallel()
 	r := newStockedWith(t, nil, few)
 	r.stop()
 	r.Wait()
