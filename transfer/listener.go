@@ -25,6 +25,7 @@ func (s *Service) listen(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.trouble.Store(&err)
 		s.Metrics.Alarm("listener")
 		s.Logger.Error("listener: will start again", "error", err)
 		select {
@@ -39,6 +40,9 @@ func (s *Service) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if height, err := s.Ledger.Height(ctx); err == nil && next >= height {
+		s.trouble.Store(nil) // it has caught up, and no block need come to show it
+	}
 	for b, err := range s.Ledger.Blocks(ctx, next) {
 		if err != nil {
 			return err
@@ -52,6 +56,7 @@ func (s *Service) follow(ctx context.Context) error {
 			}
 			return fmt.Errorf("block %d: %w", b.Number, err)
 		}
+		s.trouble.Store(nil)
 		next++
 	}
 	return errors.New("the ledger ended the sequence of blocks")
@@ -192,7 +197,15 @@ func (s *Service) Start(ctx context.Context) error {
 // Wait returns when everything that Start began has stopped.
 func (s *Service) Wait() { s.wg.Wait() }
 
-// CatchUp waits until the listener has settled every block that the ledger has now.
+// Following reports why the listener can't follow the ledger, nil if it can.
+func (s *Service) Following() error {
+	if err := s.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// CatchUp waits until the listener has settled every block that the ledger has now, or can't.
 func (s *Service) CatchUp(ctx context.Context) error {
 	height, err := s.Ledger.Height(ctx)
 	if err != nil {
@@ -202,6 +215,9 @@ func (s *Service) CatchUp(ctx context.Context) error {
 		next, err := s.nextBlock(ctx)
 		if err != nil || next >= height {
 			return err
+		}
+		if err := s.Following(); err != nil {
+			return fmt.Errorf("the listener can't follow the ledger: %w", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -37,6 +37,9 @@ func (s *Service) initLedger(ctx context.Context) error {
 		if g.IssueKeyCommitment != commitment {
 			return errors.New("the ledger was initialised with another data key: restore the data key that belongs to it")
 		}
+		if _, err := s.Signer.ActiveKey(ctx, Admin1, SlotAccount); err != nil {
+			return fmt.Errorf("the ledger is in use, and this database has no administrator's key for it: restore the database that belongs to it: %w", err)
+		}
 		return nil
 	}
 	if contract.CodeOf(err) != contract.NotInitialised {
@@ -199,6 +202,17 @@ func (s *Service) AddPerson(ctx context.Context, n NewPerson) error {
 		if !slices.Contains(StaffRoles, r) {
 			return fmt.Errorf("no role %q", r)
 		}
+	}
+	// Looked up first because hashing is slow on purpose, and a second start of the demo adds nobody.
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		_, err := tx.PersonByUsername(n.Username)
+		return err
+	})
+	if err == nil {
+		return fail("PERSON_EXISTS")
+	}
+	if !errors.Is(err, model.ErrNotFound) {
+		return err
 	}
 	hash, err := HashPassword(n.Password)
 	if err != nil {

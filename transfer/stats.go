@@ -77,5 +77,6 @@ func (s *Service) Ready(ctx context.Context) map[string]error {
 		"database": s.DB.Ping(ctx),
 		"ledger":   s.Ledger.Ready(ctx),
 		"journal":  s.Journal.Ready(),
+		"listener": s.Following(),
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cardflow/iccid"
@@ -125,9 +126,13 @@ type Metrics interface {
 	ActEnded(function, outcome string, took time.Duration)
 	// LedgerFailure: a submission failed, by class.
 	LedgerFailure(class string)
-	// Alarm: something that someone should look at.
+	// Alarm: something that someone should look at, one of Alarms.
 	Alarm(name string)
 }
+
+// Alarms are what Metrics.Alarm can be called with: the listener can't follow the ledger; a block holds an invalid
+// transaction of ours for no known reason; the ledger has a lot that nothing here opens.
+var Alarms = []string{"listener", "ledger_invalid", "lot_without_opening"}
 
 // Service is the use cases over one database and one ledger. Any number of servers may run one each.
 type Service struct {
@@ -135,6 +140,8 @@ type Service struct {
 	hub  *hub
 	wake chan struct{}
 	wg   sync.WaitGroup
+
+	trouble atomic.Pointer[error] // why the listener can't follow the ledger
 
 	// Openings that the journal has and the database had lost, for when the listener replays what they open.
 	lostLots  map[string]request.LotOpening

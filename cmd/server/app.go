@@ -234,6 +234,14 @@ func (a *App) openService(ctx, run context.Context) error {
 // Listen serves HTTP at the configured address until Close; port 0 takes a free one. It returns once the port is open.
 func (a *App) Listen() error {
 	c := a.Config
+	l, err := net.Listen("tcp", c.HTTP.Listen)
+	if err != nil {
+		return err
+	}
+	a.URL = "http://" + l.Addr().String()
+	if c.HTTP.PublicURL == DefaultConfig().HTTP.PublicURL {
+		c.HTTP.PublicURL = a.URL // nobody has said how people reach it: as it is
+	}
 	h, err := handler.New(handler.Config{
 		Service: a.Service, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Consumer: c.Session.ConsumerTTL, Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
@@ -245,17 +253,12 @@ func (a *App) Listen() error {
 		},
 	})
 	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", c.HTTP.Listen)
-	if err != nil {
-		return err
+		return errors.Join(err, l.Close())
 	}
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: c.HTTP.ReadTimeout, WriteTimeout: c.HTTP.WriteTimeout, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelWarn),
 	}
-	a.URL = "http://" + l.Addr().String()
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	a.onClose(func() error {

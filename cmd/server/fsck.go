@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"cardflow/transfer"
@@ -17,6 +18,10 @@ var errDiffer = errors.New("database and ledger differ")
 
 // Run implements the command. It opens everything as a server would, which also lets the listener catch up.
 func (fsckCommand) Run(e *environment) error {
+	// Opening would make whatever is missing, and find an empty platform in perfect order.
+	if name := e.config.Path(e.config.Ledger.File); !exists(name) {
+		return fmt.Errorf("no ledger at %s: is --data right?", name)
+	}
 	app, err := Open(e.ctx, e.config, e.logger)
 	if err != nil {
 		return err
@@ -39,7 +44,9 @@ func (fsckCommand) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(e.stderr)
+	if terminal(e.stderr) {
+		fmt.Fprintln(e.stderr)
+	}
 	printReport(e.stdout, r, audit.Rows, time.Since(start))
 	if !r.Clean() {
 		return errDiffer
@@ -47,8 +54,26 @@ func (fsckCommand) Run(e *environment) error {
 	return nil
 }
 
-// bar draws a progress bar over itself.
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// terminal reports whether somebody watches.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// bar draws a progress bar over itself, where somebody watches.
 func bar(w io.Writer, what string, f float64) {
+	if !terminal(w) {
+		return
+	}
 	const width = 30
 	n := int(f * width)
 	fmt.Fprintf(w, "\r  %s [%s%s] %3.0f%%", what, repeat("█", n), repeat("·", width-n), f*100)

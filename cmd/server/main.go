@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"cardflow/custody"
 	"cardflow/transfer/cardfile"
 )
 
@@ -78,6 +80,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	}
 	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdout: stdout, stderr: stderr}); err != nil {
 		fmt.Fprintf(stderr, "server: %v\n", err)
+		if c := (*custody.Error)(nil); errors.As(err, &c) {
+			fmt.Fprintln(stderr, c.Message)
+		}
 		return 1
 	}
 	return 0

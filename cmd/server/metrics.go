@@ -4,9 +4,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"cardflow/custody"
 	"cardflow/handler"
+	"cardflow/transfer"
 )
 
 // transferMetrics counts what the relay does.
@@ -24,7 +26,10 @@ func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_ledger_failures_total", Help: "Failed submissions, by class."}, []string{"class"}),
 		alarms:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_alarms_total", Help: "Things that someone should look at."}, []string{"alarm"}),
 	}
-	r.MustRegister(m.acts, m.took, m.failures, m.alarms)
+	for _, name := range transfer.Alarms {
+		m.alarms.WithLabelValues(name) // a rule on a counter that isn't there yet would never fire
+	}
+	r.MustRegister(m.acts, m.took, m.failures, m.alarms, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
