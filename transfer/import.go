@@ -78,8 +78,9 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 		return "", err
 	}
 	row.BytesTotal = row.Size
-	if idem.BodyDigest == "" {
-		idem.BodyDigest = digest
+	if idem.BodyDigest == "" { // who streams a body knows its digest only now; what is asked for belongs to it
+		sum := sha256.Sum256(fmt.Append(nil, digest, in.Issue, in.Partial, in.RetailPolicy, restrictions))
+		idem.BodyDigest = hex.EncodeToString(sum[:])
 	}
 	id := row.ID
 	add := func(tx *model.Tx) (string, error) { return row.ID, tx.AddImport(row) }

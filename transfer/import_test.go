@@ -438,6 +438,9 @@ func TestStartImport(t *testing.T) {
 	if _, err := start(carrier, wish, transfer.ImportInput{Body: bytes.NewReader(cards(1, 6)), Issue: true}); transfer.CodeOf(err) != "IDEMPOTENCY_KEY_REUSED" {
 		t.Errorf("another file under the same key: %v", err)
 	}
+	if _, err := start(carrier, wish, transfer.ImportInput{Body: bytes.NewReader(cards(1, 5))}); transfer.CodeOf(err) != "IDEMPOTENCY_KEY_REUSED" {
+		t.Errorf("something else asked for under the same key: %v", err)
+	}
 	if v := r.ended(carrier, first); v.State != "done" || r.total(carrier) != 5 {
 		t.Errorf("%+v %+v", v, v.Error)
 	}
