@@ -91,7 +91,7 @@ func (s *Service) relay(ctx context.Context) {
 func (s *Service) lease(ctx context.Context, n int) (acts []model.Act, err error) {
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
 		now := s.now()
-		acts, err = tx.LeaseActs(s.newID(), now, now+model.Millis(s.Relay.Lease.Milliseconds()), n)
+		acts, err = tx.LeaseActs(s.newID(), now, s.leaseEnd(), n)
 		return err
 	})
 	return acts, err
@@ -246,7 +246,7 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 		}
 		req := request.Request{Channel: s.Ledger.Channel(), Contract: a.Contract, Function: a.Function, Args: next.Body}
 		next.KeyID, next.RequestID = key, req.ID()
-		next.NotAfter = s.notAfter(tx, a)
+		next.NotAfter, next.LeaseUntil = s.notAfter(tx, a), s.leaseEnd()
 		return tx.SaveAct(next)
 	})
 	return either(next, a, err)
@@ -307,7 +307,9 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 	}
 	var next model.Act
 	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
-		next, err = tx.MoveAct(a.ID, model.ActAccepted, model.ActSigned, func(r *model.Act) { r.Proof, r.Tries = proof.Encode(), 0 })
+		next, err = tx.MoveAct(a.ID, model.ActAccepted, model.ActSigned, func(r *model.Act) {
+			r.Proof, r.Tries, r.LeaseUntil = proof.Encode(), 0, s.leaseEnd()
+		})
 		return err
 	})
 	return either(next, a, err)

@@ -41,7 +41,7 @@ func (s *Service) prepare(ctx context.Context, a model.Act) (model.Act, error) {
 	var next model.Act
 	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
 		next, err = tx.MoveAct(a.ID, a.State, model.ActPrepared, func(r *model.Act) {
-			r.Proposal, r.TxID, r.Sent, r.Tries = b, p.TxID, false, 0
+			r.Proposal, r.TxID, r.Sent, r.Tries, r.LeaseUntil = b, p.TxID, false, 0, s.leaseEnd()
 		})
 		return err
 	})
@@ -105,8 +105,8 @@ func (s *Service) sending(ctx context.Context, a model.Act) (next model.Act, err
 			return nil // sent before; it goes again under the same ID
 		}
 		next, err = tx.MoveAct(a.ID, model.ActPrepared, model.ActSubmitted, func(r *model.Act) {
-			r.Sent, r.Tries = true, 0
-			r.NextAt = s.now() + model.Millis(s.Relay.Lease.Milliseconds())
+			r.Sent, r.Tries, r.LeaseUntil = true, 0, s.leaseEnd()
+			r.NextAt = r.LeaseUntil
 		})
 		return err
 	})
