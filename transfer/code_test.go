@@ -12,6 +12,7 @@ import (
 
 // Whatever is wrong with a code, the answer is one and the same, from everything that takes a code.
 func TestOneAnswerForEveryCodeThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	live, used, cancelled, declined := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2), r.offer(retailer, 3, 3), r.offer(retailer, 4, 4)
@@ -120,6 +121,7 @@ func TestOneAnswerForEveryCodeThatLeadsNowhere(t *testing.T) {
 }
 
 func TestNormaliseCode(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		typed, want string
 		ok          bool

@@ -11,6 +11,7 @@ import (
 
 // Asking again is harmless, whatever the key; another body under the same key is a mistake of the caller's program.
 func TestConfirmTwice(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	trade, other := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
@@ -57,6 +58,7 @@ func TestConfirmTwice(t *testing.T) {
 
 // Two people, one card: the second is told, and nothing of it is left on the ledger.
 func TestConfirmByTwoPeople(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	trade := r.offer(retailer, 1, 1)
@@ -79,6 +81,7 @@ func TestConfirmByTwoPeople(t *testing.T) {
 
 // 50 people at once: one gets the card, 49 a clear answer.
 func TestFiftyPeopleAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	trade := r.offer(retailer, 1, 1)
 	const crowd = 50
@@ -123,6 +126,7 @@ func TestFiftyPeopleAtOnce(t *testing.T) {
 
 // One impatient person: 50 taps at once are one wish.
 func TestFiftyTapsOfOnePerson(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	trade := r.offer(retailer, 1, 1)
@@ -156,6 +160,7 @@ func TestFiftyTapsOfOnePerson(t *testing.T) {
 
 // Whoever waits sees the act move, to its end and no further.
 func TestWatchSeesTheActMove(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	trade := r.offer(retailer, 1, 1)

@@ -149,10 +149,10 @@ func refusing(code string) func(try) (ledger.Commit, error) {
 
 // Whatever becomes of a submission, a confirmation ends in one transfer, and the buyer is told so.
 func TestConfirmThroughFaultsOfTheLedger(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
-	o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(1, 12), Each: true})
-	check(t, err)
+	trades := r.each(retailer, 1, 12)
 	ann := r.consumer("ann")
 	type step struct {
 		times int
@@ -181,7 +181,7 @@ func TestConfirmThroughFaultsOfTheLedger(t *testing.T) {
 		for _, s := range c.steps {
 			f.next("Confirm", s.times, s.do)
 		}
-		trade := o.Trades[i]
+		trade := trades[i]
 		act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(i+1))
 		check(t, err)
 		t.Log(c.name)
@@ -219,6 +219,7 @@ func (r *rig) onLedger(function string, want int) {
 
 // An offer goes through the same; its inputs are spent once.
 func TestOfferThroughFaultsOfTheLedger(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	for i, do := range []func(try) (ledger.Commit, error){notSent, lost, unheard, notSentAfterAll} {
@@ -233,6 +234,7 @@ func TestOfferThroughFaultsOfTheLedger(t *testing.T) {
 
 // A transaction that conflicts in its block goes again as a new one, with the signature that it has.
 func TestConflictInTheBlockGoesAgain(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	trade := r.offer(retailer, 1, 1)
@@ -264,6 +266,7 @@ func TestConflictInTheBlockGoesAgain(t *testing.T) {
 
 // A contract's no to what was never sent is an end: the trade is open again, and says why.
 func TestRefusalOfWhatWasNeverSent(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	trade := r.offer(retailer, 1, 1)
@@ -285,6 +288,7 @@ func TestRefusalOfWhatWasNeverSent(t *testing.T) {
 
 // The same buyer asks again after a refusal: another wish, the very same request. Both ends are told apart.
 func TestSecondTryAfterARefusal(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	trade := r.offer(retailer, 1, 1)
@@ -302,6 +306,7 @@ func TestSecondTryAfterARefusal(t *testing.T) {
 
 // The ledger refuses for ever what a peer has not seen: patience ends.
 func TestPatienceEnds(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	trade := r.offer(retailer, 1, 1)
@@ -314,6 +319,7 @@ func TestPatienceEnds(t *testing.T) {
 
 // An entry that is invalid for a reason that no retry cures stops the act and raises an alarm.
 func TestInvalidInTheBlockStopsAndAlarms(t *testing.T) {
+	t.Parallel()
 	f, m := &faulty{}, &meter{}
 	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Metrics = m })
 	trade := r.offer(retailer, 1, 1)
@@ -362,6 +368,7 @@ func (m *meter) Alarm(name string)          { m.note("alarm " + name) }
 // A confirmation that was sent and lost must not keep the cards for ever: when the trade's time is over and the
 // contract takes no request any more, the relay has the trade released, which proves that the lost one can't land.
 func TestLostConfirmationOfAnExpiredTradeIsReleased(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	trade := r.offer(retailer, 1, 1)
@@ -388,6 +395,7 @@ func TestLostConfirmationOfAnExpiredTradeIsReleased(t *testing.T) {
 
 // With the ledger away, what needs it says so, and what does not goes on; the act is carried on when it is back.
 func TestLedgerAway(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	trade := r.offer(retailer, 1, 1)

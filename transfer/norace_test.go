@@ -2,8 +2,9 @@
 
 package transfer_test
 
-// stride is how many boundaries lie between two kills.
-const stride = 1
-
-// histories is how many random histories are played.
-const histories = 25
+// How much the longest tests do.
+const (
+	stride     = 1   // boundaries from one kill to the next
+	histories  = 25  // random histories
+	boxOfCards = 500 // cards of one each-card offer
+)

@@ -33,6 +33,7 @@ func (r *rig) set(spans []transfer.Span) iccid.Set {
 
 // Every offer that can't be is refused before anything is set aside.
 func TestOffersThatCannotBe(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	reserved := r.offer(retailer, 500, 510)
@@ -128,6 +129,7 @@ func swapNibbles(s string) string {
 }
 
 func TestExpiryWithinBounds(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	for i, d := range []time.Duration{0, time.Minute, 7 * 24 * time.Hour} {
 		o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(i+1, i+1), ExpiresIn: d})
@@ -144,6 +146,7 @@ func TestExpiryWithinBounds(t *testing.T) {
 
 // A consumer may be named: he needs no code, and nobody else gets at it.
 func TestNamedOfferToAConsumer(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "NAMED", To: ann.Participant, Segments: span(1, 1)})
@@ -163,6 +166,7 @@ func TestNamedOfferToAConsumer(t *testing.T) {
 
 // Cards of two carriers under one numbering rule are not one offer.
 func TestOfferOfTwoCarriersCards(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	other := transfer.Caller{Participant: "cmcc-2", Role: request.Carrier, Person: "person-cmcc-2"}
 	ctx, cancel := context.WithTimeout(r.ctx, 30*time.Second)
@@ -185,6 +189,7 @@ func TestOfferOfTwoCarriersCards(t *testing.T) {
 
 // Offers at once on different cards of one lot all go through: each is built on what the one before leaves.
 func TestOffersAtOnceOnOneLot(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	const n = 8
 	var wg sync.WaitGroup
@@ -209,6 +214,7 @@ func TestOffersAtOnceOnOneLot(t *testing.T) {
 
 // Offers at once on the same cards: one wins, the others are told why.
 func TestOffersAtOnceOnTheSameCards(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -234,6 +240,7 @@ func TestOffersAtOnceOnTheSameCards(t *testing.T) {
 
 // The same wish at once, or again: one offer.
 func TestOfferTwice(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	key := idem("POST /trades")
 	in := transfer.OfferInput{Mode: "BEARER", Segments: span(1, 3)}
@@ -261,37 +268,34 @@ func TestOfferTwice(t *testing.T) {
 	r.fsck()
 }
 
-// A code for each of 500 cards in one transaction of the ledger; each leads to its own card only.
+// A code for each card of a box in one transaction of the ledger; each leads to its own card only.
 func TestEachCardOffer(t *testing.T) {
-	r := newStocked(t)
-	o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(1, request.MaxOutputs), Each: true})
-	check(t, err)
-	if len(o.Trades) != request.MaxOutputs || o.JobID != "" {
-		t.Fatalf("%d trades", len(o.Trades))
-	}
-	r.until("the offer is on the ledger", func() bool { return r.trade(retailer, o.Trades[0].TradeID).State == "offered" })
-	codes, tx := map[string]bool{}, r.trade(retailer, o.Trades[0].TradeID).OfferTx
-	for i, trade := range o.Trades {
+	t.Parallel()
+	r := newStockedWith(t, nil, func(c *transfer.Config) { c.Relay.Lease = 2 * time.Minute })
+	trades := r.each(retailer, 1, boxOfCards)
+	codes, tx := map[string]bool{}, r.trade(retailer, trades[0].TradeID).OfferTx
+	for i, trade := range trades {
 		codes[trade.Code] = true
 		if trade.Count != 1 || trade.Segments[0].Start != id(i+1) {
 			t.Fatalf("trade %d is of %v", i, trade.Segments)
 		}
 	}
-	if len(codes) != request.MaxOutputs {
+	if len(codes) != boxOfCards {
 		t.Errorf("%d codes", len(codes))
 	}
-	if last := r.trade(retailer, o.Trades[len(o.Trades)-1].TradeID); last.OfferTx != tx {
+	if last := r.trade(retailer, trades[len(trades)-1].TradeID); last.OfferTx != tx {
 		t.Errorf("two transactions: %s, %s", tx, last.OfferTx)
 	}
 	ann := r.consumer("ann")
-	_, err = r.Lookup(r.ctx, ann, o.Trades[6].Code, last6(8))
+	_, err := r.Lookup(r.ctx, ann, trades[6].Code, last6(8))
 	wants(t, "a code with its neighbour's card", err, "TRADE_CODE_NOT_FOUND")
-	r.confirm(ann, o.Trades[6], 7)
+	r.confirm(ann, trades[6], 7)
 	r.fsck()
 }
 
 // Cards that lie in more lots than one transaction of the ledger takes are refused with a way out.
 func TestOfferOutOfTooManyLots(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	const n = 201
 	// As they would lie after an each-card offer that nobody took. Each would be an act of its own; here they only have
@@ -317,6 +321,7 @@ func TestOfferOutOfTooManyLots(t *testing.T) {
 
 // A code that a live trade has is not given out again.
 func TestCodesDoNotCollide(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var script [][]byte // what the randomness of 16 and of 32 bytes is, as long as it lasts
 	fixed := readerFunc(func(p []byte) (int, error) {

@@ -33,6 +33,7 @@ func (r *rig) failed(who transfer.Caller, n int) {
 }
 
 func TestLogin(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.staff("Li.Si")
 	who, person, err := r.Login(r.ctx, "lI.sI", secret)
@@ -71,6 +72,7 @@ func TestLogin(t *testing.T) {
 
 // Ten wrong passwords lock the account for a while, even for who knows the right one; a good login counts from nought.
 func TestLoginLocks(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.staff("li.si")
 	wrong := func() {
@@ -100,6 +102,7 @@ func TestLoginLocks(t *testing.T) {
 }
 
 func TestLoginOfADisabledPerson(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.staff("li.si")
 	who, person, err := r.Login(r.ctx, "li.si", secret)
@@ -116,6 +119,7 @@ func TestLoginOfADisabledPerson(t *testing.T) {
 }
 
 func TestChangePassword(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.staff("li.si")
 	who, _, err := r.Login(r.ctx, "li.si", secret)
@@ -141,6 +145,7 @@ func TestChangePassword(t *testing.T) {
 
 // Guessing at the old password of an open session locks the account too.
 func TestChangePasswordLocks(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.staff("li.si")
 	who, _, err := r.Login(r.ctx, "li.si", secret)
@@ -155,6 +160,7 @@ func TestChangePasswordLocks(t *testing.T) {
 
 // A login without an account is checked against a hash that takes as long.
 func TestStrangersTakeTheTimeOfAPassword(t *testing.T) {
+	t.Parallel()
 	real, err := transfer.HashPassword(secret)
 	check(t, err)
 	parameters := func(hash string) string {
@@ -174,6 +180,7 @@ func TestStrangersTakeTheTimeOfAPassword(t *testing.T) {
 // One WeChat account is one participant, however often and at how many places at once he comes; the same openid of
 // another app is somebody else.
 func TestConsumerFor(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	ids := make([]string, 20)
 	var wg sync.WaitGroup
@@ -212,6 +219,7 @@ func TestConsumerFor(t *testing.T) {
 
 // A registration that the ledger refuses is asked for again when the person comes back.
 func TestRegistrationIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newRigWith(t, f.wrap)
 	f.next("Register", 1, refusing("KEY_INACTIVE"))
@@ -229,6 +237,7 @@ func TestRegistrationIsAskedForAgain(t *testing.T) {
 
 // Bootstrap and the registration of organisations can be asked for any number of times, by two servers at once too.
 func TestBootstrapAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	height, err := r.file.Height(r.ctx)
 	check(t, err)
@@ -249,6 +258,7 @@ func TestBootstrapAgain(t *testing.T) {
 
 // A ledger that was made with another data key is not used.
 func TestBootstrapWithAnotherDataKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	other := newDiary(t).vault
 	r.config = func(c *transfer.Config) { c.Vault = other }

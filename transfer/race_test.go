@@ -2,8 +2,9 @@
 
 package transfer_test
 
-// stride is how many boundaries lie between two kills: under the race detector each signature takes ten times as long.
-const stride = 4
-
-// histories is how many random histories are played.
-const histories = 4
+// How much the longest tests do: under the race detector each signature takes ten times as long.
+const (
+	stride     = 5  // boundaries from one kill to the next
+	histories  = 3  // random histories
+	boxOfCards = 60 // cards of one each-card offer
+)

@@ -61,6 +61,7 @@ func (r *rig) caughtUp() {
 // A database that is put back to an older copy catches up with the ledger: what its blocks say is followed, and the
 // journal opens the lots and codes that the copy has never heard of.
 func TestRestoreOfAnOlderDatabase(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	before := r.offer(retailer, 1, 1)  // offered before the copy, confirmed after it
@@ -138,6 +139,7 @@ func TestRestoreOfAnOlderDatabase(t *testing.T) {
 // An act that the copy has as accepted, and that went through afterwards, turns out to have gone through: its cards are
 // not confirmed again, and he who asked is told.
 func TestRestoreInTheMiddleOfAnAct(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	ann := r.consumer("ann")
@@ -168,6 +170,7 @@ func TestRestoreInTheMiddleOfAnAct(t *testing.T) {
 
 // A database that belongs to another ledger is not followed.
 func TestAnotherLedgerIsRefused(t *testing.T) {
+	t.Parallel()
 	m := &meter{}
 	r := newStockedWith(t, nil, func(c *transfer.Config) { c.Metrics = m })
 	other := newRig(t)

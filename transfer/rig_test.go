@@ -263,9 +263,10 @@ func (r *rig) issue(a, b int) transfer.LotView {
 	r.t.Helper()
 	res, err := r.Issue(r.ctx, carrier, idem("issue"), transfer.IssueInput{Segments: span(a, b), RetailPolicy: "OPEN"})
 	check(r.t, err)
-	if len(res.Lots) != 1 || res.Lots[0].Status != "OWNED" {
+	if len(res.Acts) != 1 {
 		r.t.Fatalf("issued %+v", res.Lots)
 	}
+	r.await(res.Acts[0], "")
 	return res.Lots[0]
 }
 
@@ -274,6 +275,7 @@ func (r *rig) sell(from, to transfer.Caller, a, b int) {
 	r.t.Helper()
 	o, err := r.Offer(r.ctx, from, idem("offer"), transfer.OfferInput{Mode: "NAMED", To: to.Participant, Segments: span(a, b)})
 	check(r.t, err)
+	r.offered(from, o.Trades[0])
 	act, err := r.Confirm(r.ctx, to, idem("confirm"), o.Trades[0].TradeID, "", "")
 	check(r.t, err)
 	r.await(act, "")
@@ -284,16 +286,43 @@ func (r *rig) offer(from transfer.Caller, a, b int) transfer.TradeView {
 	r.t.Helper()
 	o, err := r.Offer(r.ctx, from, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(a, b)})
 	check(r.t, err)
-	if len(o.Trades) != 1 || o.Trades[0].State != "offered" || len(o.Trades[0].Code) != 8 {
+	if len(o.Trades) != 1 || len(o.Trades[0].Code) != 8 {
 		r.t.Fatalf("offered %+v", o.Trades)
 	}
-	return o.Trades[0]
+	return r.offered(from, o.Trades[0])
+}
+
+// offered waits until a trade is open on the ledger: a busy machine answers before.
+func (r *rig) offered(seller transfer.Caller, v transfer.TradeView) transfer.TradeView {
+	r.t.Helper()
+	r.until("the offer is on the ledger", func() bool {
+		if v.State == "offering" {
+			v = r.trade(seller, v.TradeID)
+		}
+		return v.State != "offering"
+	})
+	if v.State != "offered" {
+		r.t.Fatalf("offered %+v", v)
+	}
+	return v
+}
+
+// each makes a BEARER trade for every card of a range, and waits until they are open.
+func (r *rig) each(from transfer.Caller, a, b int) []transfer.TradeView {
+	r.t.Helper()
+	o, err := r.Offer(r.ctx, from, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(a, b), Each: true, ExpiresIn: 24 * time.Hour})
+	check(r.t, err)
+	if len(o.Trades) != b-a+1 || o.JobID != "" {
+		r.t.Fatalf("%d trades, job %q", len(o.Trades), o.JobID)
+	}
+	r.offered(from, o.Trades[0])
+	return o.Trades
 }
 
 // await waits for the end of an act, which must be committed, or failed with a code.
 func (r *rig) await(a transfer.Act, code string) transfer.Act {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Minute)
 	defer cancel()
 	end, err := r.Await(ctx, a.ID)
 	check(r.t, err)
@@ -328,7 +357,7 @@ func (r *rig) registered(name string) transfer.Caller {
 // until looks again and again whether something has come true.
 func (r *rig) until(what string, is func() bool) {
 	r.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()

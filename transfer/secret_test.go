@@ -36,6 +36,7 @@ func (l *logbook) bytes() []byte {
 // After a story with everything in it, faults included, neither the ledger's file nor the logs hold a card number, a code,
 // a salt, an openid or a name, in any spelling; nor does the database, beside the numbers it is searched by.
 func TestNothingPersonalOnTheLedgerOrInLogs(t *testing.T) {
+	t.Parallel()
 	var log logbook
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, func(c *transfer.Config) {

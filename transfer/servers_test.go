@@ -12,6 +12,7 @@ import (
 // Two servers on one database and one ledger share the work: whoever is asked, one of them carries each act, no act is
 // carried twice, and a watcher at either sees the end.
 func TestTwoServers(t *testing.T) {
+	t.Parallel()
 	m := &meter{}
 	var shared transfer.Config
 	f := &faulty{}
@@ -20,14 +21,12 @@ func TestTwoServers(t *testing.T) {
 	check(t, other.Start(r.ctx))
 	t.Cleanup(func() { r.stop(); other.Wait() })
 
-	o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(1, 8), Each: true})
-	check(t, err)
-	r.until("the offer is on the ledger", func() bool { return r.trade(retailer, o.Trades[0].TradeID).State == "offered" })
+	trades := r.each(retailer, 1, 8)
 	f.next("Confirm", 3, unheard) // outcomes that are not known are asked about, by either
 	ann := r.consumer("ann")
 	servers := []*transfer.Service{r.Service, other}
 	var wg sync.WaitGroup
-	for i, trade := range o.Trades {
+	for i, trade := range trades {
 		for n, s := range servers { // the same person taps, and the load balancer sends him to both
 			wg.Go(func() {
 				act, err := s.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(i+1))
@@ -50,19 +49,20 @@ func TestTwoServers(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	r.onLedger("Confirm", len(o.Trades))
+	r.onLedger("Confirm", len(trades))
 	r.noneUnfinished()
 	if n := m.count("alarm listener"); n > 0 {
 		t.Errorf("the listeners got in each other's way %d times", n)
 	}
-	if n := m.count("ended Confirm committed"); n != len(o.Trades) {
-		t.Errorf("%d confirmations were settled, not %d", n, len(o.Trades))
+	if n := m.count("ended Confirm committed"); n != len(trades) {
+		t.Errorf("%d confirmations were settled, not %d", n, len(trades))
 	}
 	r.fsck()
 }
 
 // A server that stops in the middle leaves its acts to the other one.
 func TestOneServerStops(t *testing.T) {
+	t.Parallel()
 	var shared transfer.Config
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { shared = *c })

@@ -16,6 +16,7 @@ import (
 
 // A buyer who declines says why: the reason's code stands on the ledger, his words stay here, and the seller reads both.
 func TestDecline(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	trade := r.offer(retailer, 1, 2)
@@ -52,6 +53,7 @@ func TestDecline(t *testing.T) {
 
 // Only the seller cancels, and only what is open.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	trade := r.offer(retailer, 1, 1)
@@ -75,11 +77,11 @@ func TestCancel(t *testing.T) {
 
 // Confirm, decline and cancel of one trade at the same moment: one of them happens, and the cards are where it says.
 func TestCancelRacesConfirm(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
-	o, err := r.Offer(r.ctx, retailer, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(1, 6), Each: true})
-	check(t, err)
-	for i, trade := range o.Trades {
+	trades := r.each(retailer, 1, 6)
+	for i, trade := range trades {
 		asks := map[string]func() (transfer.Act, error){
 			"confirmed": func() (transfer.Act, error) {
 				return r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(i+1))
@@ -124,6 +126,7 @@ func TestCancelRacesConfirm(t *testing.T) {
 
 // An offer whose time is over goes back to the seller by itself, and nobody can take it any more.
 func TestExpiryReleases(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	trade := r.offer(retailer, 1, 10)
@@ -148,6 +151,7 @@ func TestExpiryReleases(t *testing.T) {
 
 // An act that was accepted in time and could not be signed in time says so.
 func TestConfirmationThatWaitedTooLong(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	ann := r.consumer("ann")
@@ -166,6 +170,7 @@ func TestConfirmationThatWaitedTooLong(t *testing.T) {
 // What was bought by mistake goes back within the days that the ledger's policy gives: offered by the one who has it,
 // taken by the one who sold it, and both trades stand in the trace.
 func TestReturn(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann, bob := r.consumer("ann"), r.consumer("bob")
 	trade, kept := r.offer(retailer, 1, 2), r.offer(retailer, 3, 3)
@@ -231,6 +236,7 @@ func TestReturn(t *testing.T) {
 
 // Lots that are merged keep what they carry, and their lineage.
 func TestMerge(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	v := r.offer(retailer, 101, 200) // cuts the lot
 	act, err := r.Cancel(r.ctx, retailer, idem("cancel"), v.TradeID)
@@ -316,6 +322,7 @@ func (r *rig) lotOf(n int) string {
 
 // Some cards of a lot are frozen, thawed, retired; the others go on.
 func TestFreezeUnfreezeRetire(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	lot := r.lotOf(1)
 	r.on(r.Freeze, carrier, lot, span(20_000, 20_001), "CARDS_NOT_OWNED") // cards of another lot
@@ -360,6 +367,7 @@ func TestFreezeUnfreezeRetire(t *testing.T) {
 
 // Frozen in the middle of a trade: nobody gets it, and the seller keeps it.
 func TestFreezeInATrade(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	trade := r.offer(retailer, 1, 1)
@@ -375,6 +383,7 @@ func TestFreezeInATrade(t *testing.T) {
 
 // A freeze and an offer at once on one lot: both are built on what the other leaves, or one says why it can't be.
 func TestFreezeRacesOffers(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	lot := r.lotOf(1)
 	var wg sync.WaitGroup
@@ -397,6 +406,7 @@ func TestFreezeRacesOffers(t *testing.T) {
 
 // A card is issued once, ever.
 func TestIssueTwice(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	in := func(a, b int) transfer.IssueInput { return transfer.IssueInput{Segments: span(a, b)} }
 	key := idem("POST /lots")
@@ -449,6 +459,7 @@ func TestIssueTwice(t *testing.T) {
 
 // Ten who issue the same cards at once: one lot.
 func TestIssueAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -474,6 +485,7 @@ func TestIssueAtOnce(t *testing.T) {
 
 // An issue that the ledger refuses leaves nothing in its way: the carrier can ask again.
 func TestIssueAgainAfterARefusal(t *testing.T) {
+	t.Parallel()
 	f := &faulty{}
 	r := newStockedWith(t, f.wrap, nil)
 	in := transfer.IssueInput{Cards: []transfer.CardDetail{{ICCID: id(200_001), IMSI: "460041234567890"}}}
@@ -487,6 +499,7 @@ func TestIssueAgainAfterARefusal(t *testing.T) {
 
 // Who may do what: everyone else is told so, or is not told that there is anything.
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
 	trade := r.offer(retailer, 1, 1)
