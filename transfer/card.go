@@ -64,11 +64,10 @@ func (s *Service) FindCard(ctx context.Context, c Caller, typed string) (CardVie
 func (s *Service) card(ctx context.Context, c Caller, rule iccid.Rule, card iccid.Card) (CardView, error) {
 	var v CardView
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
-		hops, chain, err := s.hops(tx, c, rule, card)
+		hops, l, err := s.hops(tx, c, rule, card)
 		if err != nil {
 			return err
 		}
-		l := chain[0]
 		if len(hops) == 0 && l.Owner != c.Participant {
 			return errNoSuchCard
 		}
@@ -96,11 +95,11 @@ func (s *Service) Trace(ctx context.Context, c Caller, cardID string) (Trace, er
 	}
 	var t Trace
 	err = s.DB.Read(ctx, func(tx *model.Tx) error {
-		hops, chain, err := s.hops(tx, c, rule, card)
+		hops, l, err := s.hops(tx, c, rule, card)
 		if err != nil {
 			return err
 		}
-		if len(hops) == 0 && chain[0].Owner != c.Participant {
+		if len(hops) == 0 && l.Owner != c.Participant {
 			return errNoSuchCard
 		}
 		t = Trace{CardID: cardID, ICCID: rule.Format(card), Hops: hops}
@@ -109,50 +108,63 @@ func (s *Service) Trace(ctx context.Context, c Caller, cardID string) (Trace, er
 	return t, err
 }
 
-// hops walks a card's lineage and answers, oldest first, the steps that the caller may see; chain is the lots that held
-// it, newest first.
-func (s *Service) hops(tx *model.Tx, c Caller, rule iccid.Rule, card iccid.Card) ([]Hop, []model.Lot, error) {
-	chain, err := tx.Lineage(rule, card.Head, card.Width, card.Tail)
+// hops answers, oldest first, the steps in a card's life that the caller may see, and the lot that the card is in.
+//
+// It doesn't walk from lot to lot: the last card of a box that was sold one by one has as many lots behind it as the box
+// had cards. It asks for every lot that ever held the card and for the trades of these that were confirmed. Since each
+// needed the one before it on the ledger, the order of their blocks is that of the card's life.
+func (s *Service) hops(tx *model.Tx, c Caller, rule iccid.Rule, card iccid.Card) ([]Hop, model.Lot, error) {
+	live, err := tx.LiveSegment(rule, card.Head, card.Width, card.Tail)
 	if errors.Is(err, model.ErrNotFound) {
-		return nil, nil, errNoSuchCard
+		return nil, model.Lot{}, errNoSuchCard
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, model.Lot{}, err
 	}
-	var ids []string
+	l, err := tx.Lot(live.LotHash)
+	if err != nil {
+		return nil, l, err
+	}
+	runs, err := tx.SegmentsCovering(rule, card.Head, card.Width, card.Tail)
+	if err != nil {
+		return nil, l, err
+	}
+	var lots []string
+	for _, r := range runs {
+		lots = append(lots, r.LotHash)
+	}
 	type side struct{ from, to string }
 	var hops []Hop
 	var sides []side
-	for i := len(chain) - 1; i >= 0; i-- {
-		l := chain[i]
-		if i == len(chain)-1 && len(l.Parents) == 0 {
-			hops = append(hops, Hop{Kind: "ISSUE", OfferedAt: lotTime(l), Device: "ACCOUNT", TxIDs: []string{l.MadeTx}, LotHash: l.Hash, BlockNumber: s.blockOf(tx, l)})
-			sides = append(sides, side{"", l.Issuer})
-			ids = append(ids, l.Issuer)
+	var ids []string
+	first, err := s.issuedIn(tx, lots)
+	if err != nil {
+		return nil, l, err
+	}
+	if first.Hash != "" {
+		hops = append(hops, Hop{Kind: "ISSUE", OfferedAt: lotTime(first), Device: "ACCOUNT", TxIDs: []string{first.MadeTx}, LotHash: first.Hash, BlockNumber: s.blockOf(tx, first)})
+		sides = append(sides, side{"", first.Issuer})
+		ids = append(ids, first.Issuer)
+	}
+	trades, err := tx.ConfirmedTrades(lots)
+	if err != nil {
+		return nil, l, err
+	}
+	for _, t := range trades {
+		h := Hop{
+			Kind: "TRADE", OfferedAt: t.OfferedAt.Time(), ConfirmedAt: t.EndedAt.Time(), Device: t.OfferDevice, EndDevice: t.EndDevice,
+			TxIDs: []string{t.OfferTx, t.EndTx}, BlockNumber: uint64(t.EndBlock), TradeID: t.ID, LotHash: t.LotHash,
 		}
-		trades, err := tx.TradesOfLot(l.Hash)
-		if err != nil {
-			return nil, nil, err
+		if t.Reverses != "" {
+			h.Kind = "RETURN"
 		}
-		for _, t := range trades {
-			if t.State != model.TradeConfirmed {
-				continue
-			}
-			h := Hop{
-				Kind: "TRADE", OfferedAt: t.OfferedAt.Time(), ConfirmedAt: t.EndedAt.Time(), Device: t.OfferDevice, EndDevice: t.EndDevice,
-				TxIDs: []string{t.OfferTx, t.EndTx}, BlockNumber: uint64(t.EndBlock), TradeID: t.ID, LotHash: l.Hash,
-			}
-			if t.Reverses != "" {
-				h.Kind = "RETURN"
-			}
-			hops = append(hops, h)
-			sides = append(sides, side{t.Seller, t.Receiver})
-			ids = append(ids, t.Seller, t.Receiver)
-		}
+		hops = append(hops, h)
+		sides = append(sides, side{t.Seller, t.Receiver})
+		ids = append(ids, t.Seller, t.Receiver)
 	}
 	names, err := tx.ParticipantNames(ids)
 	if err != nil {
-		return nil, nil, err
+		return nil, l, err
 	}
 	var seen []Hop
 	for i, h := range hops {
@@ -170,7 +182,26 @@ func (s *Service) hops(tx *model.Tx, c Caller, rule iccid.Rule, card iccid.Card)
 		}
 		seen = append(seen, h)
 	}
-	return seen, chain, nil
+	return seen, l, nil
+}
+
+// issuedIn finds the lot in which a card was issued among all that ever held it, in the order they were stored. Those
+// that came before it never came to be.
+func (s *Service) issuedIn(tx *model.Tx, lots []string) (model.Lot, error) {
+	for _, h := range lots {
+		l, err := tx.Lot(h)
+		if err != nil {
+			return l, err
+		}
+		if l.Status == model.LotPending || l.Status == model.LotAbandoned {
+			continue
+		}
+		if len(l.Parents) > 0 {
+			break // made by another platform, which has not told us from what
+		}
+		return l, nil
+	}
+	return model.Lot{}, nil
 }
 
 // person is what others read of a participant: an organisation's name, and of a consumer only that he is one.
