@@ -36,6 +36,7 @@ type try struct {
 	transient map[string][]byte
 	sending   func() error
 	through   func() (ledger.Commit, error)
+	record    func(sending func() error) error // submits with another record
 }
 
 func (f *faulty) wrap(l ledger.Ledger) ledger.Ledger {
@@ -84,7 +85,10 @@ func (f *faulty) Submit(ctx context.Context, p ledger.Proposal, transient map[st
 	if hit == nil {
 		return through()
 	}
-	return hit.do(try{ctx, p, transient, sending, through})
+	return hit.do(try{ctx, p, transient, sending, through, func(sending func() error) error {
+		_, err := f.Ledger.Submit(ctx, p, transient, sending)
+		return err
+	}})
 }
 
 func (f *faulty) Query(ctx context.Context, contract, function string, args ...[]byte) ([]byte, error) {
@@ -134,6 +138,13 @@ var (
 		}
 		return ledger.Commit{}, failure(ledger.Unknown)
 	}
+	// unrecorded: the database does not take that it leaves, so it does not leave.
+	unrecorded = func(x try) (ledger.Commit, error) {
+		if err := x.record(func() error { return errWire }); ledger.ClassOf(err) != ledger.NotSent {
+			return ledger.Commit{}, fmt.Errorf("sent without a record of it: %w", err)
+		}
+		return ledger.Commit{}, failure(ledger.NotSent)
+	}
 	// twice: it is sent once more after it landed.
 	twice = func(x try) (ledger.Commit, error) {
 		if _, err := x.through(); err != nil {
@@ -173,7 +184,7 @@ func TestConfirmThroughFaultsOfTheLedger(t *testing.T) {
 		{"not seen yet by a peer", []step{{3, refusing(contract.TradeUnknown)}, {2, refusing(contract.KeyUnknown)}}, 6},
 		{"lost, then refused by a peer that is behind", []step{{1, lost}, {2, refusing(contract.TradeUnknown)}, {2, refusing(contract.LotFrozen)}}, 6},
 		{"an error of no class", []step{{2, func(try) (ledger.Commit, error) { return ledger.Commit{}, errWire }}}, 3},
-		{"recording that it leaves fails", []step{{1, func(x try) (ledger.Commit, error) { return ledger.Commit{}, failure(ledger.NotSent) }}}, 2},
+		{"recording that it leaves fails", []step{{2, unrecorded}}, 3},
 		{"everything at once", []step{{2, notSent}, {1, refusing(contract.ParticipantUnknown)}, {2, lost}, {1, notSent}, {1, unheard}}, 7},
 	}
 	for i, c := range cases {

@@ -1,0 +1,108 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"cardflow/ledger/request"
+	"cardflow/transfer"
+)
+
+// moody is a custody that a test can seal, or whose keys it can stop.
+type moody struct {
+	transfer.Signer
+	mu     sync.Mutex
+	mood   error
+	denied int // how often it said no
+}
+
+func (m *moody) set(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mood = err
+}
+
+func (m *moody) asked() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.denied
+}
+
+func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
+	m.mu.Lock()
+	err := m.mood
+	if err != nil {
+		m.denied++
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return request.Signature{}, errors.Join(err, errWire)
+	}
+	return m.Signer.Sign(ctx, ask, body)
+}
+
+func newMoody(t *testing.T) (*rig, *moody) {
+	m := &moody{}
+	return newStockedWith(t, nil, func(c *transfer.Config) {
+		m.Signer = c.Signer
+		c.Signer = m
+	}), m
+}
+
+// While custody is sealed look-ups and accepting go on; what was accepted is signed when it is open again.
+func TestSealedCustody(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	ann := r.consumer("ann")
+	trade := r.offer(retailer, 1, 1)
+	m.set(transfer.ErrSealed)
+	if _, err := r.Lookup(r.ctx, ann, trade.Code, last6(1)); err != nil {
+		t.Errorf("look-up: %v", err)
+	}
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() > 0 })
+	if now, err := r.Act(r.ctx, ann, act.ID); err != nil || now.State != "accepted" || now.Error != nil {
+		t.Errorf("while it is sealed: %+v, %v", now, err)
+	}
+	m.set(nil)
+	r.await(act, "")
+	r.fsck()
+}
+
+// A key that was stopped signs nothing: the act says so, and the trade is open again.
+func TestStoppedKey(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	ann := r.consumer("ann")
+	trade := r.offer(retailer, 1, 1)
+	m.set(transfer.ErrKeyStopped)
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.await(act, "KEY_STOPPED")
+	wants(t, "an offer", r.tryOffer(retailer, span(2, 3)), "KEY_STOPPED")
+	m.set(nil)
+	r.offer(retailer, 2, 3)
+	r.confirm(ann, trade, 1)
+	r.fsck()
+}
+
+// A request whose deadline passed before custody signed it ends; it would never be signed, and its cards stay set aside.
+func TestRequestThatWaitedTooLongForCustody(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	trade := r.offer(retailer, 1, 1)
+	m.set(transfer.ErrSealed)
+	act, err := r.Cancel(r.ctx, retailer, idem("cancel"), trade.TradeID)
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() > 0 })
+	r.clock.forward(6*24*time.Hour + time.Minute)
+	r.await(act, "REQUEST_EXPIRED")
+	m.set(nil)
+	r.until("the trade is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
+	r.offer(retailer, 1, 1)
+	r.fsck()
+}
