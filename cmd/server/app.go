@@ -62,9 +62,6 @@ func Open(ctx context.Context, c Config, logger *slog.Logger) (app *App, err err
 			err = errors.Join(err, app.Close(context.Background()))
 		}
 	}()
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return app, err
-	}
 	for _, open := range []func(context.Context, context.Context) error{
 		app.openDatabase, app.openRedis, app.openLedger, app.openCustody, app.openWeChat, app.openService,
 	} {
@@ -79,6 +76,9 @@ func Open(ctx context.Context, c Config, logger *slog.Logger) (app *App, err err
 func (a *App) onClose(f func() error) { a.closers = append(a.closers, f) }
 
 func (a *App) openDatabase(ctx, _ context.Context) error {
+	if err := os.MkdirAll(a.Config.DataDir, 0o700); err != nil {
+		return err
+	}
 	dsn := a.Config.Database.DSN.Reveal()
 	if a.Config.Database.Driver == model.SQLite {
 		dsn = a.Config.SQLiteFile()

@@ -63,7 +63,7 @@ func (c *client) do(req *http.Request, out any) error {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	if req.Method == http.MethodPost {
+	if req.Method == http.MethodPost && req.Header.Get("Idempotency-Key") == "" {
 		req.Header.Set("Idempotency-Key", fmt.Sprintf("%s-%d-%d", c.name, time.Now().UnixNano(), c.wish.Add(1)))
 	}
 	resp, err := c.http.Do(req)

@@ -88,8 +88,8 @@ func repeat(s string, n int) string {
 }
 
 func printReport(w io.Writer, r transfer.Report, audit int64, took time.Duration) {
-	fmt.Fprintf(w, "   区块 %d · 交易 %d · 物权 %d · 交易单 %d · 操作 %d · 在册卡 %d · 审计 %d 行 · %s\n",
-		r.Blocks, r.Transactions, r.Lots, r.Trades, r.Acts, r.Cards, audit, took.Round(time.Millisecond))
+	fmt.Fprintf(w, "   账本：区块 %d · 交易 %d    审计链 %d 行    用时 %s\n", r.Blocks, r.Transactions, audit, took.Round(time.Millisecond))
+	fmt.Fprintf(w, "   数据库：物权 %d · 交易单 %d · 操作 %d · 在册卡 %d\n", r.Lots, r.Trades, r.Acts, r.Cards)
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "   ✗ %-6s %s %s\n", f.Kind, f.Subject, f.Problem)
 	}

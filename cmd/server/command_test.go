@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/text/width"
+)
+
+// TestCommands runs the scripts in testdata, each in a directory of its own, with the server in PATH. Beside what
+// testscript knows they have:
+//
+//	exits N command args…   runs a command, which must end with exit status N
+//	played dir file         copies the data that a demo kept, and what it printed
+//	columns N file          demands that no line of a file (or of stdout) is wider than N terminal columns
+//	damage dir              gives a lot to somebody else in the database; $LOT is its hash
+//	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			for _, pair := range os.Environ() {
+				if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "CARDFLOW_") {
+					e.Setenv(name, "")
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "columns": narrow, "damage": damage, "hold": hold,
+			"played": func(ts *testscript.TestScript, _ bool, args []string) {
+				p := demoPlayed()
+				ts.Check(p.err)
+				copyTree(t, p.dir, ts.MkAbs(args[0]))
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(p.stdout), 0o600))
+			},
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+func narrow(ts *testscript.TestScript, _ bool, args []string) {
+	most, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		if n := terminalColumns(strings.TrimSuffix(line, "\n")); n > most {
+			ts.Fatalf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// terminalColumns is how wide a terminal shows a line, by Unicode's own table (UAX #11) rather than by ours.
+func terminalColumns(line string) int {
+	n := 0
+	for _, r := range line {
+		n++
+		if kind := width.LookupRune(r).Kind(); kind == width.EastAsianWide || kind == width.EastAsianFullwidth {
+			n++
+		}
+	}
+	return n
+}
+
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite", filepath.Join(ts.MkAbs(args[0]), "cardflow.db"))
+	ts.Check(err)
+	defer db.Close()
+	var hash string
+	ts.Check(db.QueryRow(`SELECT hash FROM lots WHERE owner = 'xiaowang' AND status = 'OWNED'`).Scan(&hash))
+	_, err = db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
+	ts.Check(err)
+	ts.Setenv("LOT", hash)
+}
+
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	c := DefaultConfig()
+	c.DataDir, c.HTTP.Listen = ts.MkAbs(args[0]), "127.0.0.1:0"
+	app, err := Open(context.Background(), c, slog.New(slog.DiscardHandler))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(app.Close(context.Background())) })
+	ts.Check(app.Listen())
+	ts.Setenv("HELD", strings.TrimPrefix(app.URL, "http://"))
+}
+
+// TestNoDemoDataInProduction: the configuration has nothing against such a start, so the command itself refuses it.
+func TestNoDemoDataInProduction(t *testing.T) {
+	c := DefaultConfig()
+	c.Mode, c.DataDir = Production, filepath.Join(t.TempDir(), "data")
+	var out bytes.Buffer
+	err := serveCommand{Demo: true}.Run(&environment{ctx: t.Context(), config: c, logger: slog.New(slog.DiscardHandler), stdout: &out, stderr: &out})
+	if err == nil || !strings.Contains(err.Error(), "--demo") {
+		t.Errorf("serve --demo in production: %v", err)
+	}
+	if _, err := os.Stat(c.DataDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it has begun: %v", err)
+	}
+}

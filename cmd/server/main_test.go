@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets this binary be the server as well: under the name "server", which testscript puts into PATH, and when a
+// server inside a test starts itself to read a .xls file.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == xlsCommand {
+		main()
+	}
+	testscript.Main(clean{m}, map[string]func(){"server": main})
+}
+
+// clean runs the tests and removes what they share.
+type clean struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (c clean) Run() int {
+	status := c.M.Run()
+	if parent != "" {
+		os.RemoveAll(parent)
+	}
+	return status
+}
+
+// parent is the directory of what the tests share.
+var parent string
+
+// patience is how long anything may take before a test gives it up.
+const patience = time.Minute
+
+// until asks again and again until the answer is yes.
+func until(t *testing.T, what string, yes func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(patience)
+	for !yes() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
+// played is a demo that ran as a process of its own.
+type played struct {
+	dir    string // its data
+	stdout string
+	status int
+	err    error
+}
+
+// demoPlayed plays the demo once for all tests that start from its world: six organisations, 1,000 cards, one sold.
+var demoPlayed = sync.OnceValue(func() (p played) {
+	if parent, p.err = os.MkdirTemp("", "played-"); p.err != nil {
+		return p
+	}
+	p.dir = filepath.Join(parent, "data")
+	cmd := exec.Command("server", "demo", "--keep", p.dir)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &log, plainEnvironment()
+	err := cmd.Run()
+	p.stdout, p.status = out.String(), cmd.ProcessState.ExitCode()
+	if err != nil {
+		p.err = errors.Join(err, errors.New(out.String()+log.String()))
+	}
+	return p
+})
+
+// plainEnvironment is ours without what would configure a server.
+func plainEnvironment() []string {
+	var env []string
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "CARDFLOW_") {
+			env = append(env, pair)
+		}
+	}
+	return env
+}
+
+// demoWorld copies the data of a played demo, for one test to change.
+func demoWorld(t *testing.T) string {
+	t.Helper()
+	p := demoPlayed()
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	copyTree(t, p.dir, dir)
+	return dir
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	check(t, filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return os.Mkdir(filepath.Join(to, name), info.Mode().Perm())
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), b, info.Mode().Perm()) // keys refuse to be read by others
+	}))
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// process is a server in a process of its own, which can be killed.
+type process struct {
+	cmd   *exec.Cmd
+	url   string
+	said  chan string // its standard output, line by line; closed at its end
+	errs  *lockedBuffer
+	ended chan struct{}
+	err   error // of Wait, once ended is closed
+}
+
+// startProcess starts `server args…` and returns at once.
+func startProcess(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command("server", args...), said: make(chan string, 1024), errs: &lockedBuffer{}, ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stderr = append(plainEnvironment(), "CARDFLOW_HTTP_LISTEN=127.0.0.1:0"), p.errs
+	out, err := p.cmd.StdoutPipe()
+	check(t, err)
+	check(t, p.cmd.Start())
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			p.said <- lines.Text()
+		}
+		close(p.said)
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() { p.kill(); <-p.ended })
+	return p
+}
+
+var servedAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+
+// listening waits until the server says where it serves; false if it ended before.
+func (p *process) listening() bool {
+	for line := range p.said {
+		if p.url = servedAt.FindString(line); p.url != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// kill ends it as a power cut would.
+func (p *process) kill() { _ = p.cmd.Process.Signal(syscall.SIGKILL) }
+
+// stop ends it as an operator would, and demands that it ends well.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	check(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	<-p.ended
+	if p.err != nil {
+		t.Errorf("told to stop, the server ended with %v:\n%s", p.err, p.errs)
+	}
+}
+
+// lockedBuffer is a buffer that one writes while another reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+var _ io.Writer = (*lockedBuffer)(nil)
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// soon is a context for one thing that must not hang.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
