@@ -17,8 +17,8 @@ import (
 	"cardflow/transfer"
 )
 
-// kills is how often the server dies at least.
-const kills = 9
+// rounds is how often the server dies at least: of four times one by an operator's word, the others by a kill.
+const rounds = 11
 
 // killedConfig takes up what a dead server left soon, and lets a crowd in from one address.
 const killedConfig = `
@@ -47,22 +47,26 @@ func TestKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	m := newMarket(t, cards)
-	for round := 0; round < kills || !m.busy(); round++ {
+	for round := 0; round < rounds || !m.busy(); round++ {
 		p := startProcess(t, append(args, "serve")...)
-		if round%4 == 3 { // while it starts, mostly
+		end, status := p.kill, -1
+		switch round % 4 {
+		case 2: // once in a while an operator stops it, in the middle of everything: it must end well
+			end, status = p.terminate, 0
+		case 3: // while it starts, mostly
 			time.AfterFunc(time.Duration(rand.IntN(int(time.Second))), p.kill)
 		}
 		var why error
 		if p.listening() {
-			why = m.run(ctx, p.url, 4+rand.IntN(16), p.kill)
+			why = m.run(ctx, p.url, 3+rand.IntN(12), end)
 		}
 		select {
 		case <-p.ended:
 		case <-time.After(patience):
 			t.Fatalf("round %d: the server lives, and everybody has stopped: %v\n%s", round, why, p.errs)
 		}
-		if p.cmd.ProcessState.ExitCode() != -1 {
-			t.Fatalf("round %d: the server ended by itself: %v\n%s", round, p.err, p.errs)
+		if got := p.cmd.ProcessState.ExitCode(); got != status {
+			t.Fatalf("round %d: the server ended with %d, %v, want %d\n%s", round, got, p.err, status, p.errs)
 		}
 		if t.Failed() {
 			t.Fatalf("round %d:\n%s", round, p.errs)

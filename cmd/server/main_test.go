@@ -187,10 +187,13 @@ func (p *process) listening() bool {
 // kill ends it as a power cut would.
 func (p *process) kill() { _ = p.cmd.Process.Signal(syscall.SIGKILL) }
 
-// stop ends it as an operator would, and demands that it ends well.
+// terminate tells it to end, as an operator would.
+func (p *process) terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
+
+// stop tells it to end, and demands that it ends well.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
-	check(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	p.terminate()
 	<-p.ended
 	if p.err != nil {
 		t.Errorf("told to stop, the server ended with %v:\n%s", p.err, p.errs)

@@ -61,10 +61,10 @@ type wish struct {
 
 func newMarket(t *testing.T, cards []string) *market {
 	m := &market{t: t, cards: cards, fates: map[string]*fate{}, offered: map[string]string{}, open: make(chan trade, len(cards)*2)}
-	for n := range 3 {
+	for n := range 2 {
 		m.hands = append(m.hands, &hand{name: fmt.Sprint("seller", n), work: []string{"offer"}})
 	}
-	for n := range 6 {
+	for n := range 4 {
 		m.hands = append(m.hands, &hand{name: fmt.Sprint("buyer", n), work: []string{"confirm", "confirm", "confirm", "decline"}})
 	}
 	return m
