@@ -1,9 +1,9 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -171,23 +171,40 @@ func (s *Service) checkLots(ctx context.Context, r *Report, t truth) error {
 			r.find("LOT", h, "is on the ledger and not in the database")
 		}
 	}
-	for rule, segs := range live {
-		set, err := iccid.NewSet(rule, segs...)
-		var e *iccid.Error
-		if errors.As(err, &e) && e.Code == iccid.CodeTooManySegments {
-			continue
-		}
-		if err != nil {
-			r.find("CARD", string(rule), "a card is in two live lots: %s", e.Code)
-			continue
-		}
-		r.Cards += set.Count()
+	for _, rule := range slices.Sorted(maps.Keys(live)) {
+		r.Cards += apart(r, string(rule), live[rule])
 	}
 	return nil
 }
 
+// apart counts the cards of live runs, and finds those that share one.
+func apart(r *Report, rule string, runs []iccid.Segment) (cards uint64) {
+	slices.SortFunc(runs, func(a, b iccid.Segment) int {
+		return cmp.Or(cmp.Compare(a.Head, b.Head), cmp.Compare(a.Width, b.Width), cmp.Compare(a.Lo, b.Lo))
+	})
+	for i, run := range runs {
+		cards += run.Count()
+		if i > 0 && runs[i-1].Head == run.Head && runs[i-1].Width == run.Width && runs[i-1].Hi >= run.Lo {
+			r.find("CARD", rule, "a card is in two live lots")
+		}
+	}
+	return cards
+}
+
 func (s *Service) checkLot(tx *model.Tx, r *Report, t truth, row model.Lot, live map[iccid.Rule][]iccid.Segment) error {
 	r.Lots++
+	runs, err := tx.SegmentsOf(row.Hash)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if run.Live != row.Status.Live() || run.Owner != row.Owner {
+			r.find("CARD", row.Hash, "a segment's owner or liveness is not its lot's")
+		}
+		if run.Live {
+			live[run.Rule] = append(live[run.Rule], run.Cards())
+		}
+	}
 	l, on := t.lots[row.Hash]
 	if !on {
 		if row.Status != model.LotPending && row.Status != model.LotAbandoned {
@@ -214,18 +231,6 @@ func (s *Service) checkLot(tx *model.Tx, r *Report, t truth, row model.Lot, live
 	}
 	if _, hash, err := opening.Set(); err != nil || hash != row.Hash {
 		r.find("OPENING", row.Hash, "segments and salt do not give the lot hash")
-	}
-	runs, err := tx.SegmentsOf(row.Hash)
-	if err != nil {
-		return err
-	}
-	for _, run := range runs {
-		if run.Live != row.Status.Live() || run.Owner != row.Owner {
-			r.find("CARD", row.Hash, "a segment's owner or liveness is not its lot's")
-		}
-		if run.Live {
-			live[run.Rule] = append(live[run.Rule], run.Cards())
-		}
 	}
 	return nil
 }
