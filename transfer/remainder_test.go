@@ -20,6 +20,7 @@ func TestRemainderOfAFullLot(t *testing.T) {
 	if len(issued.Lots) != 1 {
 		t.Fatalf("issued as %d lots", len(issued.Lots))
 	}
+	r.await(issued.Acts[0], "")
 	r.offer(carrier, 305_002, 305_002)
 	lots, err := r.Lots(r.ctx, carrier, "", 10)
 	check(t, err)
