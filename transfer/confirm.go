@@ -280,6 +280,9 @@ func (s *Service) Return(ctx context.Context, c Caller, idem Idem, tradeID, reas
 		}
 		in := OfferInput{Mode: string(request.Named), To: t.Seller, Reverses: t.ID, ExpiresIn: s.Trade.MaxExpiry}
 		id, err := s.acceptOffer(tx, c, s.newID(), in, set)
+		if errors.Is(err, fail("CARDS_NOT_OWNED")) {
+			return "", fail("NOT_RETURNABLE") // he has given them back before
+		}
 		if err != nil || reason == "" {
 			return id, err
 		}

@@ -18,7 +18,7 @@ import (
 
 // Finding is one place where database and ledger, or the database and itself, differ.
 type Finding struct {
-	Kind    string // LOT, TRADE, ACT, CARD, OPENING
+	Kind    string // BLOCK, TRANSACTION, REQUEST, LOT, OPENING, CARD, JOURNAL, TRADE, ACT
 	Subject string
 	Problem string
 }
@@ -65,6 +65,9 @@ func (s *Service) Check(ctx context.Context, progress func(float64)) (Report, er
 		return r, err
 	}
 	progress(0.8)
+	if err := s.checkJournal(&r, t); err != nil {
+		return r, err
+	}
 	if err := s.checkTrades(ctx, &r, t); err != nil {
 		return r, err
 	}
@@ -231,6 +234,27 @@ func (s *Service) checkLot(tx *model.Tx, r *Report, t truth, row model.Lot, live
 	}
 	if _, hash, err := opening.Set(); err != nil || hash != row.Hash {
 		r.find("OPENING", row.Hash, "segments and salt do not give the lot hash")
+	}
+	return nil
+}
+
+// checkJournal: the journal opens every lot on the ledger that the database opens. Nobody would miss it before the day
+// on which the database is lost.
+func (s *Service) checkJournal(r *Report, t truth) error {
+	opened := map[string]bool{}
+	err := s.Journal.Read(func(o request.Openings) error {
+		for hash := range o.Lots {
+			opened[hash] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, hash := range slices.Sorted(maps.Keys(t.lots)) {
+		if !opened[hash] {
+			r.find("JOURNAL", hash, "is not in the journal: if the database were lost, nothing could open it")
+		}
 	}
 	return nil
 }

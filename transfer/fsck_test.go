@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -26,5 +27,18 @@ func TestFsckFindsACardInTwoLots(t *testing.T) {
 		if !strings.Contains(strings.Join(all, "\n"), want) {
 			t.Errorf("fsck does not say %q but\n%s", want, strings.Join(all, "\n"))
 		}
+	}
+}
+
+// A journal that was lost is missed by fsck, and not on the day on which the database is lost too.
+func TestFsckMissesTheJournal(t *testing.T) {
+	r := newStocked(t)
+	r.close()
+	check(t, os.Remove(r.path("journal")))
+	r.open(t)
+	report, err := r.Check(r.ctx, nil)
+	check(t, err)
+	if report.Clean() || report.Findings[0].Kind != "JOURNAL" {
+		t.Errorf("found %v", report.Findings)
 	}
 }

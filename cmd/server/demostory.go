@@ -101,7 +101,20 @@ func (d *demo) offer(from string, body map[string]any) (tradeAnswer, error) {
 	if err := d.people[from].call(d.ctx, http.MethodPost, "/trades", body, &r); err != nil {
 		return tradeAnswer{}, err
 	}
-	return r.Trades[0], nil
+	t := r.Trades[0]
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for t.State == "offering" { // a busy machine answers before the ledger has it
+		select {
+		case <-d.ctx.Done():
+			return t, d.ctx.Err()
+		case <-tick.C:
+		}
+		if err := d.people[from].call(d.ctx, http.MethodGet, "/trades/"+t.TradeID, nil, &t); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 func segment(first, last string) []map[string]string {

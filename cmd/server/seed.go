@@ -171,6 +171,9 @@ func (a *App) seedSale(ctx context.Context, from, to, first, last string) error 
 	if err != nil {
 		return err
 	}
+	if _, err := a.awaitOffered(ctx, demoCaller(from), o.Trades[0]); err != nil {
+		return err
+	}
 	act, err := a.Service.Confirm(ctx, demoCaller(to), demoWish("confirm-"+name), o.Trades[0].TradeID, "", "")
 	if err != nil {
 		return err
@@ -212,7 +215,25 @@ func (a *App) openTrade(ctx context.Context) (transfer.TradeView, error) {
 	if err != nil {
 		return transfer.TradeView{}, err
 	}
-	return o.Trades[0], nil
+	return a.awaitOffered(ctx, shop, o.Trades[0])
+}
+
+// awaitOffered waits until an offer is on the ledger: a busy machine answers before.
+func (a *App) awaitOffered(ctx context.Context, seller transfer.Caller, t transfer.TradeView) (transfer.TradeView, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for t.State == "offering" {
+		select {
+		case <-ctx.Done():
+			return t, ctx.Err()
+		case <-tick.C:
+		}
+		var err error
+		if t, err = a.Service.GetTrade(ctx, seller, t.TradeID); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // roleTitles are what people call the roles.

@@ -31,6 +31,12 @@ func (c serveCommand) Run(e *environment) error {
 			e.logger.Error("close", "error", err)
 		}
 	}()
+	// The port first: whoever has to choose another one has waited for nothing, and has used up no one-time password.
+	if err := app.Listen(); errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w：端口已被占用，请停掉占用它的程序，或换一个端口，例如 CARDFLOW_HTTP_LISTEN=127.0.0.1:8081", err)
+	} else if err != nil {
+		return err
+	}
 	var stage Stage
 	if c.Demo {
 		fmt.Fprintln(e.stdout, "正在准备演示数据，需要几秒钟……")
@@ -38,11 +44,6 @@ func (c serveCommand) Run(e *environment) error {
 			return fmt.Errorf("demo data: %w", err)
 		}
 	} else if err := c.firstPerson(e, app); err != nil {
-		return err
-	}
-	if err := app.Listen(); errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w：端口已被占用，请停掉占用它的程序，或换一个端口，例如 CARDFLOW_HTTP_LISTEN=127.0.0.1:8081", err)
-	} else if err != nil {
 		return err
 	}
 	if c.Demo {
