@@ -215,7 +215,7 @@ func (s *story) giveBack() {
 	if last := steps[len(steps)-1]; len(steps) != 5 || last != "RETURN 个人用户>小王通讯店 ACCOUNT" {
 		s.t.Errorf("the trace after the return: %q", steps)
 	}
-	s.chen.refused(409, "CARDS_NOT_OWNED", http.MethodPost, "/trades/"+s.sold.TradeID+"/return", nil)
+	s.chen.refused(409, "NOT_RETURNABLE", http.MethodPost, "/trades/"+s.sold.TradeID+"/return", nil)
 }
 
 func (s *story) stats() {
