@@ -248,9 +248,7 @@ func TestImport(t *testing.T) {
 	if len(page.Items) != 2 || len(next.Items) != 4 || page.Items[0].ID == next.Items[0].ID {
 		t.Errorf("imports listed: %d, %d", len(page.Items), len(next.Items))
 	}
-	if files := r.leftovers(); len(files) != 0 {
-		t.Errorf("files left: %v", files)
-	}
+	r.until("the files are gone", func() bool { return len(r.leftovers()) == 0 })
 	r.fsck()
 }
 
@@ -444,9 +442,7 @@ func TestStartImport(t *testing.T) {
 	if v := r.ended(carrier, first); v.State != "done" || r.total(carrier) != 5 {
 		t.Errorf("%+v %+v", v, v.Error)
 	}
-	if files := r.leftovers(); len(files) != 0 {
-		t.Errorf("files left: %v", files)
-	}
+	r.until("the files are gone", func() bool { return len(r.leftovers()) == 0 })
 	for _, id := range []string{first, "no-such-import"} {
 		if _, err := r.Import(r.ctx, otherCarrier, id); transfer.CodeOf(err) != "IMPORT_NOT_FOUND" {
 			t.Errorf("another's import: %v", err)
