@@ -138,7 +138,7 @@ func (v *Vault) CardID(rule iccid.Rule, c iccid.Card) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Card turns a card ID back into the card. Any other string is ErrNoSuchCard.
+// Card turns a card ID back into the card. Any other string is CARD_NOT_FOUND.
 func (v *Vault) Card(id string) (iccid.Rule, iccid.Card, error) {
 	if len(id) > 128 {
 		return "", iccid.Card{}, errNoSuchCard
