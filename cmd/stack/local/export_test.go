@@ -1,0 +1,6 @@
+package local
+
+import "runtime"
+
+// canTie: see tie.
+var CanTie = runtime.GOOS == "linux"

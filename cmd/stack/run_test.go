@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cardflow/cmd/stack/local"
+)
+
+// asStack has this test binary be the program.
+const asStack = "STACK_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asStack) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// stack is the program, in an environment in which only it makes temporary folders.
+func stack(t *testing.T, args ...string) (cmd *exec.Cmd, temp string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	temp = t.TempDir()
+	cmd = exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asStack+"=1", "TMPDIR="+temp)
+	return cmd, temp
+}
+
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind are %v, %v", left, err)
+	}
+}
+
+func TestRunPassesTheStatusOn(t *testing.T) {
+	for _, c := range []struct {
+		script string
+		want   int
+	}{
+		{"true", 0},
+		{"exit 3", 3},
+		{"kill -TERM $$", 128 + 15},
+		{"kill -KILL $$", 128 + 9},
+	} {
+		cmd, temp := stack(t, "run", "--", "sh", "-c", c.script)
+		out, err := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != c.want || len(out) != 0 {
+			t.Errorf("%s: status %d (%v) and output %q, want %d and none", c.script, got, err, out, c.want)
+		}
+		empty(t, temp)
+	}
+}
+
+func TestRunRefusals(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want int
+		says string
+	}{
+		{nil, 2, "expected"},
+		{[]string{"run"}, 2, "expected"},
+		{[]string{"run", "--no-such-part", "--", "true"}, 2, "no-such-part"},
+		{[]string{"run", "--", "no-such-program-anywhere"}, 1, "no-such-program-anywhere"},
+	} {
+		cmd, temp := stack(t, c.args...)
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != c.want || !strings.Contains(string(out), c.says) {
+			t.Errorf("stack %v: status %d and %q, want %d and %q", c.args, got, out, c.want, c.says)
+		}
+		empty(t, temp)
+	}
+}
+
+// TestRunEndsEverything: the command has a child of its own. Interrupted, terminated or killed, all of it goes.
+func TestRunEndsEverything(t *testing.T) {
+	for _, c := range []struct {
+		signal syscall.Signal
+		want   int // status; -1: killed
+	}{
+		{syscall.SIGINT, 7},
+		{syscall.SIGTERM, 128 + 15},
+		{syscall.SIGKILL, -1},
+	} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			cmd, temp := stack(t, "run", "--", "sh", "-c", `trap "exit 7" INT; sleep 1000 & echo $! $$; wait`)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var errors bytes.Buffer
+			cmd.Stderr = &errors
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != c.want || errors.Len() != 0 {
+				t.Errorf("status %d and %q, want %d and nothing", got, &errors, c.want)
+			}
+			for _, word := range strings.Fields(line) {
+				pid, err := strconv.Atoi(word)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gone(t, pid)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := local.Wait(ctx, func() error {
+				left, err := filepath.Glob(filepath.Join(temp, "*"))
+				if err == nil && len(left) > 0 {
+					err = fmt.Errorf("left behind are %v", left)
+				}
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// gone waits until a process has ended. It is no child of ours, so its ID is free then.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := local.Wait(ctx, func() error {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("process %d is still there: %v", pid, err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
