@@ -43,7 +43,7 @@ func TestVerifyAuditOfAWholeOne(t *testing.T) {
 
 // TestAuditOfManyWriters: more than a page of rows, by two servers at once, in one chain.
 func TestAuditOfManyWriters(t *testing.T) {
-	r := newRig(t, engines()[0])
+	r := newRig(t)
 	r.ensure("c-0001", request.Consumer, custody.Account)
 	servers := []*custody.Custody{r.Custody, r.open()}
 	var group sync.WaitGroup

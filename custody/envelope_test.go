@@ -8,6 +8,7 @@ import (
 
 	"cardflow/custody"
 	"cardflow/ledger/request"
+	"cardflow/model/modeltest"
 )
 
 // TestAStolenDatabaseOpensNothing: all its rows, and a root key of the thief's own.
@@ -63,20 +64,14 @@ type spoils struct {
 // ownCustody makes a thief's custody, on the same engine.
 func ownCustody(r *rig) spoils {
 	r.t.Helper()
-	for _, engine := range engines() {
-		if engine.Name != r.cfg.Driver {
-			continue
-		}
-		own := newRig(r.t, engine)
-		s := spoils{config: own.config()}
-		s.root = s.config.Root.ID()
-		row := own.raw.QueryRowContext(r.t.Context(), `SELECT k.wrapped, h.seq, h.hash, h.seal FROM custody_keks k, custody_audit_head h`)
-		if err := row.Scan(&s.wrapped, &s.seq, &s.hash, &s.seal); err != nil {
-			r.t.Fatal(err)
-		}
-		return s
+	own := newRig(r.t)
+	s := spoils{config: own.config()}
+	s.root = s.config.Root.ID()
+	row := own.raw.QueryRowContext(r.t.Context(), `SELECT k.wrapped, h.seq, h.hash, h.seal FROM custody_keks k, custody_audit_head h`)
+	if err := row.Scan(&s.wrapped, &s.seq, &s.hash, &s.seal); err != nil {
+		r.t.Fatal(err)
 	}
-	panic("no such engine")
+	return s
 }
 
 // TestEditedRowsDontOpen: whatever is changed in the row of a key by someone who has the database.
@@ -147,53 +142,51 @@ func (r *rig) swap(column, a, b string) {
 
 // TestOpenTogether: several servers start on one empty database, and each can use what another one makes.
 func TestOpenTogether(t *testing.T) {
-	for _, engine := range engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			r := bareRig(t, engine)
-			config := r.config()
-			type opened struct {
-				c   *custody.Custody
-				err error
+	t.Run(modeltest.Engine(t), func(t *testing.T) {
+		t.Parallel()
+		r := bareRig(t)
+		config := r.config()
+		type opened struct {
+			c   *custody.Custody
+			err error
+		}
+		results := make(chan opened)
+		const servers = 8
+		for range servers {
+			go func() {
+				c, err := custody.Open(t.Context(), config)
+				results <- opened{c, err}
+			}()
+		}
+		var all []*custody.Custody
+		for range servers {
+			got := <-results
+			if got.err != nil {
+				t.Fatal(got.err)
 			}
-			results := make(chan opened)
-			const servers = 8
-			for range servers {
-				go func() {
-					c, err := custody.Open(t.Context(), config)
-					results <- opened{c, err}
-				}()
+			defer got.c.Close()
+			all = append(all, got.c)
+		}
+		if n := r.count(`SELECT COUNT(*) FROM custody_keks`); n != 1 {
+			t.Errorf("%d key-encryption keys", n)
+		}
+		if _, err := all[0].Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: request.Consumer, Slot: custody.Account}, "test"); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range all {
+			ask, body := confirm("trade-" + string(rune('a'+i)))
+			if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
+				t.Errorf("server %d: %v", i, err)
 			}
-			var all []*custody.Custody
-			for range servers {
-				got := <-results
-				if got.err != nil {
-					t.Fatal(got.err)
-				}
-				defer got.c.Close()
-				all = append(all, got.c)
-			}
-			if n := r.count(`SELECT COUNT(*) FROM custody_keks`); n != 1 {
-				t.Errorf("%d key-encryption keys", n)
-			}
-			if _, err := all[0].Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: request.Consumer, Slot: custody.Account}, "test"); err != nil {
-				t.Fatal(err)
-			}
-			for i, c := range all {
-				ask, body := confirm("trade-" + string(rune('a'+i)))
-				if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
-					t.Errorf("server %d: %v", i, err)
-				}
-			}
-			if _, err := all[0].VerifyAudit(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+		}
+		if _, err := all[0].VerifyAudit(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestOpenWantsEverything(t *testing.T) {
-	r := newRig(t, engines()[0])
+	r := newRig(t)
 	for name, change := range map[string]func(*custody.Config){
 		"database":   func(c *custody.Config) { c.DB = nil },
 		"root key":   func(c *custody.Config) { c.Root = nil },

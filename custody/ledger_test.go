@@ -15,7 +15,7 @@ import (
 // TestTheLedgerTakesWhatCustodySigns begins a ledger with custodial keys only: administrators, the platform and its
 // further keys, a consumer, an anchor.
 func TestTheLedgerTakesWhatCustodySigns(t *testing.T) {
-	r := newRig(t, engines()[0])
+	r := newRig(t)
 	ledger, err := embedded.Open(embedded.Config{
 		Path: filepath.Join(t.TempDir(), "ledger.db"), Channel: channel, Organisation: "PlatformMSP", Clock: r.clock.now, Random: rand.Reader,
 		Contracts: []contract.Contract{&contract.Identity{Deployer: "PlatformMSP"}},

@@ -47,38 +47,33 @@ type rig struct {
 	signed  atomic.Int64
 }
 
-// engines are the databases there are here.
-func engines() []modeltest.Engine { return modeltest.Engines() }
-
-// each runs a test on every engine there is.
+// each runs a test on a rig, as a subtest that has the engine's name.
 func each(t *testing.T, test func(t *testing.T, r *rig)) {
 	t.Helper()
-	for _, engine := range engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			test(t, newRig(t, engine))
-		})
-	}
+	t.Run(modeltest.Engine(t), func(t *testing.T) {
+		t.Parallel()
+		test(t, newRig(t))
+	})
 }
 
-func newRig(t *testing.T, engine modeltest.Engine) *rig {
+func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := bareRig(t, engine)
+	r := bareRig(t)
 	r.Custody = r.open()
 	return r
 }
 
 // bareRig is a rig whose custody hasn't been opened.
-func bareRig(t *testing.T, engine modeltest.Engine) *rig {
+func bareRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, cfg: engine.New(t), root: filepath.Join(t.TempDir(), "root.key"), clock: &clock{}, random: &random{}, log: &buffer{}}
+	r := &rig{t: t, cfg: modeltest.Fresh(t).Config, root: filepath.Join(t.TempDir(), "root.key"), clock: &clock{}, random: &random{}, log: &buffer{}}
 	r.cfg.Logger = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.db = modeltest.OpenConfig(t, r.cfg)
 	dsn := r.cfg.DSN
-	if engine.Name == model.SQLite {
+	if r.cfg.Driver == model.SQLite {
 		dsn += "?_pragma=busy_timeout(5000)"
 	}
-	raw, err := sql.Open(engine.Name, dsn)
+	raw, err := sql.Open(r.cfg.Driver, dsn)
 	if err != nil {
 		t.Fatal(err)
 	}

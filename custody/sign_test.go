@@ -370,7 +370,7 @@ func TestAClosedCustodySignsNothing(t *testing.T) {
 // TestSignLogProperties plays random asks and closings against a model in a map: an attempt has one digest and one
 // signature for ever, no attempt is made beside an open one, none is answered once it is closed.
 func TestSignLogProperties(t *testing.T) {
-	r := newRig(t, engines()[0])
+	r := newRig(t)
 	r.ensure("c-0001", request.Consumer, custody.Account)
 	history := 0
 	rapid.Check(t, func(t *rapid.T) {

@@ -26,80 +26,76 @@ func (f onRecord) WithGroup(string) slog.Handler                 { return f }
 // TestWriteStartsOver: another server has the row (on SQLite: the file) for longer than a statement waits. It lets go
 // when the log says that Write starts over.
 func TestWriteStartsOver(t *testing.T) {
-	for _, engine := range modeltest.Engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			cfg := engine.New(t)
-			other := modeltest.OpenConfig(t, cfg)
-			settle(t, other)
+	t.Run(modeltest.Engine(t), func(t *testing.T) {
+		t.Parallel()
+		cfg := modeltest.Fresh(t).Config
+		other := modeltest.OpenConfig(t, cfg)
+		settle(t, other)
 
-			letGo, held := make(chan struct{}), make(chan struct{})
-			var once sync.Once
-			cfg.LockWait = 20 * time.Millisecond // MySQL makes a second of it
-			cfg.Logger = slog.New(onRecord(func(r slog.Record) {
-				if strings.Contains(r.Message, "starts over") {
-					once.Do(func() { close(letGo) })
-				}
-			}))
-			db := modeltest.OpenConfig(t, cfg)
+		letGo, held := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		cfg.LockWait = 20 * time.Millisecond // MySQL makes a second of it
+		cfg.Logger = slog.New(onRecord(func(r slog.Record) {
+			if strings.Contains(r.Message, "starts over") {
+				once.Do(func() { close(letGo) })
+			}
+		}))
+		db := modeltest.OpenConfig(t, cfg)
 
-			var holder sync.WaitGroup
-			holder.Go(func() {
-				err := other.Write(context.Background(), func(tx *model.Tx) error {
-					if err := tx.LockParticipant("ann"); err != nil {
-						return err
-					}
-					close(held)
-					<-letGo
-					return nil
-				})
-				if err != nil {
-					t.Error(err)
+		var holder sync.WaitGroup
+		holder.Go(func() {
+			err := other.Write(context.Background(), func(tx *model.Tx) error {
+				if err := tx.LockParticipant("ann"); err != nil {
+					return err
 				}
+				close(held)
+				<-letGo
+				return nil
 			})
-			<-held
-			write(t, db, func(tx *model.Tx) error { return tx.LockParticipant("ann") })
-			holder.Wait()
-			select {
-			case <-letGo:
-			default:
-				t.Error("Write never started over")
+			if err != nil {
+				t.Error(err)
 			}
 		})
-	}
+		<-held
+		write(t, db, func(tx *model.Tx) error { return tx.LockParticipant("ann") })
+		holder.Wait()
+		select {
+		case <-letGo:
+		default:
+			t.Error("Write never started over")
+		}
+	})
 }
 
 // TestDeadlock: two transactions lock the same two rows in opposite order; both get through. SQLite has no such thing.
 func TestDeadlock(t *testing.T) {
-	for _, engine := range modeltest.Engines() {
-		if engine.Name != model.MySQL {
-			continue
-		}
-		db := modeltest.OpenConfig(t, engine.New(t))
-		settle(t, db)
-		var both, done sync.WaitGroup
-		both.Add(2)
-		for _, order := range [][2]string{{"ann", "bob"}, {"bob", "ann"}} {
-			first := true
-			done.Go(func() {
-				err := db.Write(context.Background(), func(tx *model.Tx) error {
-					if err := tx.LockParticipant(order[0]); err != nil {
-						return err
-					}
-					if first {
-						first = false
-						both.Done()
-						both.Wait()
-					}
-					return tx.LockParticipant(order[1])
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		done.Wait()
+	if modeltest.Engine(t) != model.MySQL {
+		return
 	}
+	db := modeltest.Open(t)
+	settle(t, db)
+	var both, done sync.WaitGroup
+	both.Add(2)
+	for _, order := range [][2]string{{"ann", "bob"}, {"bob", "ann"}} {
+		first := true
+		done.Go(func() {
+			err := db.Write(context.Background(), func(tx *model.Tx) error {
+				if err := tx.LockParticipant(order[0]); err != nil {
+					return err
+				}
+				if first {
+					first = false
+					both.Done()
+					both.Wait()
+				}
+				return tx.LockParticipant(order[1])
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done.Wait()
 }
 
 func TestWriteIsAllOrNothing(t *testing.T) {
@@ -259,7 +255,7 @@ func TestFileMode(t *testing.T) {
 
 // TestSQLiteIsDurable: what Write acknowledges is on disk, and rows stand on rows that are there.
 func TestSQLiteIsDurable(t *testing.T) {
-	db := modeltest.Open(t)
+	db := sqliteFile(t)
 	write(t, db, func(tx *model.Tx) error {
 		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
 			if rows, err := tx.Rows("PRAGMA " + pragma); err != nil || rows[0][0] != want {

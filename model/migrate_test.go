@@ -22,61 +22,57 @@ const golden = "testdata/schema.golden"
 
 // TestMigrateTogether: servers that start at once wait for each other; each migration runs once.
 func TestMigrateTogether(t *testing.T) {
-	for _, engine := range modeltest.Engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			cfg := engine.New(t)
-			const servers = 4
-			var applied [servers]int
-			var all sync.WaitGroup
-			for i := range servers {
-				db, err := model.Open(t.Context(), cfg)
+	t.Run(modeltest.Engine(t), func(t *testing.T) {
+		t.Parallel()
+		cfg := modeltest.Empty(t).Config
+		const servers = 4
+		var applied [servers]int
+		var all sync.WaitGroup
+		for i := range servers {
+			db, err := model.Open(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			all.Go(func() {
+				n, err := db.Migrate(t.Context())
 				if err != nil {
-					t.Fatal(err)
+					t.Error(err)
 				}
-				t.Cleanup(func() { _ = db.Close() })
-				all.Go(func() {
-					n, err := db.Migrate(t.Context())
-					if err != nil {
-						t.Error(err)
-					}
-					applied[i] = n
-				})
-			}
-			all.Wait()
-			slices.Sort(applied[:])
-			if files, err := os.ReadDir("migrations/" + engine.Name); err != nil || applied != [servers]int{servers - 1: len(files)} {
-				t.Errorf("applied %v of %d, %v", applied, len(files), err)
-			}
-		})
-	}
+				applied[i] = n
+			})
+		}
+		all.Wait()
+		slices.Sort(applied[:])
+		if files, err := os.ReadDir("migrations/" + cfg.Driver); err != nil || applied != [servers]int{servers - 1: len(files)} {
+			t.Errorf("applied %v of %d, %v", applied, len(files), err)
+		}
+	})
 }
 
 // TestMigrateAfterACrash: MySQL commits each table by itself, so migrations may be found half done.
 func TestMigrateAfterACrash(t *testing.T) {
-	for _, engine := range modeltest.Engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			db := modeltest.OpenConfig(t, engine.New(t))
-			before := schemaOf(t, db)
-			write(t, db, func(tx *model.Tx) error {
-				if engine.Name == model.MySQL { // on SQLite the whole file is one transaction
-					for _, sql := range []string{"DROP TRIGGER jobs_moves", "DROP TABLE jobs", "DELETE FROM goose_db_version WHERE version_id > 0"} {
-						if err := tx.Exec(sql); err != nil {
-							return err
-						}
+	t.Run(modeltest.Engine(t), func(t *testing.T) {
+		t.Parallel()
+		db := modeltest.OpenConfig(t, modeltest.Empty(t).Config)
+		before := schemaOf(t, db)
+		write(t, db, func(tx *model.Tx) error {
+			if db.Driver() == model.MySQL { // on SQLite the whole file is one transaction
+				for _, sql := range []string{"DROP TRIGGER jobs_moves", "DROP TABLE jobs", "DELETE FROM goose_db_version WHERE version_id > 0"} {
+					if err := tx.Exec(sql); err != nil {
+						return err
 					}
 				}
-				return nil
-			})
-			if _, err := db.Migrate(t.Context()); err != nil {
-				t.Error(err)
 			}
-			if after := schemaOf(t, db); after != before {
-				t.Errorf("tables differ after a repeated migration:\n%s\nbefore:\n%s", after, before)
-			}
+			return nil
 		})
-	}
+		if _, err := db.Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if after := schemaOf(t, db); after != before {
+			t.Errorf("tables differ after a repeated migration:\n%s\nbefore:\n%s", after, before)
+		}
+	})
 }
 
 // TestSchema: both databases have the tables, columns, indexes, foreign keys and triggers of one golden file, so they

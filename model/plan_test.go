@@ -7,7 +7,6 @@ import (
 
 	"cardflow/iccid"
 	"cardflow/model"
-	"cardflow/model/modeltest"
 )
 
 // How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
@@ -20,7 +19,7 @@ var (
 // TestLookupsUseTheirIndex: what runs for every trade reads a few rows of one index, however full the tables are. SQLite
 // tells its plan without having to be filled; without statistics it is the same plan every time.
 func TestLookupsUseTheirIndex(t *testing.T) {
-	db := modeltest.Open(t)
+	db := sqliteFile(t)
 	settle(t, db)
 	addLot(t, db, lot("a", "ann", model.LotSpent), run(0, 9))
 	child := lot("b", "ann", model.LotOwned)

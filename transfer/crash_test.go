@@ -134,14 +134,14 @@ func newMortal(t *testing.T) (*rig, *reaper) {
 	clockOf := func(r *rig) func() time.Time {
 		return func() time.Time { d.cross(); return r.clock.now() }
 	}
-	r := &rig{t: t, dir: t.TempDir(), clock: &clock{}}
+	r := rigOn(t)
 	r.wrap = func(l ledger.Ledger) ledger.Ledger { return mortalLedger{l, d} }
 	r.dbClock = clockOf(r)
 	r.config = func(c *transfer.Config) {
 		c.Clock, c.Signer, c.Random = clockOf(r), mortalSigner{c.Signer, d}, mortalReader{rand.Reader, d}
 		c.Trade.SweepInterval, c.Relay.Poll = time.Hour, time.Hour // so that only the act itself crosses boundaries
 	}
-	stocked.copyTo(t, r.dir)
+	stocked.copyTo(r)
 	r.start(t)
 	return r, d
 }

@@ -2,42 +2,27 @@ package transfer_test
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"cardflow/model"
+	"cardflow/model/modeltest"
 	"cardflow/transfer"
 )
 
 // backUp copies the database as an operator does who stops the server for it.
-func (r *rig) backUp() map[string][]byte {
+func (r *rig) backUp() modeltest.Copy {
 	r.t.Helper()
 	r.close()
 	defer r.open(r.t)
-	files := map[string][]byte{}
-	names, err := filepath.Glob(r.path("db*"))
-	check(r.t, err)
-	for _, n := range names {
-		b, err := os.ReadFile(n)
-		check(r.t, err)
-		files[n] = b
-	}
-	return files
+	return r.place.Copy(r.t)
 }
 
 // restore puts an older database in place; journal and ledger stay as they are.
-func (r *rig) restore(files map[string][]byte) {
+func (r *rig) restore(rows modeltest.Copy) {
 	r.t.Helper()
 	r.close()
-	names, err := filepath.Glob(r.path("db*"))
-	check(r.t, err)
-	for _, n := range names {
-		check(r.t, os.Remove(n))
-	}
-	for n, b := range files {
-		check(r.t, os.WriteFile(n, b, 0o600))
-	}
+	r.place.Put(r.t, rows)
 	r.open(r.t)
 	r.caughtUp()
 }

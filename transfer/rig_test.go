@@ -20,13 +20,15 @@ import (
 	"cardflow/ledger/embedded"
 	"cardflow/ledger/request"
 	"cardflow/model"
+	"cardflow/model/modeltest"
 	"cardflow/transfer"
 )
 
-// rig is the use cases over real parts: SQLite, the embedded ledger with both contracts, custody with a root key file.
+// rig is the use cases over real parts: a database, the embedded ledger with both contracts, custody with a root key file.
 type rig struct {
 	t       *testing.T
 	dir     string
+	place   *modeltest.Place // of the database
 	ctx     context.Context
 	stop    context.CancelFunc
 	db      *model.DB
@@ -64,10 +66,16 @@ func newRig(t *testing.T) *rig { return newRigWith(t, nil) }
 // newRigWith lets a test put something between the relay and the ledger.
 func newRigWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), clock: &clock{}, wrap: wrap}
-	fresh.copyTo(t, r.dir)
+	r := rigOn(t)
+	r.wrap = wrap
+	fresh.copyTo(r)
 	r.start(t)
 	return r
+}
+
+// rigOn is a rig with a folder and a database of its own, in which there is nothing yet.
+func rigOn(t *testing.T) *rig {
+	return &rig{t: t, dir: t.TempDir(), place: modeltest.Empty(t), clock: &clock{}}
 }
 
 // start opens the rig's folder until the test ends.
@@ -77,18 +85,20 @@ func (r *rig) start(t *testing.T) {
 	t.Cleanup(func() { r.close() })
 }
 
-// world is a data folder in which a story has begun. It is played once; every test that starts there gets a copy,
+// world is a data folder, with its database, in which a story has begun. It is played once; every test that starts there gets a copy,
 // because under the race detector each signature takes its time.
 type world struct {
 	once  sync.Once
 	play  func(*rig)
 	files map[string][]byte
+	rows  modeltest.Copy
 }
 
-func (w *world) copyTo(t *testing.T, dir string) {
+func (w *world) copyTo(to *rig) {
+	t := to.t
 	t.Helper()
 	w.once.Do(func() {
-		r := &rig{t: t, dir: t.TempDir(), clock: &clock{}}
+		r := rigOn(t)
 		r.open(t)
 		w.play(r)
 		r.close()
@@ -101,15 +111,16 @@ func (w *world) copyTo(t *testing.T, dir string) {
 			files[path[len(r.dir):]] = b
 			return err
 		}))
-		w.files = files
+		w.files, w.rows = files, r.place.Copy(t)
 	})
 	if w.files == nil {
 		t.Fatal("the world could not be made: see the first test that wanted it")
 	}
 	for name, b := range w.files {
-		check(t, os.MkdirAll(filepath.Dir(dir+name), 0o700))
-		check(t, os.WriteFile(dir+name, b, 0o600))
+		check(t, os.MkdirAll(filepath.Dir(to.dir+name), 0o700))
+		check(t, os.WriteFile(to.dir+name, b, 0o600))
 	}
+	to.place.Put(t, w.rows)
 }
 
 // fresh is a ledger with its platform and the tests' organisations, and no cards.
@@ -121,9 +132,9 @@ var fresh = world{play: func(r *rig) {
 // stocked is fresh, with cards 1 to 100,000 issued, those up to 50,000 with the distributor, those up to 10,000 with the
 // retailer; and four consumers whom the ledger knows.
 var stocked = world{play: func(r *rig) {
-	fresh.copyTo(r.t, r.path("fresh"))
 	r.close()
 	r.dir = r.path("fresh")
+	fresh.copyTo(r)
 	r.open(r.t)
 	r.issue(1, 100_000)
 	r.sell(carrier, distributor, 1, 50_000)
@@ -138,8 +149,9 @@ func newStocked(t *testing.T) *rig { return newStockedWith(t, nil, nil) }
 
 func newStockedWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger, config func(*transfer.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), clock: &clock{}, wrap: wrap, config: config}
-	stocked.copyTo(t, r.dir)
+	r := rigOn(t)
+	r.wrap, r.config = wrap, config
+	stocked.copyTo(r)
 	r.start(t)
 	return r
 }
@@ -151,7 +163,9 @@ func (r *rig) open(t *testing.T) {
 	if r.dbClock != nil {
 		now = r.dbClock
 	}
-	r.db = must2(model.Open(r.ctx, model.Config{Driver: model.SQLite, DSN: r.path("db"), Clock: now}))(t)
+	database := r.place.Config
+	database.Clock = now
+	r.db = must2(model.Open(r.ctx, database))(t)
 	if _, err := r.db.Migrate(r.ctx); err != nil {
 		t.Fatal(err)
 	}

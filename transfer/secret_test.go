@@ -155,7 +155,7 @@ func TestNothingPersonalOnTheLedgerOrInLogs(t *testing.T) {
 	}
 	// At rest: what is personal is sealed. Names of organisations and user names are no secret there, and card numbers
 	// are what it is searched by.
-	database := append(file("db"), file("db-wal")...)
+	database := r.place.Bytes(t)
 	for what, s := range secrets {
 		switch kind, _, _ := strings.Cut(what, " "); kind {
 		case "openid", "words", "IMSI", "number", "code", "password", "salt":
