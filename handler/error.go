@@ -118,6 +118,10 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.cause }
 
+// comeBack is when to ask again a server that can't do its work, if nothing better is known: what restarts is back in
+// seconds, and a crowd must not come back at once.
+const comeBack = 3 * time.Second
+
 // redisDown says what a failure of Redis is to a person: come back later.
 func redisDown(doing string, err error) error {
 	return &refusal{code: "UNAVAILABLE", cause: fmt.Errorf("%s: redis: %w", doing, err)}
@@ -176,6 +180,9 @@ func problemOf(err error) problem {
 		p = problem{code: "INTERNAL", message: transfer.MessageOf("INTERNAL")}
 	}
 	p.status = statusOf[kind]
+	if p.status == http.StatusServiceUnavailable && p.retry == 0 {
+		p.retry = comeBack
+	}
 	if p.status >= http.StatusInternalServerError {
 		p.details = nil
 	}

@@ -56,9 +56,16 @@ func (tx *Tx) ActByTx(txID string) (Act, error) {
 	return a, named("act of transaction", txID, err)
 }
 
-// ActByRequest finds the latest act that makes this request. Errors: ErrNotFound.
-func (tx *Tx) ActByRequest(requestID string) (Act, error) {
-	a, err := one[Act](tx.db.Where("request_id = ?", requestID).Order("created_at DESC, id DESC").Limit(1))
+// LockActByTx does the same, and keeps others from moving the act until the transaction ends.
+func (tx *Tx) LockActByTx(txID string) (Act, error) {
+	a, err := one[Act](tx.locked().Where("tx_id = ?", txID))
+	return a, named("act of transaction", txID, err)
+}
+
+// LockActByRequest finds the latest act that makes this request, and keeps others from moving it until the transaction
+// ends. Errors: ErrNotFound.
+func (tx *Tx) LockActByRequest(requestID string) (Act, error) {
+	a, err := one[Act](tx.locked().Where("request_id = ?", requestID).Order("created_at DESC, id DESC").Limit(1))
 	return a, named("act of request", requestID, err)
 }
 

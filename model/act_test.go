@@ -24,9 +24,11 @@ func TestActKeepsEverything(t *testing.T) {
 		for name, find := range map[string]func(tx *model.Tx) (model.Act, error){
 			"id":      func(tx *model.Tx) (model.Act, error) { return tx.Act("full") },
 			"tx":      func(tx *model.Tx) (model.Act, error) { return tx.ActByTx("tx") },
-			"request": func(tx *model.Tx) (model.Act, error) { return tx.ActByRequest("r") },
+			"request": func(tx *model.Tx) (model.Act, error) { return tx.LockActByRequest("r") },
 		} {
-			if got, want := read(t, db, find), fullAct(); !reflect.DeepEqual(got, want) {
+			var got model.Act
+			write(t, db, func(tx *model.Tx) (err error) { got, err = find(tx); return err })
+			if want := fullAct(); !reflect.DeepEqual(got, want) {
 				t.Errorf("by %s: got\n%+v, want\n%+v", name, got, want)
 			}
 		}

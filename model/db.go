@@ -15,11 +15,14 @@ package model
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -42,6 +45,7 @@ const (
 type Config struct {
 	Driver   string
 	DSN      string           // SQLite: a file name; MySQL: user:password@tcp(host:port)/database
+	RootCAs  *x509.CertPool   // MySQL: speak TLS, and believe no certificate but of these; nil leaves it to the DSN
 	Logger   *slog.Logger     // default: nothing is logged
 	MaxConns int              // connections of the pool; on SQLite readers beside the one writer. Default 16, SQLite 4
 	LockWait time.Duration    // how long a statement waits for a lock before Write starts over. Default 5 s
@@ -56,6 +60,8 @@ type DB struct {
 	write  *gorm.DB
 	group  *group   // SQLite: writers share commits
 	read   *gorm.DB // the same pool as write, except on SQLite
+	mysql  *driver.Config
+	marks  *marks // MySQL: what each commit leaves behind
 }
 
 // Tx is a transaction of [DB.Write] or [DB.Read]. It belongs to one goroutine and ends with the function it was
@@ -136,6 +142,7 @@ func (db *DB) openMySQL(cfg Config) error {
 	if c.Params == nil {
 		c.Params = map[string]string{}
 	}
+	c.Params["wait_timeout"] = fmt.Sprint(int(vanished.Seconds()))
 	c.Params["sql_mode"] = "'TRADITIONAL,NO_ENGINE_SUBSTITUTION'" // an over-long value is an error, not a shorter value
 	c.Params["innodb_lock_wait_timeout"] = fmt.Sprint(max(1, int(cfg.LockWait.Seconds())))
 	c.Collation = "utf8mb4_bin"
@@ -143,23 +150,47 @@ func (db *DB) openMySQL(cfg Config) error {
 	c.InterpolateParams = true // one round trip instead of three
 	c.MultiStatements = false
 	c.Logger = driverLog{cfg.Logger}
+	if cfg.RootCAs != nil {
+		host, _, err := net.SplitHostPort(c.Addr)
+		if err != nil {
+			host = c.Addr
+		}
+		c.TLS = &tls.Config{RootCAs: cfg.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}
+	}
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
 	}
-	connector, err := driver.NewConnector(c)
-	if err != nil {
-		return errors.New("the DSN of a MySQL database is not accepted by its driver")
+	// A network that is cut says nothing: without these a call would wait for ever. Longer than any statement takes.
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = max(30*time.Second, 2*cfg.LockWait)
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 30 * time.Second
 	}
 	conns := cfg.MaxConns
 	if conns <= 0 {
 		conns = 16
 	}
-	conns = max(conns, 2) // Migrate needs one for its lock
-	db.write, err = open(mysqlDialect{&mysql.Dialector{Config: &mysql.Config{
-		Conn: sql.OpenDB(connector), SkipInitializeWithVersion: true,
-	}}}, cfg, conns)
+	pool, err := openPool(c)
+	if err != nil {
+		return err
+	}
+	db.mysql, db.marks = c, newMarks(conns)
+	db.write, err = open(mysqlDialect{&mysql.Dialector{Config: &mysql.Config{Conn: pool, SkipInitializeWithVersion: true}}}, cfg, conns)
 	db.read = db.write
 	return err
+}
+
+// vanished is how long MySQL keeps the locks of a client of whom it hears nothing: his machine lost its power, or the
+// network is cut. Connections that nobody uses are given up before that.
+const vanished = time.Minute
+
+func openPool(c *driver.Config) (*sql.DB, error) {
+	connector, err := driver.NewConnector(c)
+	if err != nil {
+		return nil, errors.New("the DSN of a MySQL database is not accepted by its driver")
+	}
+	return sql.OpenDB(connector), nil
 }
 
 func open(dialect gorm.Dialector, cfg Config, conns int) (*gorm.DB, error) {
@@ -180,6 +211,7 @@ func open(dialect gorm.Dialector, cfg Config, conns int) (*gorm.DB, error) {
 	pool.SetMaxIdleConns(conns)
 	if cfg.Driver == MySQL {
 		pool.SetConnMaxLifetime(5 * time.Minute) // below the idle limits of usual proxies
+		pool.SetConnMaxIdleTime(vanished / 2)
 	}
 	return db, nil
 }
@@ -230,17 +262,16 @@ const writeTries = 10
 // must have no effect outside of its transaction (reset what it collects when it begins). Don't call Write or
 // Migrate inside of fn: on SQLite there is one writer, which would wait for itself.
 //
-// When the connection breaks during the commit itself an error comes back although the change may stand. A crash
-// before Write returns leaves all of it or nothing.
+// The same goes for a connection that breaks before the commit: nothing of it stands. When it breaks at the commit
+// itself, Write asks the database whether the change stands, and then answers nil or starts over; it answers ErrUnknown
+// if the database didn't come back in time to be asked. A crash before Write returns leaves all of it or nothing.
 func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
-	// Read committed: a compare-and-swap that waited for a row's lock must see what the winner wrote.
-	opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
 	for try := 1; ; try++ {
 		var err error
 		if db.group != nil {
 			err = db.group.write(ctx, db.write, fn)
 		} else {
-			err = db.write.WithContext(ctx).Transaction(func(g *gorm.DB) error { return fn(&Tx{db: g}) }, opts)
+			err = db.transact(ctx, fn)
 		}
 		if err == nil || try == writeTries || !isTransient(err) {
 			return err

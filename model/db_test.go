@@ -23,6 +23,15 @@ func (f onRecord) Handle(_ context.Context, r slog.Record) error { f(r); return 
 func (f onRecord) WithAttrs([]slog.Attr) slog.Handler            { return f }
 func (f onRecord) WithGroup(string) slog.Handler                 { return f }
 
+// watching is a logger that calls do at lines with these words.
+func watching(words string, do func()) *slog.Logger {
+	return slog.New(onRecord(func(r slog.Record) {
+		if strings.Contains(r.Message, words) {
+			do()
+		}
+	}))
+}
+
 // TestWriteStartsOver: another server has the row (on SQLite: the file) for longer than a statement waits. It lets go
 // when the log says that Write starts over.
 func TestWriteStartsOver(t *testing.T) {
@@ -35,11 +44,7 @@ func TestWriteStartsOver(t *testing.T) {
 		letGo, held := make(chan struct{}), make(chan struct{})
 		var once sync.Once
 		cfg.LockWait = 20 * time.Millisecond // MySQL makes a second of it
-		cfg.Logger = slog.New(onRecord(func(r slog.Record) {
-			if strings.Contains(r.Message, "starts over") {
-				once.Do(func() { close(letGo) })
-			}
-		}))
+		cfg.Logger = watching("starts over", func() { once.Do(func() { close(letGo) }) })
 		db := modeltest.OpenConfig(t, cfg)
 
 		var holder sync.WaitGroup

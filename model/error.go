@@ -2,8 +2,11 @@ package model
 
 import (
 	"context"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 
 	gosqlite "github.com/glebarez/go-sqlite"
@@ -20,6 +23,11 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrState: the record may not make this move, or somebody else moved it first.
 	ErrState = errors.New("state does not allow this")
+	// ErrUnavailable: the database can't be reached, or is too busy, now; nothing was changed.
+	ErrUnavailable = errors.New("database unavailable")
+	// ErrUnknown: the database went away at a commit, and whether the change stands is not known. It is an
+	// ErrUnavailable, too, except that something may have been changed.
+	ErrUnknown = errors.New("outcome unknown")
 	// ErrCursor: the cursor of a list was not made by that list.
 	ErrCursor = errors.New("not a cursor of this list")
 )
@@ -58,6 +66,7 @@ func (mysqlDialect) Translate(err error) error  { return translate(err) }
 const (
 	sqliteBusy       = 5
 	sqliteLocked     = 6
+	sqliteFull       = 13
 	sqlitePrimaryKey = 1555
 	sqliteTrigger    = 1811
 	sqliteUnique     = 2067
@@ -71,6 +80,14 @@ const (
 	mysqlSignal      = 1644 // our triggers
 	mysqlChanged     = 1020 // MariaDB: record changed since the snapshot
 )
+
+// mysqlAway are what a MySQL server says that is going down, has no room for another client, may not write for now
+// (while another one takes over), or ended the client's session. The same may succeed soon.
+var mysqlAway = map[uint16]bool{1040: true, 1047: true, 1053: true, 1077: true, 1079: true, 1158: true, 1159: true, 1160: true, 1161: true,
+	1203: true, 1290: true, 1836: true, 1927: true, 3169: true}
+
+// mysqlFull are what it says when its disk is full: it may be for long.
+var mysqlFull = map[uint16]bool{1021: true, 1030: true, 1114: true}
 
 // quotable are the MySQL errors whose text names users, tables and columns but never a value.
 var quotable = map[uint16]bool{1044: true, 1045: true, 1046: true, 1049: true, 1054: true, 1142: true, 1146: true, 1792: true}
@@ -95,8 +112,17 @@ func translate(err error) error {
 		return fromSQLite(lite)
 	case errors.As(err, &mysql):
 		return fromMySQL(mysql)
+	case unreachable(err):
+		return &storeError{kind: ErrUnavailable, text: err.Error(), transient: true}
 	}
 	return err
+}
+
+// unreachable tells a connection that broke, or could not be made, from what a server said.
+func unreachable(err error) bool {
+	var network net.Error
+	return errors.Is(err, driver.ErrInvalidConn) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &network)
 }
 
 // fromSQLite: its messages name tables and columns only.
@@ -108,7 +134,9 @@ func fromSQLite(e *gosqlite.Error) error {
 	case code == sqliteTrigger:
 		out.kind = ErrState
 	case code&0xff == sqliteBusy || code&0xff == sqliteLocked:
-		out.transient = true
+		out.kind, out.transient = ErrUnavailable, true
+	case code&0xff == sqliteFull:
+		out.kind = ErrUnavailable
 	}
 	return out
 }
@@ -128,7 +156,10 @@ func fromMySQL(e *driver.MySQLError) error {
 		out.kind = ErrState
 		out.text = e.Message // our own words
 	case mysqlLockTimeout, mysqlDeadlock, mysqlChanged:
-		out.transient = true
+		out.kind, out.transient = ErrUnavailable, true
+	}
+	if mysqlAway[e.Number] || mysqlFull[e.Number] {
+		out.kind, out.transient = ErrUnavailable, mysqlAway[e.Number]
 	}
 	return out
 }

@@ -8,6 +8,9 @@ import (
 	"gorm.io/gorm/logger"
 )
 
+// CommitMark is the record that a commit leaves behind.
+type CommitMark = mark
+
 // Exec runs SQL as nobody else may: to see what the database itself refuses.
 func (tx *Tx) Exec(sql string, args ...any) error { return tx.db.Exec(sql, args...).Error }
 

@@ -34,6 +34,12 @@ func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
 	defer func() { err = errors.Join(err, unlock()) }()
 
 	pool, err := db.write.DB()
+	if err == nil && db.driver == MySQL {
+		pool, err = db.patient()
+		if err == nil {
+			defer func() { err = errors.Join(err, pool.Close()) }()
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +65,16 @@ func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
 	if err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
 	}
-	return applied, nil
+	return applied, db.forgetMarks(ctx)
+}
+
+// patient opens connections that wait as long as it takes: an index over a large table takes its time, and meanwhile
+// nothing is heard from the connection that holds the lock.
+func (db *DB) patient() (*sql.DB, error) {
+	c := db.mysql.Clone()
+	c.ReadTimeout, c.WriteTimeout = 0, 0
+	delete(c.Params, "wait_timeout")
+	return openPool(c)
 }
 
 // lockMigrations lets one server migrate at a time. Either lock ends with the process that has it.
@@ -80,13 +95,13 @@ func (db *DB) lockMigrations(ctx context.Context) (unlock func() error, err erro
 }
 
 func (db *DB) lockMySQL(ctx context.Context) (unlock func() error, err error) {
-	pool, err := db.write.DB()
+	pool, err := db.patient()
 	if err != nil {
 		return nil, err
 	}
 	conn, err := pool.Conn(ctx) // the lock belongs to this connection
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, pool.Close())
 	}
 	var got sql.NullInt64
 	err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('cardflow.', MD5(DATABASE())), ?)", int(migrateWait.Seconds())).Scan(&got)
@@ -94,10 +109,10 @@ func (db *DB) lockMySQL(ctx context.Context) (unlock func() error, err error) {
 		err = errors.New("the lock didn't come in time")
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, conn.Close(), pool.Close())
 	}
 	return func() error {
 		_, err := conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK(CONCAT('cardflow.', MD5(DATABASE())))")
-		return errors.Join(err, conn.Close())
+		return errors.Join(err, conn.Close(), pool.Close())
 	}, nil
 }

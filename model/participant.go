@@ -86,9 +86,9 @@ func (tx *Tx) MoveParticipant(id string, from, to ParticipantState, change func(
 // MarkRegistered notes that the ledger has the participant and his key, from whatever state. Once it is noted,
 // noting it again changes nothing. Errors: ErrNotFound.
 func (tx *Tx) MarkRegistered(id, keyID, txID string, at Millis) error {
-	p, err := tx.Participant(id)
+	p, err := one[Participant](tx.locked().Where("id = ?", id))
 	if err != nil || p.State == ParticipantRegistered {
-		return err
+		return named("participant", id, err)
 	}
 	_, err = tx.MoveParticipant(id, p.State, ParticipantRegistered, func(p *Participant) {
 		p.KeyID, p.TxID, p.RegisteredAt = keyID, txID, at

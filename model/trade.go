@@ -56,6 +56,13 @@ func (tx *Tx) Trade(id string) (Trade, error) {
 	return t, named("trade", id, err)
 }
 
+// LockTrade fetches a trade and keeps others from changing it until the transaction ends: for whoever decides by its
+// state. Errors: ErrNotFound.
+func (tx *Tx) LockTrade(id string) (Trade, error) {
+	t, err := one[Trade](tx.locked().Where("id = ?", id))
+	return t, named("trade", id, err)
+}
+
 // AddTrade stores a new trade. Errors: ErrConflict if its ID is taken, or its live code: make another code.
 func (tx *Tx) AddTrade(t Trade) error {
 	t = t.settled()

@@ -159,6 +159,19 @@ func (s *Service) once(ctx context.Context, c Caller, idem Idem, accept func(tx 
 	if errors.Is(err, model.ErrConflict) {
 		err = run() // the other of two at once has just been accepted: this one finds it
 	}
+	// Where two transactions run side by side, the second of two at once may be refused for what the first one did: its
+	// trade is busy, its cards are set aside. If the first one was the same wish, that is no refusal.
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		var old model.Idempotency
+		again := s.DB.Read(ctx, func(tx *model.Tx) (err error) {
+			old, err = tx.Recall(c.actor(), idem.Route, idem.Key)
+			return err
+		})
+		if again == nil && old.BodyDigest == idem.BodyDigest {
+			id, err = old.ActID, nil
+		}
+	}
 	if err != nil {
 		return "", err
 	}

@@ -142,6 +142,9 @@ func (s *Service) Confirm(ctx context.Context, c Caller, idem Idem, tradeID, cod
 		if err != nil {
 			return "", err
 		}
+		if t, err = tx.LockTrade(t.ID); err != nil { // nobody else's confirmation comes between the look and the move
+			return "", err
+		}
 		if a, err := s.ownAct(tx, c, t, "Confirm"); err == nil {
 			return a.ID, nil // he asked before, perhaps on another phone
 		} else if !errors.Is(err, model.ErrNotFound) {

@@ -183,7 +183,7 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 			if d.who != "" {
 				who = r.consumer(d.who)
 			}
-			trades := r.each(retailer, 1, 80/stride+2)
+			trades := r.each(retailer, 1, 120/stride+2)
 			card, k := 0, 1+first%stride // the deeds' first boundaries are much alike
 			for ; ; k += stride {
 				if card == len(trades) {

@@ -6,6 +6,7 @@ import (
 
 	"cardflow/iccid"
 	"cardflow/ledger/contract"
+	"cardflow/model"
 )
 
 // Kind sorts errors by what they mean to a caller, whatever the protocol.
@@ -84,7 +85,8 @@ func failf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// CodeOf is the stable code of any error of this package, "INTERNAL" for what has none.
+// CodeOf is the stable code of any error of this package, "UNAVAILABLE" when the database is away, and "INTERNAL" for
+// what has none.
 func CodeOf(err error) string {
 	var e *Error
 	var c *contract.Error
@@ -96,6 +98,8 @@ func CodeOf(err error) string {
 		return c.Code
 	case errors.As(err, &i):
 		return i.Code
+	case errors.Is(err, model.ErrUnavailable):
+		return "UNAVAILABLE" // whether anything was changed, the same Idempotency-Key finds out
 	}
 	return "INTERNAL"
 }

@@ -89,6 +89,9 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 	} else {
 		err = s.DB.Write(ctx, func(tx *model.Tx) error { return tx.AddImport(row) })
 	}
+	if errors.Is(err, model.ErrUnknown) {
+		return "", err // the row may stand, and needs its file; if not, the sweep removes it
+	}
 	if err != nil || id != row.ID { // refused, or asked for before
 		return id, errors.Join(err, os.Remove(s.importFile(row.ID)))
 	}

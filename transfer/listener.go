@@ -87,9 +87,9 @@ func (s *Service) nextBlock(ctx context.Context) (uint64, error) {
 
 func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 	var moved []string
-	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+	err := s.settling(ctx, func(tx *model.Tx) error {
 		moved = moved[:0]
-		c, err := tx.Checkpoint(checkpoint)
+		c, err := tx.LockCheckpoint(checkpoint) // one server's listener applies a block, the others' wait for it here
 		switch {
 		case errors.Is(err, model.ErrNotFound):
 		case err != nil:

@@ -336,7 +336,10 @@ func TestCodesDoNotCollide(t *testing.T) {
 	})
 	r := newStockedWith(t, nil, func(c *transfer.Config) { c.Random = fixed })
 	var at time.Time
-	r.config = func(c *transfer.Config) { c.Random, c.Clock = fixed, func() time.Time { return at } }
+	r.config = func(c *transfer.Config) {
+		c.Random, c.Clock = fixed, func() time.Time { return at }
+		c.Relay.Poll = time.Hour // whoever looks for work draws a name for it
+	}
 	at = r.clock.now()
 	r.reopen(t)
 

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -156,7 +157,17 @@ func (s *Service) takeLots(tx *model.Tx, a model.Act, owner string, want iccid.S
 			return nil, fail("CARDS_OF_SEVERAL_ISSUERS")
 		}
 	}
-	return lots, tx.HoldLots(hashes, a.ID)
+	return lots, hold(tx, hashes, a.ID)
+}
+
+// hold sets lots aside for an act, which waits if another one has got hold of one of them just now.
+func hold(tx *model.Tx, hashes []string, act string) error {
+	err := tx.HoldLots(hashes, act)
+	var held *model.HeldError
+	if errors.As(err, &held) {
+		return &later{after: waitForAct, waitsFor: held.Act, err: err}
+	}
+	return err
 }
 
 // waitForAct is how long an act sleeps behind another one if nobody wakes it.
@@ -216,7 +227,7 @@ func (s *Service) planLot(tx *model.Tx, a model.Act, p lotPlan) (request.Body, e
 			}
 		}
 	}
-	if err := tx.HoldLots([]string{l.Hash}, a.ID); err != nil {
+	if err := hold(tx, []string{l.Hash}, a.ID); err != nil {
 		return nil, err
 	}
 	switch a.Function {
@@ -254,7 +265,7 @@ func (s *Service) planMerge(tx *model.Tx, a model.Act, p lotPlan) (request.Body,
 			return nil, err
 		}
 	}
-	if err := tx.HoldLots(p.Inputs, a.ID); err != nil {
+	if err := hold(tx, p.Inputs, a.ID); err != nil {
 		return nil, err
 	}
 	h, err := s.addPending(tx, a, lots[0], all, p.Inputs...)

@@ -21,22 +21,40 @@ func (s *Service) settle(tx *model.Tx, t ledger.Transaction) ([]string, error) {
 	if t.Validation != ledger.Valid {
 		return nil, nil // its relay learns it from the ledger
 	}
+	// The act before what it is about, as everyone else who moves both.
+	a, err := s.actOf(tx, t)
+	if err != nil && !errors.Is(err, model.ErrNotFound) {
+		return nil, err
+	}
 	for _, w := range t.Writes {
 		if err := s.mirror(tx, t, w); err != nil {
 			return nil, fmt.Errorf("transaction %s, %s: %w", t.ID, w.Key, err)
 		}
 	}
-	return s.finish(tx, t)
+	if err != nil {
+		return nil, nil // a terminal's
+	}
+	return s.finish(tx, t, a)
 }
 
 // settleOne applies one transaction, when the reconciler found it before the listener did.
 func (s *Service) settleOne(ctx context.Context, t ledger.Transaction) error {
 	var moved []string
-	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
+	err := s.settling(ctx, func(tx *model.Tx) (err error) {
 		moved, err = s.settle(tx, t)
 		return err
 	})
 	s.hub.tell(moved...)
+	return err
+}
+
+// settling runs a transaction that settles. Where two run side by side, a row that one was about to add may be there by
+// the time it does: the other is settling the same transaction, and what it left is found when this one runs again.
+func (s *Service) settling(ctx context.Context, fn func(tx *model.Tx) error) error {
+	err := s.DB.Write(ctx, fn)
+	if errors.Is(err, model.ErrConflict) {
+		err = s.DB.Write(ctx, fn)
+	}
 	return err
 }
 
@@ -148,7 +166,8 @@ func (s *Service) mirrorTrade(tx *model.Tx, t ledger.Transaction, l contract.Tra
 	if !ok {
 		return fmt.Errorf("trade state %q", l.State)
 	}
-	row, err := tx.Trade(l.ID)
+	// Locked: whoever confirms it at this moment must find what is made of it here, or this must find that he has.
+	row, err := tx.LockTrade(l.ID)
 	switch {
 	case errors.Is(err, model.ErrNotFound):
 		row = model.Trade{ID: l.ID, CreatedAt: model.Millis(l.OfferedAt)}
@@ -179,21 +198,23 @@ func (s *Service) mirrorTrade(tx *model.Tx, t ledger.Transaction, l contract.Tra
 	return tx.SaveTradeMirror(row)
 }
 
-// finish ends the act that this transaction carried out. It is found by its transaction ID; or by the request's, when
-// the act had gone on to another transaction before this one turned out to have landed.
-func (s *Service) finish(tx *model.Tx, t ledger.Transaction) ([]string, error) {
-	a, err := tx.ActByTx(t.ID)
+// actOf finds, and locks, the act that this transaction carried out: by its transaction ID; or by the request's, when
+// the act had gone on to another transaction before this one turned out to have landed. Errors: model.ErrNotFound.
+func (s *Service) actOf(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
+	a, err := tx.LockActByTx(t.ID)
 	if errors.Is(err, model.ErrNotFound) && len(t.Args) > 0 {
 		req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
-		a, err = tx.ActByRequest(req.ID())
+		a, err = tx.LockActByRequest(req.ID())
 	}
-	if errors.Is(err, model.ErrNotFound) {
-		return nil, nil // a terminal's
+	return a, err
+}
+
+// finish ends the act that this transaction carried out.
+func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act) ([]string, error) {
+	if a.State == model.ActCommitted {
+		return nil, nil
 	}
-	if err != nil || a.State == model.ActCommitted {
-		return nil, err
-	}
-	a, err = tx.MoveAct(a.ID, a.State, model.ActCommitted, func(r *model.Act) {
+	a, err := tx.MoveAct(a.ID, a.State, model.ActCommitted, func(r *model.Act) {
 		r.TxID, r.BlockNumber, r.CommittedAt = t.ID, int64(t.BlockNumber), model.MillisOf(t.Time)
 		r.ErrorCode, r.ErrorText = "", ""
 	})
@@ -271,7 +292,7 @@ func (s *Service) putBack(tx *model.Tx, a model.Act) error {
 	case "Issue":
 		return s.abandon(tx, []string{a.Subject})
 	case "Confirm", "Decline", "Cancel", "Release":
-		t, err := tx.Trade(a.Subject)
+		t, err := tx.LockTrade(a.Subject)
 		if err != nil {
 			return err
 		}

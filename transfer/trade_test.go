@@ -231,6 +231,7 @@ func TestReturn(t *testing.T) {
 	if len(cards.Items) != 1 || cards.Items[0].ICCID != id(3) || cards.Items[0].ReturnableUntil != nil {
 		t.Errorf("she has %+v", cards.Items)
 	}
+	r.until("the offer whose time is over is released", func() bool { return r.trade(retailer, open.TradeID).State == "released" })
 	r.fsck()
 }
 
