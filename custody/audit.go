@@ -31,6 +31,7 @@ const (
 	actIntent = "sign.intent"
 	actRefuse = "sign.refuse"
 	actClose  = "attempt.close"
+	actAdopt  = "sign.adopt"
 )
 
 // noHash is what the first row has before it.

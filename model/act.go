@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -54,6 +55,27 @@ func (tx *Tx) Act(id string) (Act, error) {
 func (tx *Tx) ActByTx(txID string) (Act, error) {
 	a, err := one[Act](tx.db.Where("tx_id = ?", txID))
 	return a, named("act of transaction", txID, err)
+}
+
+// KnownTransactions answers which of these transactions are the present ones of acts.
+func (tx *Tx) KnownTransactions(txIDs []string) (map[string]bool, error) {
+	known := map[string]bool{}
+	for some := range slices.Chunk(txIDs, chunk) {
+		var found []string
+		if err := tx.db.Model(&Act{}).Where("tx_id IN ?", some).Pluck("tx_id", &found).Error; err != nil {
+			return nil, err
+		}
+		for _, id := range found {
+			known[id] = true
+		}
+	}
+	return known, nil
+}
+
+// ActByRequest finds the latest act that makes this request. Errors: ErrNotFound.
+func (tx *Tx) ActByRequest(requestID string) (Act, error) {
+	a, err := one[Act](tx.db.Where("request_id = ?", requestID).Order("created_at DESC, id DESC").Limit(1))
+	return a, named("act of request", requestID, err)
 }
 
 // LockActByTx does the same, and keeps others from moving the act until the transaction ends.

@@ -198,6 +198,16 @@ func (tx *Tx) LastSignature(owner, purpose, subject string) (CustodySignature, e
 	return s, named("signature", fmt.Sprintf("%s of %s", purpose, subject), err)
 }
 
+// SignaturesOfRequest lists the lines in which a key was to sign a request, oldest first.
+func (tx *Tx) SignaturesOfRequest(requestID, keyID string) ([]CustodySignature, error) {
+	return many[CustodySignature](tx.db.Where("request_id = ? AND key_id = ?", requestID, keyID).Order("id"))
+}
+
+// SignaturesAfter walks the sign log, oldest first. after is the last ID seen; fewer than limit lines is the end.
+func (tx *Tx) SignaturesAfter(after int64, limit int) ([]CustodySignature, error) {
+	return many[CustodySignature](tx.db.Where("id > ?", after).Order("id").Limit(limit))
+}
+
 // AddSignature writes the intent to sign. Errors: ErrConflict if there is a line for the attempt.
 func (tx *Tx) AddSignature(s CustodySignature) (CustodySignature, error) {
 	s.Signature = nil

@@ -112,3 +112,9 @@ func (tx *Tx) LockParticipant(id string) error {
 	_, err := one[Participant](tx.locked().Select("id").Where("id = ?", id))
 	return named("participant", id, err)
 }
+
+// AllParticipants walks all participants by ID: for a check of the database against the ledger. after is the last ID
+// seen, empty at the start; fewer than limit participants is the end.
+func (tx *Tx) AllParticipants(after string, limit int) ([]Participant, error) {
+	return many[Participant](tx.db.Where("id > ?", after).Order("id").Limit(limit))
+}

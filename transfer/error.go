@@ -222,6 +222,7 @@ var catalogue = map[string]entry{
 	"ALREADY_FROZEN":       {Conflict, "这些卡已经被冻结"},
 	"ALREADY_ISSUED":       {Conflict, "有些卡以前已经登记过，请核对号段"},
 	"ALREADY_APPLIED":      {Conflict, "这项操作已经完成"},
+	"NOT_ON_LEDGER":        {Conflict, "账本上没有这项操作，请刷新后核对，需要时重新提交"},
 	"ALREADY_INITIALISED":  {Conflict, "账本已经初始化"},
 	"NOT_INITIALISED":      {Unavailable, "账本还没有初始化，请稍后再试"},
 	"ISSUER_UNKNOWN":       {Invalid, "这个卡号前缀还没有登记发卡方，请联系平台"},

@@ -42,7 +42,7 @@ func (s *Service) nextImport(ctx context.Context) (bool, error) {
 		Service: s, put: (*model.Tx).SaveImport, until: func(i *model.Import) *model.Millis { return &i.LeaseUntil },
 	}}
 	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
-		w.row, err = tx.LeaseImport(s.newID(), s.now(), s.leaseEnd())
+		w.row, err = tx.LeaseImport(s.worker(), s.now(), s.leaseEnd())
 		return err
 	})
 	if errors.Is(err, model.ErrNotFound) {

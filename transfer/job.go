@@ -97,7 +97,7 @@ func (s *Service) nextJob(ctx context.Context) (bool, error) {
 		Service: s, put: (*model.Tx).SaveJob, until: func(j *model.Job) *model.Millis { return &j.LeaseUntil },
 	}}
 	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
-		w.row, err = tx.LeaseJob(s.newID(), s.now(), s.leaseEnd(), jobOffer)
+		w.row, err = tx.LeaseJob(s.worker(), s.now(), s.leaseEnd(), jobOffer)
 		return err
 	})
 	if errors.Is(err, model.ErrNotFound) {

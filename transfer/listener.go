@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"cardflow/iccid"
 	"cardflow/ledger"
-	"cardflow/ledger/contract"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -62,6 +59,9 @@ func (s *Service) follow(ctx context.Context) error {
 	return errors.New("the ledger ended the sequence of blocks")
 }
 
+// errAnotherLedger: the blocks that the database has followed are not this ledger's, or not all of them.
+var errAnotherLedger = errors.New("this is another ledger, or an older copy of it")
+
 // nextBlock is the block after the checkpoint. It makes sure that the ledger is the one the checkpoint was made on.
 func (s *Service) nextBlock(ctx context.Context) (uint64, error) {
 	var c model.Checkpoint
@@ -76,16 +76,22 @@ func (s *Service) nextBlock(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	b, err := s.Ledger.Block(ctx, uint64(c.Value))
+	if errors.Is(err, ledger.ErrNotFound) {
+		return 0, fmt.Errorf("the ledger does not have block %d, to which this database has followed it: %w", c.Value, errAnotherLedger)
+	}
 	if err != nil {
-		return 0, fmt.Errorf("the ledger does not have block %d, to which this database has followed it: %w", c.Value, err)
+		return 0, fmt.Errorf("block %d, to which this database has followed the ledger: %w", c.Value, err)
 	}
 	if b.Hash != c.Hash {
-		return 0, fmt.Errorf("block %d is not the one that this database has followed: this is another ledger", c.Value)
+		return 0, fmt.Errorf("block %d is not the one that this database has followed: %w", c.Value, errAnotherLedger)
 	}
 	return uint64(c.Value) + 1, nil
 }
 
 func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
+	if err := s.adopt(ctx, b); err != nil {
+		return err
+	}
 	var moved []string
 	err := s.settling(ctx, func(tx *model.Tx) error {
 		moved = moved[:0]
@@ -116,79 +122,25 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 	return err
 }
 
-// recoverOpenings finds openings that the journal has and the database lacks: after a restore to an older copy. The
-// listener needs them when it replays the blocks that made those lots and trades.
-func (s *Service) recoverOpenings(ctx context.Context) error {
-	err := s.Journal.Read(func(o request.Openings) error {
-		return s.DB.Read(ctx, func(tx *model.Tx) error {
-			for hash, opening := range o.Lots {
-				if _, err := tx.Lot(hash); errors.Is(err, model.ErrNotFound) {
-					s.lostLots[hash] = opening
-				} else if err != nil {
-					return err
-				}
-			}
-			for trade, code := range o.Codes {
-				if _, err := tx.Trade(trade); errors.Is(err, model.ErrNotFound) {
-					s.lostCodes[trade] = code
-				} else if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	if len(s.lostLots) > 0 {
-		s.Logger.Warn("the journal has openings that the database lacks", "lots", len(s.lostLots), "codes", len(s.lostCodes))
-	}
-	return err
-}
-
-// recoverLot makes the row of a lot that the ledger knows and this database does not.
-func (s *Service) recoverLot(tx *model.Tx, l contract.Lot) (model.Lot, error) {
-	row := model.Lot{Hash: l.Hash, Issuer: l.Issuer, Rule: iccid.Rule(l.Rule), Owner: l.Owner, Status: model.LotPending, RetailPolicy: string(l.RetailPolicy), SaltSealed: []byte{}}
-	opening, ok := s.lostLots[l.Hash]
-	if !ok {
-		// Made without us, or lost together with the journal: known, but closed.
-		s.Metrics.Alarm("lot_without_opening")
-		s.Logger.Error("settle: a lot on the ledger has no opening here", "lot", l.Hash)
-		return row, tx.AddLot(row, nil)
-	}
-	set, hash, err := opening.Set()
-	if err == nil && hash != l.Hash {
-		err = errors.New("it opens another lot")
-	}
-	if err != nil {
-		return row, fmt.Errorf("journal: opening of lot %s: %w", l.Hash, err)
-	}
-	if row.SaltSealed, err = s.Vault.Seal("lot/"+l.Hash, opening.Salt); err != nil {
-		return row, err
-	}
-	return row, tx.AddLot(row, set.Segments())
-}
-
-// recoverCode gives a trade that the ledger knows and this database had lost its code again, from the journal.
-func (s *Service) recoverCode(t *model.Trade) error {
-	code, ok := s.lostCodes[t.ID]
-	if !ok {
-		return nil
-	}
-	sealed, err := s.Vault.sealJSON("code/"+t.ID, code)
-	if err != nil {
-		return err
-	}
-	t.CodeSealed, t.CodeIndex = sealed, s.Vault.Index("code", code.Code)
-	t.LiveCode = t.CodeIndex
-	return nil
-}
-
-// Start recovers, then runs the relay, the listener, the sweeper, imports and jobs until ctx ends. Everything that was
-// unfinished is taken up again. Wait returns when all of it has stopped.
+// Start recovers, then runs the relay, imports and jobs, and, as far as no other server does, the listener and the
+// sweeper, until ctx ends. Everything that was unfinished is taken up again; what this server itself left when it ended,
+// at once. Wait returns when all of it has stopped.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.recoverOpenings(ctx); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context){s.listen, s.relay, s.sweep, s.runImports, s.runJobs} {
+	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+		_, err := tx.GiveUpWork(s.Server + "/")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, run := range []func(context.Context){
+		s.live, s.relay, s.runImports, s.runJobs,
+		func(ctx context.Context) { s.onDuty(ctx, dutyListen, s.listen) },
+		func(ctx context.Context) { s.onDuty(ctx, dutySweep, s.sweep) },
+	} {
 		s.wg.Go(func() { run(ctx) })
 	}
 	return nil

@@ -91,7 +91,7 @@ func (s *Service) relay(ctx context.Context) {
 func (s *Service) lease(ctx context.Context, n int) (acts []model.Act, err error) {
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
 		now := s.now()
-		acts, err = tx.LeaseActs(s.newID(), now, s.leaseEnd(), n)
+		acts, err = tx.LeaseActs(s.worker(), now, s.leaseEnd(), n)
 		return err
 	})
 	return acts, err

@@ -236,6 +236,23 @@ func (s signer) CloseAttempt(ctx context.Context, a transfer.Ask, why transfer.A
 	return err
 }
 
+// Standing implements transfer.SignLog.
+func (s signer) Standing(ctx context.Context, req request.Request, sig request.Signature) (transfer.Standing, error) {
+	standing, err := s.custody.StandingOf(ctx, req, sig)
+	return transfer.Standing(standing), err
+}
+
+// Adopt implements transfer.SignLog.
+func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
+	return s.custody.Adopt(ctx, txID, req, sig)
+}
+
+// VerifySignLog implements transfer.SignLog.
+func (s signer) VerifySignLog(ctx context.Context, find func(subject, problem string)) error {
+	_, err := s.custody.VerifySignLog(ctx, func(f custody.SignLogFault) { find(f.Subject, f.Problem) })
+	return err
+}
+
 // Callers of the tests' organisations.
 var (
 	carrier     = transfer.Caller{Participant: "cmcc", Role: request.Carrier, Person: "person-cmcc"}

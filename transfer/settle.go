@@ -142,6 +142,11 @@ func (s *Service) mirrorLot(tx *model.Tx, t ledger.Transaction, l contract.Lot) 
 			return err
 		}
 	}
+	return tx.UpdateLot(lotAs(row, t, l))
+}
+
+// lotAs is a lot's row as the ledger has it after a transaction.
+func lotAs(row model.Lot, t ledger.Transaction, l contract.Lot) model.Lot {
 	if l.Owner != row.Owner || row.OwnedSince == 0 {
 		row.OwnedSince = model.MillisOf(t.Time)
 	}
@@ -153,7 +158,7 @@ func (s *Service) mirrorLot(tx *model.Tx, t ledger.Transaction, l contract.Lot) 
 		row.TradeID = l.Trade
 	}
 	row.BlockNumber = int64(t.BlockNumber)
-	return tx.UpdateLot(row)
+	return row
 }
 
 var tradeStates = map[contract.TradeState]model.TradeState{
@@ -186,6 +191,11 @@ func (s *Service) mirrorTrade(tx *model.Tx, t ledger.Transaction, l contract.Tra
 	case state == model.TradeOffered && row.State != model.TradeOffering && row.State != model.TradeFailed:
 		return nil // the offer, seen again: the row is further
 	}
+	return tx.SaveTradeMirror(tradeAs(row, t, l, state))
+}
+
+// tradeAs is a trade's row as the ledger has it after a transaction.
+func tradeAs(row model.Trade, t ledger.Transaction, l contract.Trade, state model.TradeState) model.Trade {
 	row.Mode, row.LotHash, row.Seller, row.Receiver, row.State = string(l.Mode), l.Lot, l.Seller, l.Receiver, state
 	row.Reverses, row.ReasonCode, row.ExpiresAt = l.Reverses, l.Reason, model.Millis(l.ExpiresAt)
 	row.OfferTx, row.OfferedAt, row.OfferDevice = l.OfferTx, model.Millis(l.OfferedAt), l.OfferDevice
@@ -195,7 +205,7 @@ func (s *Service) mirrorTrade(tx *model.Tx, t ledger.Transaction, l contract.Tra
 	} else {
 		row.EndBlock = int64(t.BlockNumber)
 	}
-	return tx.SaveTradeMirror(row)
+	return row
 }
 
 // actOf finds, and locks, the act that this transaction carried out: by its transaction ID; or by the request's, when

@@ -36,6 +36,7 @@ type Signer interface {
 	Sign(ctx context.Context, ask Ask, body request.Body) (request.Signature, error)
 	// CloseAttempt says that an attempt can never commit, so that another digest may be signed for the same act.
 	CloseAttempt(ctx context.Context, ask Ask, why AttemptEnd) error
+	SignLog
 }
 
 // Ask says for which act a signature is wanted.
@@ -96,6 +97,12 @@ type Config struct {
 	Signer  Signer
 	Vault   *Vault
 	Journal *Journal
+	// Journals are the files of other servers' journals, or of their copies: read when this one is asked to open what
+	// those servers made.
+	Journals []string
+	// Server is the name of this server among those on one database, the same after a restart; "" makes one up. See
+	// OpenServerName.
+	Server  string
 	Plan    *iccid.Plan
 	Clock   func() time.Time
 	Random  io.Reader
@@ -143,9 +150,7 @@ type Service struct {
 
 	trouble atomic.Pointer[error] // why the listener can't follow the ledger
 
-	// Openings that the journal has and the database had lost, for when the listener replays what they open.
-	lostLots  map[string]request.LotOpening
-	lostCodes map[string]request.CodeOpening
+	lost lost
 }
 
 // New makes a service. Nothing runs before Start.
@@ -155,6 +160,9 @@ func New(c Config) *Service {
 	}
 	if c.Random == nil {
 		c.Random = rand.Reader
+	}
+	if c.Server == "" {
+		c.Server = randomID(c.Random, 8)
 	}
 	if c.Plan == nil {
 		c.Plan = iccid.DefaultPlan()
@@ -166,8 +174,7 @@ func New(c Config) *Service {
 		c.Trade.EachAtOnce = request.MaxOutputs
 	}
 	c.Relay = c.Relay.withDefaults()
-	return &Service{
-		Config: c, hub: newHub(), wake: make(chan struct{}, 1), lostLots: map[string]request.LotOpening{}, lostCodes: map[string]request.CodeOpening{}}
+	return &Service{Config: c, hub: newHub(), wake: make(chan struct{}, 1)}
 }
 
 // now is the time in ms.
@@ -175,6 +182,9 @@ func (s *Service) now() model.Millis { return model.MillisOf(s.Clock()) }
 
 // newID makes an unguessable ID of 32 hex characters.
 func (s *Service) newID() string { return randomID(s.Random, 16) }
+
+// worker is a fresh name for one who leases work: this server's, and which of its workers.
+func (s *Service) worker() string { return s.Server + "/" + s.newID() }
 
 func (s *Service) salt() [32]byte {
 	var b [32]byte

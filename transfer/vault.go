@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"cardflow/gm"
 	"cardflow/iccid"
@@ -59,6 +60,26 @@ func OpenVault(path string, random io.Reader) (*Vault, error) {
 	}
 	return NewVault(b, random)
 }
+
+// OpenServerName reads the name by which this server is known among those on one database, or makes it on first use.
+// Like the journal beside it, it belongs to one folder and so to one process at a time: a server that starts again on its
+// folder takes up at once what it had left.
+func OpenServerName(path string, random io.Reader) (string, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		b = []byte(randomID(random, 8))
+		err = writeOnce(path, b)
+	}
+	if err != nil {
+		return "", fmt.Errorf("server name: %w", err)
+	}
+	if !serverName.Match(b) {
+		return "", fmt.Errorf("server name: %s holds no name: remove the file, and the next start makes one", filepath.Base(path))
+	}
+	return string(b), nil
+}
+
+var serverName = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 // writeOnce writes a file whole or not at all, and never over another.
 func writeOnce(path string, b []byte) error {

@@ -206,13 +206,17 @@ func (a *App) openService(ctx, run context.Context) error {
 		return err
 	}
 	a.onClose(a.Journal.Close)
+	name, err := transfer.OpenServerName(a.Config.Path("server.id"), rand.Reader)
+	if err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	c := a.Config
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Plan: plan, Logger: a.Logger,
+		DB: a.DB, Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Server: name, Plan: plan, Logger: a.Logger,
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,

@@ -11,13 +11,15 @@ import (
 )
 
 // fsckCommand compares database and ledger.
-type fsckCommand struct{}
+type fsckCommand struct {
+	Repair bool `help:"Put right what the ledger or the journal proves. Without it nothing is changed, and each finding says what would be done."`
+}
 
 // errDiffer makes fsck's exit status 1.
 var errDiffer = errors.New("database and ledger differ")
 
 // Run implements the command. It opens everything as a server would, which also lets the listener catch up.
-func (fsckCommand) Run(e *environment) error {
+func (c fsckCommand) Run(e *environment) error {
 	// Opening would make whatever is missing, and find an empty platform in perfect order.
 	if name := e.config.Path(e.config.Ledger.File); !exists(name) {
 		return fmt.Errorf("no ledger at %s: is --data right?", name)
@@ -40,7 +42,11 @@ func (fsckCommand) Run(e *environment) error {
 	if err != nil {
 		return fmt.Errorf("the custody audit: %w", err)
 	}
-	r, err := app.Service.Check(e.ctx, func(f float64) { bar(e.stderr, "数据库与账本", f) })
+	look := app.Service.Check
+	if c.Repair {
+		look = app.Service.Repair
+	}
+	r, err := look(e.ctx, func(f float64) { bar(e.stderr, "数据库与账本", f) })
 	if err != nil {
 		return err
 	}
@@ -89,11 +95,36 @@ func repeat(s string, n int) string {
 
 func printReport(w io.Writer, r transfer.Report, audit int64, took time.Duration) {
 	fmt.Fprintf(w, "   账本：区块 %d · 交易 %d    审计链 %d 行    用时 %s\n", r.Blocks, r.Transactions, audit, took.Round(time.Millisecond))
-	fmt.Fprintf(w, "   数据库：物权 %d · 交易单 %d · 操作 %d · 在册卡 %d\n", r.Lots, r.Trades, r.Acts, r.Cards)
+	fmt.Fprintf(w, "   数据库：物权 %d · 交易单 %d · 操作 %d（未完成 %d）· 托管签名 %d\n", r.Lots, r.Trades, r.Acts, r.Unfinished, r.Signatures)
+	fmt.Fprintf(w, "   在册卡 %d\n", r.Cards)
+	repairable, repaired := 0, 0
 	for _, f := range r.Findings {
-		fmt.Fprintf(w, "   ✗ %-6s %s %s\n", f.Kind, f.Subject, f.Problem)
+		mark, note := "✗", ""
+		switch {
+		case f.Repaired:
+			mark, note = "✓", "已修复"
+			repaired++
+		case f.Remedy != "":
+			note = "可修复"
+			repairable++
+		default:
+			note = "须人工核查"
+		}
+		fmt.Fprintf(w, "   %s %s %s\n", mark, f.Kind, f.Subject)
+		fmt.Fprintf(w, "     %s\n", f.Problem)
+		if f.Remedy != "" {
+			note += ": " + f.Remedy
+		}
+		fmt.Fprintf(w, "     → %s\n", note)
 	}
-	if r.Clean() {
+	switch {
+	case len(r.Findings) == 0:
 		fmt.Fprintln(w, "   ✓ 数据库与账本逐行一致")
+	case r.Clean():
+		fmt.Fprintf(w, "   ✓ 发现 %d 处不一致，已全部修复\n", repaired)
+	case repairable > 0:
+		fmt.Fprintf(w, "   ✗ 发现 %d 处不一致，其中 %d 处可由 server fsck --repair 修复\n", len(r.Findings)-repaired, repairable)
+	default:
+		fmt.Fprintf(w, "   ✗ 发现 %d 处不一致\n", len(r.Findings)-repaired)
 	}
 }

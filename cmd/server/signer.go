@@ -48,6 +48,23 @@ func (s signer) CloseAttempt(ctx context.Context, ask transfer.Ask, why transfer
 	return err
 }
 
+// Standing implements transfer.SignLog.
+func (s signer) Standing(ctx context.Context, req request.Request, sig request.Signature) (transfer.Standing, error) {
+	standing, err := s.custody.StandingOf(ctx, req, sig)
+	return transfer.Standing(standing), err
+}
+
+// Adopt implements transfer.SignLog.
+func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
+	return s.custody.Adopt(ctx, txID, req, sig)
+}
+
+// VerifySignLog implements transfer.SignLog.
+func (s signer) VerifySignLog(ctx context.Context, find func(subject, problem string)) error {
+	_, err := s.custody.VerifySignLog(ctx, func(f custody.SignLogFault) { find(f.Subject, f.Problem) })
+	return err
+}
+
 // translate gives custody's errors the meaning that the relay acts on.
 func translate(err error) error {
 	switch {

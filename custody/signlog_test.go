@@ -1,0 +1,124 @@
+package custody_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"cardflow/custody"
+	"cardflow/gm"
+	"cardflow/ledger/request"
+)
+
+// logFaults walks the sign log.
+func (r *rig) logFaults() (lines int64, problems []string) {
+	r.t.Helper()
+	lines, err := r.VerifySignLog(r.t.Context(), func(f custody.SignLogFault) { problems = append(problems, f.Subject+": "+f.Problem) })
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return lines, problems
+}
+
+// A signature that custody made and has forgotten, because its database was put back to an older copy, is taken over
+// from the ledger: once, verified, and on the record. One that it remembers stays as it is; one of a key that it does
+// not keep is none of its business.
+func TestAdopt(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		k := r.ensure("c-1", request.Consumer, custody.Account)
+		body := request.Decline{Trade: "t-1", Receiver: "c-1", Reason: "DAMAGED"}
+		ask := custody.Ask{Owner: "c-1", Slot: custody.Account, Subject: "act-1", Attempt: 1, NotAfter: until, Actor: "test"}
+		sig, req, err := r.Sign(t.Context(), ask, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		standing := func(req request.Request, sig request.Signature, want custody.Standing) {
+			t.Helper()
+			got, err := r.StandingOf(t.Context(), req, sig)
+			if err != nil || got != want {
+				t.Errorf("standing is %s, %v, want %s", got, err, want)
+			}
+		}
+		standing(req, sig, custody.Recorded)
+		other := request.New(channel, request.Decline{Trade: "t-2", Receiver: "c-1", Reason: "DAMAGED"})
+		standing(other, sig, custody.Missing)
+		foreign := sig
+		foreign.KeyID = "0000000000000000000000000000000000000000000000000000000000000000"
+		standing(req, foreign, custody.Foreign)
+
+		// The same key, as it signed after the copy was made: played by a second custody with the row taken away.
+		ask.Subject = "act-2"
+		lost, lostReq, err := r.Sign(t.Context(), ask, request.Decline{Trade: "t-2", Receiver: "c-1", Reason: "DAMAGED"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlike := lost
+		unlike.Bytes = slices.Clone(sig.Bytes)
+		standing(lostReq, unlike, custody.Unlike)
+		r.unguarded()
+		r.exec("DELETE FROM custody_signatures WHERE subject = 'act-2'")
+		standing(lostReq, lost, custody.Missing)
+		if _, problems := r.logFaults(); len(problems) != 1 || problems[0] != "act-2: attempt 1 was intended, and has no line in the sign log" {
+			t.Errorf("found %q", problems)
+		}
+		false1 := lost
+		false1.Bytes = slices.Clone(sig.Bytes)
+		if err := r.Adopt(t.Context(), "tx", lostReq, false1); !errors.Is(err, custody.ErrKeyUnreadable) {
+			t.Errorf("a false signature: %v", err)
+		}
+		standing(lostReq, lost, custody.Missing)
+
+		before := r.whole().Rows
+		for range 2 {
+			if err := r.Adopt(t.Context(), "tx", lostReq, lost); err != nil {
+				t.Error(err)
+			}
+		}
+		standing(lostReq, lost, custody.Recorded)
+		if rows := r.whole().Rows; rows != before+1 {
+			t.Errorf("%d rows of audit, want %d", rows, before+1)
+		}
+		if err := r.Adopt(t.Context(), "tx-2", req, foreign); err != nil {
+			t.Error(err)
+		}
+		if lines, _ := r.logFaults(); lines != 2 {
+			t.Errorf("%d lines", lines)
+		}
+		if public, err := gm.ParsePublicKey(k.Public.Bytes()); err != nil || gm.Verify(public, lostReq.SigningBytes(lost.KeyID, lost.NotAfter), lost.Bytes) != nil {
+			t.Error("the signature that was taken over is none")
+		}
+	})
+}
+
+// Each line has its intent, each intent its line, also beyond a page, also with attempts that follow each other.
+func TestSignLog(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-1", request.Consumer, custody.Account)
+		for n := range 3 {
+			ask := custody.Ask{Owner: "c-1", Slot: custody.Account, Subject: "act", Attempt: n + 1, NotAfter: until + int64(n), Actor: "test"}
+			if _, _, err := r.Sign(t.Context(), ask, request.Decline{Trade: "t", Receiver: "c-1", Reason: "DAMAGED"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.CloseAttempt(t.Context(), "c-1", "Decline", "act", n+1, "never_broadcast", "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if lines, problems := r.logFaults(); lines != 3 || len(problems) > 0 {
+			t.Errorf("%d lines, found %q", lines, problems)
+		}
+		r.unguarded()
+		for what, c := range map[string]struct{ sql, finds string }{
+			"another digest": {"UPDATE custody_signatures SET digest = REPLACE(digest, SUBSTR(digest, 1, 1), 'z') WHERE attempt = 1", "act: attempt 1 has another digest than was intended"},
+			"nobody's line": {"INSERT INTO custody_signatures (owner, purpose, subject, attempt, key_id, digest, request_id, not_after, actor, closed, created_at, signed_at, closed_at) " +
+				"SELECT owner, purpose, 'nobody', attempt, key_id, digest, request_id, not_after, actor, closed, created_at, signed_at, closed_at FROM custody_signatures WHERE attempt = 2",
+				"nobody: attempt 2 stands in the sign log, and nobody intended it"},
+		} {
+			t.Run(what, func(t *testing.T) {
+				r.exec(c.sql)
+				if _, problems := r.logFaults(); !slices.Contains(problems, c.finds) {
+					t.Errorf("found %q, not %q", problems, c.finds)
+				}
+			})
+		}
+	})
+}

@@ -1,0 +1,65 @@
+package model
+
+import (
+	"errors"
+	"strings"
+
+	"gorm.io/gorm/clause"
+)
+
+// Lease is a duty that one server has at a time, as long as it comes back before the lease ends.
+type Lease struct {
+	Name      string `gorm:"primaryKey"`
+	Owner     string
+	UntilAt   Millis
+	UpdatedAt Millis `gorm:"autoUpdateTime:milli"`
+}
+
+// TakeLease takes a lease, or prolongs it for the owner who has it; false if somebody else has it. Servers' clocks
+// decide when a lease ends, so two may hold one for as long as their clocks differ: a lease saves work, and what must not
+// happen twice is guarded by the rows themselves.
+func (tx *Tx) TakeLease(name, owner string, now, until Millis) (bool, error) {
+	next := Lease{Name: name, Owner: owner, UntilAt: until, UpdatedAt: now}
+	old, err := one[Lease](tx.locked().Where("name = ?", name))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		result := tx.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&next)
+		return result.RowsAffected == 1, named("lease", name, result.Error)
+	case err != nil:
+		return false, named("lease", name, err)
+	case old.Owner != owner && old.UntilAt > now:
+		return false, nil
+	}
+	return true, named("lease", name, tx.db.Model(&Lease{}).Where("name = ?", name).
+		Updates(map[string]any{"owner": owner, "until_at": until, "updated_at": now}).Error)
+}
+
+// GiveUpLease ends a lease that its owner has: another server need not wait for its end.
+func (tx *Tx) GiveUpLease(name, owner string) error {
+	return named("lease", name, tx.db.Where("name = ? AND owner = ?", name, owner).Delete(&Lease{}).Error)
+}
+
+// Leases lists the leases whose names begin with a prefix, by name.
+func (tx *Tx) Leases(prefix string) ([]Lease, error) {
+	return many[Lease](tx.db.Where("name LIKE ? ESCAPE '!'", likely(prefix)+"%").Order("name"))
+}
+
+// GiveUpWork frees every act, import and job that is leased by an owner whose name begins with a prefix: a server that
+// starts again takes up what it left at once. It answers how many there were.
+func (tx *Tx) GiveUpWork(ownerPrefix string) (int, error) {
+	n := 0
+	for _, table := range []any{&Act{}, &Import{}, &Job{}} {
+		result := tx.db.Model(table).Where("lease_owner LIKE ? ESCAPE '!' AND lease_until > 0", likely(ownerPrefix)+"%").
+			UpdateColumn("lease_until", 0)
+		if result.Error != nil {
+			return n, result.Error
+		}
+		n += int(result.RowsAffected)
+	}
+	return n, nil
+}
+
+// likely escapes what LIKE takes for a wildcard.
+func likely(text string) string {
+	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text)
+}

@@ -1,0 +1,161 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cardflow/ledger"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// SignLog is custody's record of what it signed, beside what stands on the ledger.
+type SignLog interface {
+	// Standing says what the record knows of a signature that stands on the ledger under a request.
+	Standing(ctx context.Context, req request.Request, sig request.Signature) (Standing, error)
+	// Adopt notes such a signature where the record lacks it: the database was put back to an older copy. txID is the
+	// ledger's transaction.
+	Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error
+	// VerifySignLog holds the record against custody's audit and calls find for each fault.
+	VerifySignLog(ctx context.Context, find func(subject, problem string)) error
+}
+
+// Standing is what custody's record says of a signature on the ledger.
+type Standing string
+
+// The standings.
+const (
+	SignedElsewhere Standing = "foreign"  // by a key that custody does not keep
+	SignedHere      Standing = "recorded" // this very signature is recorded
+	SignedUnnoted   Standing = "missing"  // by a key that custody keeps, and nothing is recorded
+	SignedOtherwise Standing = "unlike"   // another signature is recorded for this request and deadline
+)
+
+// consent is one signature of a transaction, with the request that it is under.
+type consent struct {
+	request   request.Request
+	signature request.Signature
+}
+
+// consents lists the signatures that a transaction carries. A transaction that is no signed request of ours has none.
+func (s *Service) consents(t ledger.Transaction) []consent {
+	if len(t.Args) != 2 || t.Contract != request.Identity && t.Contract != request.Ownership {
+		return nil
+	}
+	proof, err := request.DecodeProof(t.Args[1])
+	if err != nil {
+		return nil
+	}
+	req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
+	var list []consent
+	for _, sig := range proof.Signatures {
+		list = append(list, consent{req, sig})
+	}
+	if proof.Ticket == nil {
+		return list
+	}
+	var ticket request.Ticket
+	switch t.Function {
+	case "Confirm":
+		var b request.Confirm
+		err = request.Decode(t.Args[0], &b)
+		ticket = request.Ticket{Trade: b.Trade, Receiver: b.Receiver}
+	case "Decline":
+		var b request.Decline
+		err = request.Decode(t.Args[0], &b)
+		ticket = request.Ticket{Trade: b.Trade, Receiver: b.Receiver}
+	default:
+		return list
+	}
+	if err != nil {
+		return list
+	}
+	return append(list, consent{request.New(s.Ledger.Channel(), ticket), *proof.Ticket})
+}
+
+// adopt tells custody of signatures in a block that it has made and does not know of: those of acts that this database
+// does not have, because it was put back to an older copy. It comes before the block is settled, so that a crash between
+// the two makes it happen again.
+func (s *Service) adopt(ctx context.Context, b ledger.Block) error {
+	var strange []ledger.Transaction
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		strange = strange[:0]
+		var ids []string
+		for _, t := range b.Transactions {
+			if t.Validation == ledger.Valid {
+				ids = append(ids, t.ID)
+			}
+		}
+		ours, err := tx.KnownTransactions(ids)
+		if err != nil {
+			return err
+		}
+		for _, t := range b.Transactions {
+			if t.Validation != ledger.Valid || ours[t.ID] {
+				continue
+			}
+			if len(t.Args) > 0 { // an act of ours may have landed by an earlier transaction than its row names
+				req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
+				if _, err := tx.ActByRequest(req.ID()); err == nil {
+					continue
+				} else if !errors.Is(err, model.ErrNotFound) {
+					return err
+				}
+			}
+			strange = append(strange, t)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range strange {
+		for _, c := range s.consents(t) {
+			if err := s.adoptOne(ctx, t.ID, c); err != nil {
+				return fmt.Errorf("transaction %s: %w", t.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Service) adoptOne(ctx context.Context, txID string, c consent) error {
+	standing, err := s.Signer.Standing(ctx, c.request, c.signature)
+	if err != nil || standing != SignedUnnoted {
+		return err
+	}
+	s.Logger.Warn("listener: a signature of custody's stands on the ledger and was not recorded here", "tx", txID, "function", c.request.Function)
+	return s.Signer.Adopt(ctx, txID, c.request, c.signature)
+}
+
+// witness looks whether what custody has signed, and what stands on the ledger, stands in its record.
+func (c *check) witness(ctx context.Context, t ledger.Transaction) error {
+	for _, one := range c.consents(t) {
+		standing, err := c.Signer.Standing(ctx, one.request, one.signature)
+		if err != nil {
+			return err
+		}
+		f := Finding{Kind: "SIGNATURE", Subject: t.ID}
+		switch standing {
+		case SignedHere:
+			c.report.Signatures++
+		case SignedUnnoted:
+			f.Problem = "has a signature of key " + one.signature.KeyID + " that the sign log does not have"
+			f.Remedy = "note it in the sign log"
+			f.fix = func(ctx context.Context) error { return c.Signer.Adopt(ctx, t.ID, one.request, one.signature) }
+			c.report.find(f)
+		case SignedOtherwise:
+			f.Problem = "has another signature of key " + one.signature.KeyID + " than the sign log"
+			c.report.find(f)
+		}
+	}
+	return nil
+}
+
+// signLog: what stands in custody's record was written down before it was signed.
+func (c *check) signLog(ctx context.Context) error {
+	return c.Signer.VerifySignLog(ctx, func(subject, problem string) {
+		c.report.find(Finding{Kind: "SIGNATURE", Subject: subject, Problem: problem})
+	})
+}
