@@ -20,6 +20,8 @@ import (
 // runCommand gives a command private servers. Whatever happens to the command or to this process, the servers are
 // stopped and their folder is removed: by a guard that has nothing else to do.
 type runCommand struct {
+	MariaDB bool     `name:"mariadb" help:"A MariaDB: CARDFLOW_TEST_MYSQL_DSN."`
+	Redis   bool     `help:"A Redis: CARDFLOW_TEST_REDIS_ADDR, CARDFLOW_TEST_REDIS_PASSWORD."`
 	Keep    bool     `help:"Leave the folder, with data and logs, behind (the servers are stopped all the same)."`
 	Command []string `arg:"" passthrough:"partial" help:"Command to run, after --."`
 }
@@ -33,7 +35,10 @@ type part struct {
 }
 
 func (c *runCommand) parts() []part {
-	return []part{}
+	return []part{
+		{"mariadb", c.MariaDB, startMariaDB},
+		{"redis", c.Redis, startRedis},
+	}
 }
 
 // commandName is the command's record in the folder.
@@ -49,7 +54,7 @@ func (c *runCommand) Run(env *environment) (err error) {
 	if len(c.Command) == 0 {
 		return errors.New("run: no command after --")
 	}
-	dir, err := os.MkdirTemp("", "cardflow-stack-")
+	dir, err := os.MkdirTemp(temporary(), "cardflow-stack-")
 	if err != nil {
 		return err
 	}
