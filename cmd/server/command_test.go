@@ -15,6 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/text/width"
+
+	"cardflow/model/modeltest"
 )
 
 // TestCommands runs the scripts in testdata, each in a directory of its own, with the server in PATH. Beside what
@@ -25,24 +27,37 @@ import (
 //	columns N file          demands that no line of a file (or of stdout) is wider than N terminal columns
 //	damage dir              gives a lot to somebody else in the database; $LOT is its hash
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
+//
+// [sqlite] and [mysql] before a line say on which database it is run.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
+		Condition: func(engine string) (bool, error) { return engine == modeltest.Engine(t), nil },
 		Setup: func(e *testscript.Env) error {
 			for _, pair := range os.Environ() {
-				if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "CARDFLOW_") {
+				name, value, _ := strings.Cut(pair, "=")
+				switch {
+				case strings.HasPrefix(name, "CARDFLOW_TEST_"):
+					e.Setenv(name, value) // which engines this run is about
+				case strings.HasPrefix(name, "CARDFLOW_"):
 					e.Setenv(name, "")
 				}
+			}
+			// The directories that scripts use have databases.
+			for _, dir := range []string{"data", "other", "fresh"} {
+				placeOf(t, filepath.Join(e.WorkDir, dir))
 			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "columns": narrow, "damage": damage, "hold": hold,
+			"exits": exits, "columns": narrow,
+			"damage": func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
+			"hold":   func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
-				p := demoPlayed()
+				p := demoPlayed(t)
 				ts.Check(p.err)
-				copyTree(t, p.dir, ts.MkAbs(args[0]))
+				p.copyTo(t, ts.MkAbs(args[0]))
 				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(p.stdout), 0o600))
 			},
 		},
@@ -87,8 +102,12 @@ func terminalColumns(line string) int {
 	return n
 }
 
-func damage(ts *testscript.TestScript, _ bool, args []string) {
-	db, err := sql.Open("sqlite", filepath.Join(ts.MkAbs(args[0]), "cardflow.db"))
+func damage(t *testing.T, ts *testscript.TestScript, dir string) {
+	driver, dsn := "sqlite", filepath.Join(ts.MkAbs(dir), "cardflow.db")
+	if place := placeOf(t, ts.MkAbs(dir)); place != nil {
+		driver, dsn = place.Config.Driver, place.Config.DSN
+	}
+	db, err := sql.Open(driver, dsn)
 	ts.Check(err)
 	defer db.Close()
 	var hash string
@@ -98,9 +117,10 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("LOT", hash)
 }
 
-func hold(ts *testscript.TestScript, _ bool, args []string) {
+func hold(t *testing.T, ts *testscript.TestScript, dir string) {
 	c := DefaultConfig()
-	c.DataDir, c.HTTP.Listen = ts.MkAbs(args[0]), "127.0.0.1:0"
+	c.DataDir, c.HTTP.Listen = ts.MkAbs(dir), "127.0.0.1:0"
+	engines(t, &c)
 	app, err := Open(context.Background(), c, slog.New(slog.DiscardHandler))
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(app.Close(context.Background())) })

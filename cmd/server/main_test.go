@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"cardflow/model/modeltest"
 )
 
 // TestMain lets this binary be the server as well: under the name "server", which testscript puts into PATH, and when a
@@ -25,7 +28,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == xlsCommand {
 		main()
 	}
-	testscript.Main(clean{m}, map[string]func(){"server": main})
+	testscript.Main(clean{m}, map[string]func(){"server": server})
 }
 
 // clean runs the tests and removes what they share.
@@ -63,18 +66,30 @@ func until(t *testing.T, what string, yes func() bool) {
 
 // played is a demo that ran as a process of its own.
 type played struct {
-	dir    string // its data
+	dir    string         // its data
+	rows   modeltest.Copy // of its database, unless that is in dir
 	stdout string
 	status int
 	err    error
 }
 
 // demoPlayed plays the demo once for all tests that start from its world: six organisations, 1,000 cards, one sold.
-var demoPlayed = sync.OnceValue(func() (p played) {
+func demoPlayed(t testing.TB) played {
+	playing.Do(func() { demoPlay = playDemo(t) })
+	return demoPlay
+}
+
+var (
+	playing  sync.Once
+	demoPlay = played{err: errors.New("the demo could not be played: see the first test that wanted it")}
+)
+
+func playDemo(t testing.TB) (p played) {
 	if parent, p.err = os.MkdirTemp("", "played-"); p.err != nil {
 		return p
 	}
 	p.dir = filepath.Join(parent, "data")
+	place := placeOf(t, p.dir)
 	cmd := exec.Command("server", "demo", "--keep", p.dir)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &log, plainEnvironment()
@@ -82,15 +97,25 @@ var demoPlayed = sync.OnceValue(func() (p played) {
 	p.stdout, p.status = out.String(), cmd.ProcessState.ExitCode()
 	if err != nil {
 		p.err = errors.Join(err, errors.New(out.String()+log.String()))
+	} else if place != nil {
+		p.rows = place.Copy(t)
 	}
 	return p
-})
+}
+
+// copyTo puts the demo's world into a directory that isn't there yet, and its rows into that directory's database.
+func (p played) copyTo(t testing.TB, dir string) {
+	copyTree(t, p.dir, dir)
+	if place := placeOf(t, dir); place != nil {
+		place.Put(t, p.rows)
+	}
+}
 
 // plainEnvironment is ours without what would configure a server.
 func plainEnvironment() []string {
 	var env []string
 	for _, pair := range os.Environ() {
-		if !strings.HasPrefix(pair, "CARDFLOW_") {
+		if !strings.HasPrefix(pair, "CARDFLOW_") || strings.HasPrefix(pair, "CARDFLOW_TEST_") {
 			env = append(env, pair)
 		}
 	}
@@ -100,16 +125,16 @@ func plainEnvironment() []string {
 // demoWorld copies the data of a played demo, for one test to change.
 func demoWorld(t *testing.T) string {
 	t.Helper()
-	p := demoPlayed()
+	p := demoPlayed(t)
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	copyTree(t, p.dir, dir)
+	p.copyTo(t, dir)
 	return dir
 }
 
-func copyTree(t *testing.T, from, to string) {
+func copyTree(t testing.TB, from, to string) {
 	t.Helper()
 	check(t, filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
@@ -134,7 +159,7 @@ func copyTree(t *testing.T, from, to string) {
 	}))
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +179,9 @@ type process struct {
 // startProcess starts `server args…` and returns at once.
 func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
+	if i := slices.Index(args, "--data"); i >= 0 {
+		placeOf(t, args[i+1])
+	}
 	p := &process{cmd: exec.Command("server", args...), said: make(chan string, 1024), errs: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd.Env, p.cmd.Stderr = append(plainEnvironment(), "CARDFLOW_HTTP_LISTEN=127.0.0.1:0"), p.errs
 	out, err := p.cmd.StdoutPipe()

@@ -6,6 +6,7 @@ package modeltest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -95,10 +96,16 @@ type store interface {
 func Empty(t testing.TB) *Place {
 	t.Helper()
 	if Engine(t) == model.MySQL {
-		return newMySQL(t)
+		return newMySQL(t, rand.Text())
 	}
 	file := filepath.Join(t.TempDir(), "cardflow.db")
 	return &Place{Config: model.Config{Driver: model.SQLite, DSN: file}, store: sqliteFile(file)}
+}
+
+// Named makes an empty MySQL database that [NamedDSN] leads to, for a process that has nothing but the name.
+func Named(t testing.TB, name string) *Place {
+	t.Helper()
+	return newMySQL(t, digest(name))
 }
 
 // Fresh makes a migrated database with no rows. Putting a copy is several times as fast as migrating again.

@@ -2,7 +2,7 @@ package modeltest
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -21,7 +21,24 @@ type mysqlDatabase struct {
 	name   string
 }
 
-func newMySQL(t testing.TB) *Place {
+// prefix begins the names of the tests' databases: whoever finds some on his server after tests that were killed may
+// drop them.
+const prefix = "cardflow_test_"
+
+// digest makes a name of whatever was called something.
+func digest(name string) string { return fmt.Sprintf("%.12x", sha256.Sum256([]byte(name))) }
+
+// NamedDSN is the DSN of the database that [Named] made.
+func NamedDSN(name string) (string, error) {
+	dsn, err := mysql.ParseDSN(os.Getenv(DSNVariable))
+	if err != nil {
+		return "", fmt.Errorf("%s is no DSN", DSNVariable)
+	}
+	dsn.DBName = prefix + digest(name)
+	return dsn.FormatDSN(), nil
+}
+
+func newMySQL(t testing.TB, name string) *Place {
 	t.Helper()
 	dsn, err := mysql.ParseDSN(os.Getenv(DSNVariable))
 	if err != nil {
@@ -33,8 +50,7 @@ func newMySQL(t testing.TB) *Place {
 		t.Fatal(err)
 	}
 	server.SetMaxIdleConns(1)
-	// Whoever finds databases of this name on his server after tests that were killed may drop them.
-	name := "cardflow_test_" + strings.ToLower(rand.Text())
+	name = prefix + strings.ToLower(name)
 	if _, err := server.Exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
