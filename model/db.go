@@ -45,6 +45,7 @@ const (
 type Config struct {
 	Driver   string
 	DSN      string           // SQLite: a file name; MySQL: user:password@tcp(host:port)/database
+	Password string           // MySQL: the user's, if the DSN has none
 	RootCAs  *x509.CertPool   // MySQL: speak TLS, and believe no certificate but of these; nil leaves it to the DSN
 	Logger   *slog.Logger     // default: nothing is logged
 	MaxConns int              // connections of the pool; on SQLite readers beside the one writer. Default 16, SQLite 4
@@ -138,6 +139,9 @@ func (db *DB) openMySQL(cfg Config) error {
 	}
 	if c.DBName == "" {
 		return errors.New("the DSN names no database")
+	}
+	if c.Passwd == "" {
+		c.Passwd = cfg.Password
 	}
 	if c.Params == nil {
 		c.Params = map[string]string{}

@@ -83,7 +83,7 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 	if a.Config.Database.Driver == model.SQLite {
 		dsn = a.Config.SQLiteFile()
 	}
-	db, err := model.Open(ctx, model.Config{Driver: a.Config.Database.Driver, DSN: dsn, Logger: a.Logger})
+	db, err := model.Open(ctx, model.Config{Driver: a.Config.Database.Driver, DSN: dsn, Password: a.Config.Database.Password.Reveal(), Logger: a.Logger})
 	if err != nil {
 		return err
 	}

@@ -51,8 +51,9 @@ type HTTPConfig struct {
 
 // DatabaseConfig is the business database. See [Config.SQLiteFile] for an empty DSN.
 type DatabaseConfig struct {
-	Driver string `yaml:"driver"` // sqlite or mysql
-	DSN    Secret `yaml:"dsn"`
+	Driver   string `yaml:"driver"` // sqlite or mysql
+	DSN      Secret `yaml:"dsn"`
+	Password Secret `yaml:"password"` // mysql: instead of one in the DSN
 }
 
 // RedisConfig is the store of sessions and limits: in process, or a server.

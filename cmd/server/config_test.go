@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -117,6 +118,7 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 		"http.shutdown_grace":            {"-1s", "1h"},
 		"database.driver":                {"postgres"},
 		"database.dsn":                   {`"[secret]"`},
+		"database.password":              {`"[secret]"`, "for a file"},
 		"redis.embedded":                 {"TRUE"},
 		"redis.addr":                     {"127.0.0.1:6379"}, // while embedded
 		"redis.password":                 {`"[secret]"`, "[a, b]"},
@@ -297,12 +299,52 @@ func TestEnvironmentWins(t *testing.T) {
 	}
 }
 
+func TestSecretsFromFiles(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for text, want := range map[string]string{
+		"hunter2": "hunter2", "hunter2\n": "hunter2", "hunter2\r\n": "hunter2", " a b ": " a b ", "": "", "\n": "",
+	} {
+		c, err := Load("", []string{"CARDFLOW_REDIS_PASSWORD_FILE=" + file(text)})
+		if err != nil || c.Redis.Password.Reveal() != want {
+			t.Errorf("a file of %q gives %q, %v; want %q", text, c.Redis.Password.Reveal(), err, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		env  []string
+		want string // of the one fault
+	}{
+		"absent":            {[]string{"CARDFLOW_WECHAT_APP_SECRET_FILE=" + filepath.Join(t.TempDir(), "absent")}, "wechat.app_secret: its file cannot be read: no such file"},
+		"a folder":          {[]string{"CARDFLOW_WECHAT_APP_SECRET_FILE=" + t.TempDir()}, "wechat.app_secret: its file cannot be read"},
+		"two lines":         {[]string{"CARDFLOW_DATABASE_DSN_FILE=" + file("hunter2\nhunter2\n")}, "database.dsn: its file should hold one line"},
+		"a dump":            {[]string{"CARDFLOW_DATABASE_DSN_FILE=" + file("[secret]\n")}, "database.dsn: is what a dump prints"},
+		"in both":           {[]string{"CARDFLOW_REDIS_PASSWORD_FILE=" + file("hunter2"), "CARDFLOW_REDIS_PASSWORD=hunter2"}, "redis.password: is given twice"},
+		"of what is no key": {[]string{"CARDFLOW_REDIS_PASSWD_FILE=" + file("hunter2")}, "names no key"},
+		"of no secret":      {[]string{"CARDFLOW_HTTP_LISTEN_FILE=" + file(":1")}, "names no key"},
+	} {
+		_, err := Load("", c.env)
+		var faults Faults
+		if !errors.As(err, &faults) || len(faults) != 1 || !strings.Contains(faults[0].String(), c.want) || !strings.Contains(faults[0].Where, "_FILE") {
+			t.Errorf("%s: %v, want one fault with %q", name, err, c.want)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: a secret stands in %v", name, err)
+		}
+	}
+}
+
 func TestEnvironmentNamesAreDistinct(t *testing.T) {
 	seen := map[string]string{}
 	eachKey(reflect.ValueOf(&Config{}).Elem(), "", func(key string, _ reflect.Value) {
 		name := variable(key)
-		if other, twice := seen[name]; twice {
-			t.Errorf("%s and %s are both %s", key, other, name)
+		for _, name := range []string{name, name + fileSuffix} { // the second names a secret's file
+			if other, twice := seen[name]; twice {
+				t.Errorf("%s and %s are both %s", key, other, name)
+			}
 		}
 		if foreign.MatchString(name) {
 			t.Errorf("%s would be taken for somebody else's", name)
@@ -324,6 +366,10 @@ func TestProductionNamesEveryRisk(t *testing.T) {
 	c.HTTP.TLSInFront, c.HTTP.PublicURL = true, "https://cards.example.com"
 	c.Database.DSN = NewSecret("cardflow:p@ss:w0rd@tcp(db:3306)/cardflow")
 	c.Redis.Password = NewSecret("another one")
+	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.root_key_file"}) {
+		t.Errorf("faults %q", got)
+	}
+	c.Database.DSN, c.Database.Password = NewSecret("cardflow@tcp(db:3306)/cardflow"), NewSecret("p@ss:w0rd")
 	// What this release has not yet is the one thing left.
 	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.root_key_file"}) {
 		t.Errorf("faults %q", got)
@@ -347,7 +393,7 @@ func TestPasswordOf(t *testing.T) {
 func TestSecretsDoNotPrint(t *testing.T) {
 	const secret = "hunter2"
 	c := DefaultConfig()
-	c.Database.DSN, c.Redis.Password, c.WeChat.AppSecret = NewSecret(secret), NewSecret(secret), NewSecret(secret)
+	c.Database.DSN, c.Database.Password, c.Redis.Password, c.WeChat.AppSecret = NewSecret(secret), NewSecret(secret), NewSecret(secret), NewSecret(secret)
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%w", "%20s"} {
 		fmt.Fprintf(&out, verb+"\n", c)

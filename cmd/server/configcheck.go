@@ -114,6 +114,7 @@ func (h HTTPConfig) check(v *checker) {
 func (d DatabaseConfig) check(v *checker) {
 	v.oneOf("database.driver", d.Driver, "sqlite", "mysql")
 	v.must(d.Driver != "mysql" || d.DSN.IsSet(), "database.dsn", "must be set for mysql: user:password@tcp(host:3306)/cardflow")
+	v.must(!d.Password.IsSet() || d.Driver == "mysql" && passwordOf(d.DSN) == "", "database.password", "must be empty, unless driver is mysql and the DSN has no password: user@tcp(host:3306)/cardflow")
 }
 
 func (r RedisConfig) check(v *checker) {
@@ -224,8 +225,10 @@ var risks = []struct {
 		func(c Config) bool { return !c.HTTP.TLSInFront }},
 	{"http.public_url", "must be an https address in production",
 		func(c Config) bool { return !strings.HasPrefix(c.HTTP.PublicURL, "https://") }},
-	{"database.dsn", "has no password or a well-known one; set another in the database and here",
-		func(c Config) bool { return c.Database.Driver == "mysql" && wellKnown(passwordOf(c.Database.DSN)) }},
+	{"database.dsn", "has no password or a well-known one; set another in the database, and here or in database.password",
+		func(c Config) bool {
+			return c.Database.Driver == "mysql" && wellKnown(passwordOf(c.Database.DSN)) && wellKnown(c.Database.Password.Reveal())
+		}},
 	{"redis.password", "is empty or well-known; set another in Redis and here",
 		func(c Config) bool { return !c.Redis.Embedded && wellKnown(c.Redis.Password.Reveal()) }},
 }

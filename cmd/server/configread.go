@@ -206,7 +206,10 @@ func eachKey(of reflect.Value, key string, visit func(key string, value reflect.
 	}
 }
 
-const envPrefix = "CARDFLOW_"
+const (
+	envPrefix  = "CARDFLOW_"
+	fileSuffix = "_FILE" // of a secret's variable
+)
 
 // foreign are variables in our name that are not ours: tests' own, and what
 // Kubernetes sets for services that happen to be called cardflow or cardflow-redis.
@@ -215,13 +218,20 @@ var foreign = regexp.MustCompile(`^CARDFLOW_(TEST_.*|(.*_)?SERVICE_(HOST|PORT(_.
 // readEnvironment sets values from CARDFLOW_SECTION_KEY variables. A list is
 // written with commas, or as YAML; everything else as in the file. An empty
 // variable is set, and to the empty value.
+//
+// A secret may stand in a file instead, which CARDFLOW_SECTION_KEY_FILE names:
+// containers are given theirs so, and a process's environment is easily shown.
 func readEnvironment(c *Config, env []string) Faults {
 	var r reader
-	fields, keys := map[string]reflect.Value{}, map[string]string{}
+	fields, keys, given := map[string]reflect.Value{}, map[string]string{}, map[string]bool{}
 	eachKey(reflect.ValueOf(c).Elem(), "", func(key string, value reflect.Value) {
 		name := variable(key)
 		fields[name], keys[name] = value, key
 	})
+	for _, pair := range env {
+		name, _, _ := strings.Cut(pair, "=")
+		given[name] = true
+	}
 	for _, pair := range env {
 		name, text, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, envPrefix) || foreign.MatchString(name) {
@@ -229,7 +239,18 @@ func readEnvironment(c *Config, env []string) Faults {
 		}
 		field, ok := fields[name]
 		before := len(r.faults)
+		plain, isFile := strings.CutSuffix(name, fileSuffix)
+		secret, isSecret := fields[plain]
+		if isSecret {
+			_, isSecret = secret.Addr().Interface().(*Secret)
+		}
 		switch {
+		case !ok && isFile && isSecret && given[plain]:
+			r.fault(keys[plain], nil, "is given twice: in "+plain+" and in this file; take one away")
+		case !ok && isFile && isSecret:
+			if what := readSecret(secret.Addr().Interface().(*Secret), text); what != "" {
+				r.fault(keys[plain], nil, what)
+			}
 		case !ok:
 			r.fault("", nil, "names no key: the variable of http.listen is "+variable("http.listen"))
 		case field.Kind() == reflect.Slice:
@@ -244,6 +265,23 @@ func readEnvironment(c *Config, env []string) Faults {
 		}
 	}
 	return r.faults
+}
+
+// readSecret takes a secret from a file, without the line's end that an editor
+// leaves there, and answers what is wrong.
+func readSecret(into *Secret, path string) (what string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "its file cannot be read: " + errors.Unwrap(err).Error()
+	}
+	line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if strings.ContainsAny(line, "\r\n") {
+		return "its file should hold one line"
+	}
+	if err := into.UnmarshalText([]byte(line)); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // variable answers the environment variable of a key: CARDFLOW_HTTP_LISTEN.

@@ -29,6 +29,7 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" help:"Bring the database to this version's schema."`
 	Bench   benchCommand   `cmd:"" help:"Measure; figures and curves go to docs/performance."`
 	Check   checkCommand   `cmd:"" name:"config" help:"Check the configuration and name all its faults."`
+	Health  healthCommand  `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
 }
 
 // xlsCommand is the hidden command by which the server starts itself to read a .xls file in a process of its own.

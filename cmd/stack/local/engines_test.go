@@ -120,6 +120,21 @@ func TestMariaDBRights(t *testing.T) {
 			t.Errorf("%q comes in without a password", user)
 		}
 	}
+	// The password may be apart from the DSN.
+	for _, c := range []struct {
+		password string
+		in       bool
+	}{{parsed(t, m.DSN()).Passwd, true}, {"another", false}} {
+		bare := parsed(t, m.DSN())
+		bare.Passwd = ""
+		db, err := model.Open(ctx, model.Config{Driver: model.MySQL, DSN: bare.FormatDSN(), Password: c.password})
+		if (err == nil) != c.in {
+			t.Errorf("a password beside the DSN: %v, want in %t", err, c.in)
+		}
+		if err == nil {
+			ok(t, db.Close())
+		}
+	}
 	// TLS, with the authority of its folder and no other.
 	pool := authority(t, m.CA())
 	for name, c := range map[string]struct {
@@ -134,6 +149,13 @@ func TestMariaDBRights(t *testing.T) {
 			ok(t, db.Close())
 		}
 	}
+}
+
+func parsed(t *testing.T, dsn string) *mysql.Config {
+	t.Helper()
+	c, err := mysql.ParseDSN(dsn)
+	ok(t, err)
+	return c
 }
 
 func authority(t *testing.T, file string) *x509.CertPool {

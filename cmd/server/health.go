@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// healthCommand asks the server of the same configuration whether it can do its work: for whatever watches over it and
+// has no other program at hand, as in a container that holds nothing but this one.
+type healthCommand struct{}
+
+// healthPatience is how long an answer may take: each part is asked in turn.
+const healthPatience = 10 * time.Second
+
+// Run implements the command. It is nil if the server is ready.
+func (healthCommand) Run(e *environment) error {
+	host, port, err := net.SplitHostPort(e.config.HTTP.Listen)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, healthPatience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	// Not the default transport: a proxy that the environment names is not meant for this.
+	response, err := new(http.Transport).RoundTrip(request)
+	if err != nil {
+		return fmt.Errorf("no answer: %w", err)
+	}
+	defer response.Body.Close()
+	var found struct{ Checks map[string]string }
+	err = json.NewDecoder(response.Body).Decode(&found)
+	if response.StatusCode == http.StatusOK && err == nil {
+		fmt.Fprintln(e.stdout, "ready")
+		return nil
+	}
+	var failed []string
+	for part, state := range found.Checks {
+		if state != "ok" {
+			failed = append(failed, part)
+		}
+	}
+	slices.Sort(failed)
+	return fmt.Errorf("not ready: %s (%s)", strings.Join(failed, ", "), response.Status)
+}
