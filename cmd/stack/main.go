@@ -16,9 +16,10 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Run   runCommand   `cmd:"" help:"Start private servers in a temporary folder, run a command with their addresses in its environment, stop them."`
-	Exec  execCommand  `cmd:"" hidden:"" help:"Become another program once a line on file 3 says that this process is on record."`
-	Guard guardCommand `cmd:"" hidden:"" help:"Wait until the standard input ends, then stop the servers of a folder and remove it."`
+	Fabric fabricCommand `cmd:"" help:"A Fabric network: three organisations with a peer each, three orderers."`
+	Run    runCommand    `cmd:"" help:"Start private servers in a temporary folder, run a command with their addresses in its environment, stop them."`
+	Exec   execCommand   `cmd:"" hidden:"" help:"Become another program once a line on file 3 says that this process is on record."`
+	Guard  guardCommand  `cmd:"" hidden:"" help:"Wait until the standard input ends, then stop the servers of a folder and remove it."`
 }
 
 // environment is what every command is given.

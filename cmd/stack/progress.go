@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"cardflow/cmd/stack/local"
 )
 
 // progress writes one line for each step that is done: who, when since the start, what.
@@ -17,7 +19,7 @@ type progress struct {
 func newProgress(to io.Writer) *progress { return &progress{to: to, begun: time.Now()} }
 
 // of is the progress of one kind of server.
-func (p *progress) of(who string) func(format string, args ...any) {
+func (p *progress) of(who string) local.Say {
 	return func(format string, args ...any) {
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -22,6 +22,7 @@ import (
 type runCommand struct {
 	MariaDB bool     `name:"mariadb" help:"A MariaDB: CARDFLOW_TEST_MYSQL_DSN."`
 	Redis   bool     `help:"A Redis: CARDFLOW_TEST_REDIS_ADDR, CARDFLOW_TEST_REDIS_PASSWORD."`
+	Fabric  bool     `help:"A Fabric network with CardFlow's contracts and the conformance suite's: CARDFLOW_TEST_FABRIC is its folder."`
 	Keep    bool     `help:"Leave the folder, with data and logs, behind (the servers are stopped all the same)."`
 	Command []string `arg:"" passthrough:"partial" help:"Command to run, after --."`
 }
@@ -31,14 +32,20 @@ type runCommand struct {
 type part struct {
 	name   string
 	wanted bool
-	start  func(ctx context.Context, dir string, say func(format string, args ...any)) (env []string, err error)
+	start  func(ctx context.Context, dir string, say local.Say) (env []string, err error)
 }
 
 func (c *runCommand) parts() []part {
 	return []part{
 		{"mariadb", c.MariaDB, startMariaDB},
 		{"redis", c.Redis, startRedis},
+		{"fabric", c.Fabric, startFabric},
 	}
+}
+
+func startFabric(ctx context.Context, dir string, say local.Say) ([]string, error) {
+	_, err := local.Up(ctx, local.FabricConfig{Dir: dir, Probes: true, Tied: true, Say: say})
+	return []string{"CARDFLOW_TEST_FABRIC=" + dir}, err
 }
 
 // commandName is the command's record in the folder.

@@ -19,7 +19,11 @@ import (
 
 // Wait asks again and again until ready answers nil or ctx ends; then the error is ready's last one.
 func Wait(ctx context.Context, ready func() error) error {
-	tick := time.NewTicker(25 * time.Millisecond)
+	return waitEvery(ctx, 25*time.Millisecond, ready)
+}
+
+func waitEvery(ctx context.Context, between time.Duration, ready func() error) error {
+	tick := time.NewTicker(between)
 	defer tick.Stop()
 	for {
 		err := ready()

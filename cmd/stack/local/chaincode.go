@@ -1,0 +1,305 @@
+package local
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// The chaincodes that this package can deploy.
+var (
+	contracts = []string{"identity", "ownership"}
+	probes    = []string{"probe", "probe-inner"} // of the conformance suite; they do whatever anybody tells them
+)
+
+// program builds the servers of a chaincode: name and package.
+func program(name string) (program, pkg string, err error) {
+	switch {
+	case slices.Contains(contracts, name):
+		return "chaincode", "cmd/chaincode", nil
+	case slices.Contains(probes, name):
+		return "probes", "cmd/chaincode/probes", nil
+	}
+	return "", "", fmt.Errorf("there is no chaincode %q", name)
+}
+
+// chaincode is a chaincode of the channel, in the version that is committed.
+type chaincode struct {
+	Name        string            `json:"name"`
+	Sequence    int               `json:"sequence"` // 1, and one more with each upgrade; it is also the version's name
+	Endorsement Endorsement       `json:"endorsement"`
+	Program     string            `json:"program"`    // in bin/
+	Ports       map[string]int    `json:"ports"`      // of its servers, by MSP ID
+	PackageIDs  map[string]string `json:"packageIds"` // by MSP ID
+}
+
+// label names a package for people. Its part before the underscore is the contract.
+func (c chaincode) label() string { return c.Name + "_" + strconv.Itoa(c.Sequence) }
+
+// host is the name of a chaincode's server in an organisation. An upgrade's runs beside the old one for a while.
+func (c chaincode) host(o organisation) string {
+	if c.Sequence == 1 {
+		return c.Name + "." + o.domain
+	}
+	return c.Name + "-" + strconv.Itoa(c.Sequence) + "." + o.domain
+}
+
+func (f *Fabric) packageFile(c chaincode, o organisation) string {
+	return f.path("chaincode", o.domain, c.label()+".tgz")
+}
+
+// build builds the programs of chaincodes.
+func (f *Fabric) build(ctx context.Context, chaincodes ...chaincode) error {
+	built := map[string]bool{}
+	for _, c := range chaincodes {
+		name, pkg, err := program(c.Name)
+		if err != nil {
+			return err
+		}
+		if built[name] {
+			continue
+		}
+		if err := buildProgram(ctx, pkg, f.path("bin", name)); err != nil {
+			return err
+		}
+		built[name] = true
+	}
+	return nil
+}
+
+// deployMissing deploys those of the chaincodes that aren't, side by side, and waits until all can be used.
+func (f *Fabric) deployMissing(ctx context.Context, say Say, names ...string) error {
+	var missing []chaincode
+	for _, name := range names {
+		if slices.ContainsFunc(f.state.Chaincodes, func(c chaincode) bool { return c.Name == name }) {
+			continue
+		}
+		c, err := f.define(name, 1, f.state.Endorsement, missing)
+		if err != nil {
+			return err
+		}
+		missing = append(missing, c)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := f.build(ctx, missing...); err != nil {
+		return err
+	}
+	deploying, ctx2 := errgroup.WithContext(ctx)
+	for i := range missing {
+		deploying.Go(func() error { return f.deploy(ctx2, &missing[i]) })
+	}
+	if err := deploying.Wait(); err != nil {
+		return err
+	}
+	say("%s deployed, %s", strings.Join(names, " and "), f.state.Endorsement)
+	f.state.Chaincodes = append(f.state.Chaincodes, missing...)
+	if err := f.save(); err != nil {
+		return err
+	}
+	return f.waitUsable(ctx, say, missing)
+}
+
+// Upgrade replaces a chaincode by the one that is built from the source as it is now, under an endorsement policy that may
+// be another: packages, approvals of every organisation, one commit with the next sequence number. The old servers are
+// stopped when the new ones have taken over; no call fails.
+func (f *Fabric) Upgrade(ctx context.Context, name string, endorsement Endorsement) error {
+	unlock, err := lock(ctx, f.path("lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	at := slices.IndexFunc(f.state.Chaincodes, func(c chaincode) bool { return c.Name == name })
+	if at < 0 {
+		return fmt.Errorf("chaincode %q is not deployed", name)
+	}
+	old := f.state.Chaincodes[at]
+	c, err := f.define(name, old.Sequence+1, endorsement, nil)
+	if err != nil {
+		return err
+	}
+	if err := f.build(ctx, c); err != nil {
+		return err
+	}
+	if err := f.deploy(ctx, &c); err != nil {
+		return err
+	}
+	f.state.Chaincodes[at] = c
+	f.state.Endorsement = endorsement
+	if err := f.save(); err != nil {
+		return err
+	}
+	if err := f.waitUsable(ctx, func(string, ...any) {}, []chaincode{c}); err != nil {
+		return err
+	}
+	for _, o := range organisations {
+		if err := f.Processes.Stop(stopGrace, old.host(o)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// define chooses the ports of a chaincode that is about to be deployed.
+func (f *Fabric) define(name string, sequence int, e Endorsement, also []chaincode) (chaincode, error) {
+	program, _, err := program(name)
+	if err != nil {
+		return chaincode{}, err
+	}
+	c := chaincode{Name: name, Sequence: sequence, Endorsement: e, Program: program, Ports: map[string]int{}, PackageIDs: map[string]string{}}
+	taken := map[int]bool{}
+	for _, other := range slices.Concat(f.state.Chaincodes, also) {
+		for _, port := range other.Ports {
+			taken[port] = true
+		}
+	}
+	port := f.state.BasePort + (orderers+len(organisations))*portsOfNode
+	for _, o := range organisations {
+		for taken[port] {
+			port++
+		}
+		if port >= f.state.BasePort+portsOfNetwork {
+			return c, errors.New("the network has no port left for chaincodes")
+		}
+		c.Ports[o.msp], taken[port] = port, true
+	}
+	return c, nil
+}
+
+// deploy does what the administrators of three organisations would do together: each packages the address of its own
+// server, installs that on its peer, runs the server, approves; one commits.
+func (f *Fabric) deploy(ctx context.Context, c *chaincode) error {
+	policy, err := c.Endorsement.Policy()
+	if err != nil {
+		return err
+	}
+	for _, o := range organisations {
+		host := c.host(o)
+		if err := chaincodeCertificate(o, f.crypto(), host, filepath.Join(o.folder(f.crypto()), "chaincodes", host)); err != nil {
+			return err
+		}
+		if c.PackageIDs[o.msp], err = f.pack(*c, o); err != nil {
+			return err
+		}
+	}
+	definition := []string{
+		"--channelID", Channel, "--name", c.Name, "--version", strconv.Itoa(c.Sequence), "--sequence", strconv.Itoa(c.Sequence),
+		"--signature-policy", policy,
+	}
+	group, ctx2 := errgroup.WithContext(ctx)
+	group.Go(func() error { return f.startServers(ctx2, *c) })
+	for _, o := range organisations {
+		group.Go(func() error {
+			if err := f.peer(ctx2, o, "lifecycle", "chaincode", "install", f.packageFile(*c, o)); err != nil {
+				return err
+			}
+			return f.peer(ctx2, o, slices.Concat(
+				[]string{"lifecycle", "chaincode", "approveformyorg"}, f.toOrderer(), definition, []string{"--package-id", c.PackageIDs[o.msp]})...)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	commit := slices.Concat([]string{"lifecycle", "chaincode", "commit"}, f.toOrderer(), definition)
+	for _, o := range organisations {
+		p := f.peerOf(o)
+		commit = append(commit, "--peerAddresses", Address(p.Port), "--tlsRootCertFiles", filepath.Join(p.folder, "tls", "ca.crt"))
+	}
+	return f.peer(ctx, carrier, commit...)
+}
+
+// startServers starts a chaincode's servers that don't run, one in each organisation.
+func (f *Fabric) startServers(ctx context.Context, c chaincode) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, o := range organisations {
+		group.Go(func() error {
+			host := c.host(o)
+			return f.start(ctx, Server{
+				Name: host, Kind: KindChaincode, Port: c.Ports[o.msp], org: o, chaincode: c,
+				folder: filepath.Join(o.folder(f.crypto()), "chaincodes", host),
+			})
+		})
+	}
+	return group.Wait()
+}
+
+// pack writes an organisation's package of a chaincode: no code, but where its server is, and by which certificates peer
+// and server know each other. It answers the package ID, by which the server will have to present itself. The packages of
+// the organisations differ, and may: only name, version, sequence and policy are agreed upon.
+func (f *Fabric) pack(c chaincode, o organisation) (id string, err error) {
+	tls := filepath.Join(f.peerOf(o).folder, "tls")
+	connection := map[string]any{
+		"address": Address(c.Ports[o.msp]), "domain": c.host(o), "dial_timeout": "10s",
+		"tls_required": true, "client_auth_required": true,
+	}
+	for field, file := range map[string]string{"root_cert": "ca.crt", "client_cert": "server.crt", "client_key": "server.key"} {
+		text, err := os.ReadFile(filepath.Join(tls, file))
+		if err != nil {
+			return "", err
+		}
+		connection[field] = string(text)
+	}
+	inner, err := json.MarshalIndent(connection, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	meta, err := json.Marshal(map[string]string{"type": "ccaas", "label": c.label()})
+	if err != nil {
+		return "", err
+	}
+	code, err := targz(file{"connection.json", inner})
+	if err != nil {
+		return "", err
+	}
+	whole, err := targz(file{"metadata.json", meta}, file{"code.tar.gz", code})
+	if err != nil {
+		return "", err
+	}
+	path := f.packageFile(c, o)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	if err := writeFile(path, whole, 0o600); err != nil { // the peer's TLS key is in it
+		return "", err
+	}
+	sum := sha256.Sum256(whole)
+	return c.label() + ":" + hex.EncodeToString(sum[:]), nil
+}
+
+type file struct {
+	name string
+	text []byte
+}
+
+// targz packs files without times or owners: the same files always give the same package ID.
+func targz(files ...file) ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	t := tar.NewWriter(z)
+	for _, f := range files {
+		if err := t.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.text)), Typeflag: tar.TypeReg}); err != nil {
+			return nil, err
+		}
+		if _, err := t.Write(f.text); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(t.Close(), z.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
