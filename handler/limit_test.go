@@ -67,7 +67,7 @@ func TestAddressKey(t *testing.T) {
 func TestRedisGone(t *testing.T) {
 	r := newRig(t, limited(handler.Limits{RequestsPerAddress: handler.Rate{Count: 10, Per: time.Minute}, LoginsPerAddress: handler.Rate{Count: 10, Per: time.Minute}}))
 	token := r.consumer("小王")
-	r.redis.SetError("READONLY gone")
+	r.redis.SetDown(true)
 	r.want(503, "UNAVAILABLE", get("/me", token))
 	r.want(503, "UNAVAILABLE", post("/auth/login", "", fields{"username": "retailer", "password": "x"}))
 	got := r.want(503, "", ask{method: "GET", path: "/readyz"})
@@ -79,7 +79,7 @@ func TestRedisGone(t *testing.T) {
 	if v.Status != "unready" || v.Checks["redis"] != "failed" || v.Checks["database"] != "ok" {
 		t.Errorf("%+v", v)
 	}
-	r.redis.SetError("")
+	r.redis.SetDown(false)
 	r.want(200, "", get("/me", token))
 }
 

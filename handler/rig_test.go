@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"cardflow/handler"
+	"cardflow/handler/redistest"
 	"cardflow/wechat"
 	"cardflow/wechat/sandbox"
 )
@@ -28,7 +28,7 @@ import (
 type rig struct {
 	t       *testing.T
 	service *fakeService
-	redis   *miniredis.Miniredis
+	redis   *redistest.Server
 	clock   *fakeClock
 	logs    *logBuffer
 	http    http.Handler
@@ -40,11 +40,9 @@ var start = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
 func newRig(t *testing.T, change ...func(*handler.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, redis: miniredis.RunT(t), clock: &fakeClock{now: start, auto: true}, logs: &logBuffer{}, address: "192.0.2.1"}
-	r.redis.SetTime(start)
+	r := &rig{t: t, redis: redistest.Start(t), clock: &fakeClock{now: start, auto: true}, logs: &logBuffer{}, address: "192.0.2.1"}
 	r.service = newFakeService(r.clock)
-	client := redis.NewClient(&redis.Options{Addr: r.redis.Addr()})
-	t.Cleanup(func() { client.Close() })
+	client := r.redis.Client()
 	logger := slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c := handler.Config{
 		Service: r.service, WeChat: platform(t, client, logger), AppID: "wx0000000000000000", Redis: client, PublicURL: "https://cards.example.com/",
@@ -84,8 +82,7 @@ func platform(t *testing.T, client redis.UniversalClient, logger *slog.Logger) *
 // advance moves every clock.
 func (r *rig) advance(d time.Duration) {
 	r.clock.advance(d)
-	r.redis.SetTime(r.clock.Now())
-	r.redis.FastForward(d)
+	r.redis.Forward(d)
 }
 
 // ask is a request in the making.

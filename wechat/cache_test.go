@@ -8,13 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"cardflow/handler/redistest"
 )
 
-func testCache(t *testing.T) (*redisCache, *miniredis.Miniredis) {
-	server := miniredis.RunT(t)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
+func testCache(t *testing.T) (*redisCache, *redistest.Server) {
+	server := redistest.Start(t)
+	options := server.Options()
+	options.MaxRetries = -1
+	client := redis.NewClient(options)
 	t.Cleanup(func() { _ = client.Close() })
 	return &redisCache{client, "p:", slog.New(slog.NewTextHandler(io.Discard, nil))}, server
 }
@@ -37,7 +40,7 @@ func TestCacheMissIsUntypedNilAndHitIsString(t *testing.T) {
 	if !c.IsExist("k") || c.IsExist("other") {
 		t.Error("IsExist")
 	}
-	server.FastForward(time.Minute)
+	server.Forward(time.Minute)
 	if got := c.Get("k"); got != nil {
 		t.Errorf("after its time: %v", got)
 	}
@@ -66,7 +69,7 @@ func TestCacheKeepsNothingWithoutALife(t *testing.T) {
 
 func TestCacheOfADeadRedisMisses(t *testing.T) {
 	c, server := testCache(t)
-	server.Close()
+	server.SetDown(true)
 	if err := c.Set("k", "v", time.Minute); err != nil {
 		t.Errorf("set: %v", err)
 	}

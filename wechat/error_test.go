@@ -173,7 +173,7 @@ func TestNoFailureShowsTheSecretOrAURLOrAPerson(t *testing.T) {
 					}
 				}
 				for _, key := range w.redis.Keys() {
-					if token, _ := w.redis.Get(key); len(token) > 500 && strings.Contains(shown, token) {
+					if token := w.redis.Get(key); len(token) > 500 && strings.Contains(shown, token) {
 						t.Error("the access token is shown")
 					}
 				}

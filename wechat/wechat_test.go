@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"cardflow/handler/redistest"
 	"cardflow/wechat"
 	"cardflow/wechat/sandbox"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -28,7 +28,7 @@ const (
 type world struct {
 	*wechat.Platform
 	sandbox *sandbox.Sandbox
-	redis   *miniredis.Miniredis
+	redis   *redistest.Server
 	client  *redis.Client
 	url     string
 	logs    *safeBuffer
@@ -114,7 +114,7 @@ func start(t *testing.T, change ...func(*wechat.Config)) *world {
 
 func startOn(t *testing.T, s *sandbox.Sandbox, change ...func(*wechat.Config)) *world {
 	t.Helper()
-	w := &world{sandbox: s, redis: miniredis.RunT(t), logs: &safeBuffer{}, metrics: &outcomes{}, seen: newRequests()}
+	w := &world{sandbox: s, redis: redistest.Start(t), logs: &safeBuffer{}, metrics: &outcomes{}, seen: newRequests()}
 	inner := s.Handler()
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		w.seen.add(r.URL.Path)
@@ -122,7 +122,9 @@ func startOn(t *testing.T, s *sandbox.Sandbox, change ...func(*wechat.Config)) *
 	}))
 	t.Cleanup(server.Close)
 	w.url = server.URL
-	w.client = redis.NewClient(&redis.Options{Addr: w.redis.Addr(), MaxRetries: -1})
+	options := w.redis.Options()
+	options.MaxRetries = -1
+	w.client = redis.NewClient(options)
 	t.Cleanup(func() { _ = w.client.Close() })
 	w.Platform = w.another(t, change...)
 	return w
@@ -264,7 +266,7 @@ func TestTradeQRIsCachedByPageAndScene(t *testing.T) {
 			t.Errorf("the key %q never expires", key)
 		}
 	}
-	w.redis.FastForward(25 * time.Hour)
+	w.redis.Forward(25 * time.Hour)
 	draw("c=1", "")
 	if n := w.seen.of(imagePath); n != 4 {
 		t.Errorf("asked WeChat %d times, the image should have expired", n)
