@@ -106,7 +106,7 @@ func (f *Fabric) writeConfigtx(source string) error {
 				seen[n] = true
 				return Address(port)
 			}
-			if strings.HasPrefix(n, "crypto/") {
+			if strings.HasPrefix(n, "crypto-config/") {
 				return f.path(filepath.FromSlash(n))
 			}
 		}

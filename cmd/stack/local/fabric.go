@@ -17,7 +17,7 @@ import (
 //
 //	network.json     what the network is: its ports, its policy, its chaincodes
 //	connection.yaml  the connection profile, for the server
-//	crypto/          keys and certificates, as cryptogen lays them out
+//	crypto-config/   keys and certificates, as cryptogen lays them out
 //	                 (and each node's core.yaml or orderer.yaml beside its msp and tls)
 //	config/          configtx.yaml, the genesis block, ccaas/ (the peers' external builder)
 //	bin/             chaincode programs;  chaincode/  their packages
@@ -148,7 +148,7 @@ func (f *Fabric) path(elem ...string) string {
 	return filepath.Join(append([]string{f.dir}, elem...)...)
 }
 
-func (f *Fabric) crypto() string { return f.path("crypto") }
+func (f *Fabric) crypto() string { return f.path("crypto-config") }
 
 func (f *Fabric) save() error {
 	text, err := json.MarshalIndent(f.state, "", "  ")
@@ -302,7 +302,7 @@ func (f *Fabric) clear() error {
 	if err := f.stopAll(); err != nil {
 		return err
 	}
-	for _, name := range []string{"connection.yaml", "crypto", "config", "bin", "chaincode", "data", "tmp", "log", "run", stateFile} {
+	for _, name := range []string{"connection.yaml", "crypto-config", "config", "bin", "chaincode", "data", "tmp", "log", "run", stateFile} {
 		if err := os.RemoveAll(f.path(name)); err != nil {
 			return err
 		}
