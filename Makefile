@@ -7,10 +7,10 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench build clean
+.PHONY: help run demo test bench build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## 启动服务，带演示数据，数据在 ./data · run the server with demo data in ./data
 	./$(SERVER) serve --demo
@@ -23,6 +23,18 @@ test: ## 检查环境、格式、vet、构建、测试 · check the machine, the
 
 bench: build ## 性能测试，写入 docs/performance · measure; figures go to docs/performance
 	./$(SERVER) bench
+
+fabric-up: build ## 启动 Fabric 网络（三组织、三排序节点），数据在 ./data/fabric · start the Fabric network
+	bin/stack fabric up
+
+fabric-down: build ## 停止 Fabric 网络，数据保留 · stop it; its data stays
+	bin/stack fabric down
+
+fabric-status: build ## 列出 Fabric 网络的各个进程 · list its servers
+	bin/stack fabric status
+
+fabric-clean: build ## 停止 Fabric 网络并删除其数据 · stop it and remove keys and data
+	bin/stack fabric down --clean
 
 build: ## 编译到 ./bin · build the programs into ./bin
 	@mkdir -p bin
