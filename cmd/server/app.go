@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -83,7 +85,14 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 	if a.Config.Database.Driver == model.SQLite {
 		dsn = a.Config.SQLiteFile()
 	}
-	db, err := model.Open(ctx, model.Config{Driver: a.Config.Database.Driver, DSN: dsn, Password: a.Config.Database.Password.Reveal(), Logger: a.Logger})
+	c := model.Config{
+		Driver: a.Config.Database.Driver, DSN: dsn, Password: a.Config.Database.Password.Reveal(), Logger: a.Logger, MaxConns: a.Config.Database.MaxConnections,
+	}
+	var err error
+	if c.RootCAs, err = a.authority("database.ca_file", a.Config.Database.CAFile); err != nil {
+		return err
+	}
+	db, err := model.Open(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -112,12 +121,44 @@ func (a *App) openRedis(ctx, run context.Context) error {
 		addr = m.Addr()
 		go tick(run, m)
 	}
-	a.Redis = redis.NewClient(&redis.Options{Addr: addr, Password: c.Password.Reveal(), DB: c.DB})
+	options := &redis.Options{
+		Addr: addr, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB,
+		// A Redis that hangs must not hold requests up for longer than people wait; they are told to come back.
+		DialTimeout: redisPatience, ReadTimeout: redisPatience, WriteTimeout: redisPatience, PoolTimeout: 2 * redisPatience, MaxRetries: 1,
+		ContextTimeoutEnabled: true,
+	}
+	if c.TLS {
+		roots, err := a.authority("redis.ca_file", c.CAFile)
+		if err != nil {
+			return err
+		}
+		options.TLSConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	a.Redis = redis.NewClient(options)
 	a.onClose(a.Redis.Close)
 	if err := a.Redis.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
 	return nil
+}
+
+// redisPatience is how long one answer of Redis may take, or one connection.
+const redisPatience = 2 * time.Second
+
+// authority reads the certificates that are believed in place of the machine's; nil if there is no file.
+func (a *App) authority(key, name string) (*x509.CertPool, error) {
+	if name == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(a.Config.Path(name))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: there is no certificate (PEM) in %s", key, name)
+	}
+	return pool, nil
 }
 
 // tick moves the clock of a Redis in process, which expires nothing by itself.
@@ -138,6 +179,9 @@ func tick(ctx context.Context, m *miniredis.Miniredis) {
 
 func (a *App) openLedger(context.Context, context.Context) error {
 	c := a.Config.Ledger
+	if c.Kind != "embedded" {
+		return fmt.Errorf("ledger.kind: this build opens no ledger of the kind %s", c.Kind)
+	}
 	l, err := embedded.Open(embedded.Config{
 		Path: a.Config.Path(c.File), Channel: c.Channel, Organisation: organisation,
 		Contracts:  []contract.Contract{&contract.Identity{Deployer: organisation}, &contract.Ownership{}},

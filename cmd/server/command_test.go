@@ -137,6 +137,10 @@ func TestNoDemoDataInProduction(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "--demo") {
 		t.Errorf("serve --demo in production: %v", err)
 	}
+	err = demoCommand{Keep: c.DataDir}.Run(&environment{ctx: t.Context(), config: c, logger: slog.New(slog.DiscardHandler), stdout: &out, stderr: &out})
+	if err == nil || !strings.Contains(err.Error(), "production") {
+		t.Errorf("demo in production: %v", err)
+	}
 	if _, err := os.Stat(c.DataDir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it has begun: %v", err)
 	}

@@ -8,8 +8,9 @@ import (
 )
 
 // Config is everything an operator may set, in the sections of
-// configs/embedded.yaml, which explains each key. The defaults are the embedded
-// mode: no file is needed to start. A Config from [Load] has been validated.
+// configs/embedded.yaml, which explains each key. The defaults are a trial on parts
+// that run in this process: no file is needed to start. A Config from [Load] has been
+// validated.
 type Config struct {
 	Mode    Mode   `yaml:"mode"`
 	DataDir string `yaml:"data_dir"`
@@ -29,11 +30,12 @@ type Config struct {
 	Log       LogConfig       `yaml:"log"`
 }
 
-// Mode says whether the unsafe conveniences of a trial are allowed.
+// Mode says whether the conveniences of a trial are allowed, and nothing else: which
+// database, Redis and ledger there are is said by their sections.
 type Mode string
 
 const (
-	Embedded   Mode = "embedded"   // one machine, nothing to install
+	Trial      Mode = "trial"
 	Production Mode = "production" // refuses whatever is unsafe, all at once
 )
 
@@ -51,28 +53,47 @@ type HTTPConfig struct {
 
 // DatabaseConfig is the business database. See [Config.SQLiteFile] for an empty DSN.
 type DatabaseConfig struct {
-	Driver   string `yaml:"driver"` // sqlite or mysql
-	DSN      Secret `yaml:"dsn"`
-	Password Secret `yaml:"password"` // mysql: instead of one in the DSN
+	Driver         string `yaml:"driver"` // sqlite or mysql
+	DSN            Secret `yaml:"dsn"`
+	Password       Secret `yaml:"password"` // mysql: instead of one in the DSN
+	CAFile         string `yaml:"ca_file"`  // mysql: speak TLS, and believe this authority only
+	MaxConnections int    `yaml:"max_connections"`
 }
 
 // RedisConfig is the store of sessions and limits: in process, or a server.
 type RedisConfig struct {
 	Embedded  bool   `yaml:"embedded"`
 	Addr      string `yaml:"addr"`
+	Username  string `yaml:"username"`
 	Password  Secret `yaml:"password"`
+	TLS       bool   `yaml:"tls"`
+	CAFile    string `yaml:"ca_file"`
 	DB        int    `yaml:"db"`
 	KeyPrefix string `yaml:"key_prefix"`
 }
 
 // LedgerConfig is the ledger. File is relative to the data directory.
 type LedgerConfig struct {
-	Kind          string        `yaml:"kind"`
+	Kind          string        `yaml:"kind"` // embedded or fabric
 	File          string        `yaml:"file"`
 	Channel       string        `yaml:"channel"`
 	BlockInterval time.Duration `yaml:"block_interval"`
 	MaxBlockTxs   int           `yaml:"max_block_txs"`
 	TimeWindow    time.Duration `yaml:"time_window"`
+	Fabric        FabricConfig  `yaml:"fabric"`
+}
+
+// FabricConfig is how this platform reaches its Fabric network, and as whom. Files are
+// relative to the data directory.
+type FabricConfig struct {
+	Profile          string        `yaml:"profile"`
+	MSPID            string        `yaml:"msp_id"`
+	CertFile         string        `yaml:"cert_file"`
+	KeyFile          string        `yaml:"key_file"`
+	EndorseTimeout   time.Duration `yaml:"endorse_timeout"`
+	BroadcastTimeout time.Duration `yaml:"broadcast_timeout"`
+	CommitTimeout    time.Duration `yaml:"commit_timeout"`
+	QueryTimeout     time.Duration `yaml:"query_timeout"`
 }
 
 // WeChatConfig is the mini-program's account, or the sandbox instead of WeChat.
@@ -149,10 +170,11 @@ type LogConfig struct {
 // sandboxAppID is the account of a server that talks to no real WeChat.
 const sandboxAppID = "wx0000000000000000"
 
-// DefaultConfig returns the embedded mode. configs/embedded.yaml says the same.
+// DefaultConfig is a trial on parts that run in this process. configs/embedded.yaml
+// says the same.
 func DefaultConfig() Config {
 	return Config{
-		Mode:    Embedded,
+		Mode:    Trial,
 		DataDir: "data",
 		HTTP: HTTPConfig{
 			Listen:        "127.0.0.1:8080",
@@ -171,6 +193,13 @@ func DefaultConfig() Config {
 			BlockInterval: 2 * time.Millisecond,
 			MaxBlockTxs:   500,
 			TimeWindow:    2 * time.Minute,
+			Fabric: FabricConfig{
+				MSPID:            organisation,
+				EndorseTimeout:   10 * time.Second,
+				BroadcastTimeout: 3 * time.Second,
+				CommitTimeout:    8 * time.Second,
+				QueryTimeout:     10 * time.Second,
+			},
 		},
 		WeChat: WeChatConfig{
 			Sandbox:    true,

@@ -19,15 +19,18 @@ import (
 	"cardflow/iccid"
 )
 
-const documented = "../../configs/embedded.yaml"
+const (
+	documented = "../../configs/embedded.yaml"
+	production = "../../configs/production.yaml"
+)
 
 func TestDefaultsNeedNoFile(t *testing.T) {
 	c, err := Load("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Mode != Embedded || !c.WeChat.Sandbox || !c.Redis.Embedded || c.Database.Driver != "sqlite" || c.Ledger.Kind != "embedded" {
-		t.Errorf("the defaults are not the embedded mode: %+v", c)
+	if c.Mode != Trial || !c.WeChat.Sandbox || !c.Redis.Embedded || c.Database.Driver != "sqlite" || c.Ledger.Kind != "embedded" {
+		t.Errorf("the defaults are not a trial in one process: %+v", c)
 	}
 	if got, want := c.SQLiteFile(), filepath.Join("data", "cardflow.db"); got != want {
 		t.Errorf("SQLite file %q, want %q", got, want)
@@ -56,7 +59,13 @@ func nilIfEmpty[T any](s []T) []T {
 }
 
 func TestEveryKeyIsDocumented(t *testing.T) {
-	text, err := os.ReadFile(documented)
+	for _, file := range []string{documented, production} {
+		t.Run(filepath.Base(file), func(t *testing.T) { everyKeyIsDocumented(t, file) })
+	}
+}
+
+func everyKeyIsDocumented(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +102,23 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 }
 
+// TestProductionFileLacksSecretsOnly: the documented file is what an operator starts from. Its faults are what he alone
+// knows, and what this release does not have yet.
+func TestProductionFileLacksSecretsOnly(t *testing.T) {
+	own := []string{"wechat.app_id", "wechat.app_secret", "custody.root_key_file", "database.dsn", "redis.password"}
+	_, err := Load(production, nil)
+	var faults Faults
+	if !errors.As(err, &faults) || !slices.Equal(keysOf(faults), own) {
+		t.Errorf("faults %v\nwant those of %q", err, own)
+	}
+	_, err = Load(production, []string{
+		"CARDFLOW_DATABASE_PASSWORD=correct horse", "CARDFLOW_REDIS_PASSWORD=battery staple", "CARDFLOW_WECHAT_APP_ID=wx0123456789abcdef", "CARDFLOW_WECHAT_APP_SECRET=s3cr3t",
+	})
+	if !errors.As(err, &faults) || !slices.Equal(keysOf(faults), []string{"custody.root_key_file"}) {
+		t.Errorf("with all secrets: %v", err)
+	}
+}
+
 func iccidFields() map[string]bool {
 	fields := map[string]bool{}
 	for i := range reflect.TypeFor[iccid.Issuer]().NumField() {
@@ -105,74 +131,88 @@ func iccidFields() map[string]bool {
 // otherwise sound file, gives one fault, and that names the key.
 func TestEveryKeyCanBeAFault(t *testing.T) {
 	bad := map[string][]string{
-		"mode":                           {"prod", `""`},
-		"data_dir":                       {`""`},
-		"http.listen":                    {"8080", "localhost", "127.0.0.1:99999", `""`},
-		"http.public_url":                {"cards.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y=1"},
-		"http.tls_in_front":              {"yes", "1"},
-		"http.trusted_proxies":           {"10.0.0.0/8"}, // no list
-		"http.trusted_proxies[0]":        {"[10.0.0.1]", "[10.0.0.0/33]"},
-		"http.body_limit":                {"1", "1GiB", "1MB", "-1", "99999999999999GiB"},
-		"http.read_timeout":              {"0s", "1h", "15", "soon"},
-		"http.write_timeout":             {"0s", "1h"},
-		"http.shutdown_grace":            {"-1s", "1h"},
-		"database.driver":                {"postgres"},
-		"database.dsn":                   {`"[secret]"`},
-		"database.password":              {`"[secret]"`, "for a file"},
-		"redis.embedded":                 {"TRUE"},
-		"redis.addr":                     {"127.0.0.1:6379"}, // while embedded
-		"redis.password":                 {`"[secret]"`, "[a, b]"},
-		"redis.db":                       {"-1", "1024", "one", "99999999999999999999"},
-		"redis.key_prefix":               {`""`, `"a b"`, `"a*"`},
-		"ledger.kind":                    {"fabric", "none"},
-		"ledger.file":                    {`""`, "../ledger.db"},
-		"ledger.channel":                 {"Cards", `""`, "卡"},
-		"ledger.block_interval":          {"-1ms", "2s"},
-		"ledger.max_block_txs":           {"0", "100000"},
-		"ledger.time_window":             {"1s", "1h"},
-		"wechat.sandbox":                 {"no"},
-		"wechat.app_id":                  {`""`},
-		"wechat.app_secret":              {`"[secret]"`},
-		"wechat.base_url":                {"api.weixin.qq.com"},
-		"wechat.mini_page":               {"/pages/trade", "pages/trade?x=1", `""`},
-		"wechat.env_version":             {"prod"},
-		"wechat.timeout":                 {"0s", "2m"},
-		"custody.root_key_file":          {`""`, "../../root.key"},
-		"session.consumer_ttl":           {"10000h"},
-		"session.staff_ttl":              {"200h"},
-		"session.idle_ttl":               {"10s", "13h"},
-		"limits.wrong_codes":             {"5", "0 per 10m", "5 per 1ms", "101 per 10m", "5 per 48h", "five per 10m"},
-		"limits.wrong_codes_per_address": {"0 per 10m"},
-		"limits.wrong_codes_platform":    {"-1 per 10m"},
-		"limits.lookups_per_address":     {"1 per 0s"},
-		"limits.lookups_platform":        {"10000001 per 1m"},
-		"limits.logins_per_address":      {"1 / 1m"},
-		"limits.logins_per_account":      {"per 1m"},
-		"limits.requests_per_address":    {`""`},
-		"trade.default_expiry":           {"30s", "200h"},
-		"trade.max_expiry":               {"9000h"},
-		"trade.min_expiry":               {"10ms"},
-		"trade.sweep_interval":           {"1ms", "2h"},
-		"relay.workers":                  {"0", "257", "1.5"},
-		"relay.lease":                    {"1ms", "1h"},
-		"relay.poll_interval":            {"1ms", "1h"},
-		"relay.backoff_min":              {"1ms"},
-		"relay.backoff_max":              {"2h", "100ms"},
-		"imports.max_bytes":              {"0", "3GiB"},
-		"imports.max_rows":               {"0", "10000001"},
-		"imports.keep":                   {"1m", "null"},
-		"numbering.issuers":              {"{}", "none"},
-		"numbering.issuers[0].prefix":    {`[{prefix: 123, carrier: x, rule: LUHN}]`, `[{carrier: x, rule: LUHN}]`, `[{prefix: 8986, carrier: x, rule: LUHN, prefix: 8987}]`},
-		"numbering.issuers[0].carrier":   {`[{prefix: "898613", rule: LUHN}]`},
-		"numbering.issuers[0].rule":      {`[{prefix: "898613", carrier: x, rule: luhn}]`},
-		"numbering.issuers[0].name":      {`[{prefix: "898613", carrier: x, rule: LUHN, name: y}]`},
-		"numbering.issuers[1].prefix":    {`[{prefix: "898613", carrier: x, rule: LUHN}, {prefix: "898613", carrier: y, rule: LUHN}]`},
-		"numbering.msisdn_prefixes":      {"[]", "1064"},
-		"numbering.msisdn_prefixes[1]":   {`["1064", "86"]`},
-		"log.level":                      {"trace"},
-		"log.format":                     {"xml"},
-		"log.file":                       {"x"}, // no such key
-		"http":                           {"x", "[a]"},
+		"mode":                            {"prod", `""`},
+		"data_dir":                        {`""`},
+		"http.listen":                     {"8080", "localhost", "127.0.0.1:99999", `""`},
+		"http.public_url":                 {"cards.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y=1"},
+		"http.tls_in_front":               {"yes", "1"},
+		"http.trusted_proxies":            {"10.0.0.0/8"}, // no list
+		"http.trusted_proxies[0]":         {"[10.0.0.1]", "[10.0.0.0/33]"},
+		"http.body_limit":                 {"1", "1GiB", "1MB", "-1", "99999999999999GiB"},
+		"http.read_timeout":               {"0s", "1h", "15", "soon"},
+		"http.write_timeout":              {"0s", "1h"},
+		"http.shutdown_grace":             {"-1s", "1h"},
+		"database.driver":                 {"postgres"},
+		"database.dsn":                    {`"[secret]"`},
+		"database.ca_file":                {"ca.pem"}, // for a file
+		"database.max_connections":        {"-1", "1001", "many"},
+		"database.password":               {`"[secret]"`, "for a file"},
+		"redis.embedded":                  {"TRUE"},
+		"redis.addr":                      {"127.0.0.1:6379"}, // while embedded
+		"redis.password":                  {`"[secret]"`, "[a, b]"},
+		"redis.username":                  {"cardflow"}, // while embedded
+		"redis.tls":                       {"true", "yes"},
+		"redis.ca_file":                   {"ca.pem"}, // without TLS
+		"redis.db":                        {"-1", "1024", "one", "99999999999999999999"},
+		"redis.key_prefix":                {`""`, `"a b"`, `"a*"`},
+		"ledger.kind":                     {"none", `""`},
+		"ledger.fabric.profile":           {"../connection.yaml"},
+		"ledger.fabric.msp_id":            {`""`, "Platform MSP", "-x"},
+		"ledger.fabric.cert_file":         {"../cert.pem"},
+		"ledger.fabric.key_file":          {"../key.pem"},
+		"ledger.fabric.endorse_timeout":   {"0s", "2m", "soon"},
+		"ledger.fabric.broadcast_timeout": {"10ms", "2m"},
+		"ledger.fabric.commit_timeout":    {"0s", "1h"},
+		"ledger.fabric.query_timeout":     {"0s", "61s"},
+		"ledger.fabric.channel":           {"x"}, // no such key
+		"ledger.file":                     {`""`, "../ledger.db"},
+		"ledger.channel":                  {"Cards", `""`, "卡"},
+		"ledger.block_interval":           {"-1ms", "2s"},
+		"ledger.max_block_txs":            {"0", "100000"},
+		"ledger.time_window":              {"1s", "1h"},
+		"wechat.sandbox":                  {"no"},
+		"wechat.app_id":                   {`""`},
+		"wechat.app_secret":               {`"[secret]"`},
+		"wechat.base_url":                 {"api.weixin.qq.com"},
+		"wechat.mini_page":                {"/pages/trade", "pages/trade?x=1", `""`},
+		"wechat.env_version":              {"prod"},
+		"wechat.timeout":                  {"0s", "2m"},
+		"custody.root_key_file":           {`""`, "../../root.key"},
+		"session.consumer_ttl":            {"10000h"},
+		"session.staff_ttl":               {"200h"},
+		"session.idle_ttl":                {"10s", "13h"},
+		"limits.wrong_codes":              {"5", "0 per 10m", "5 per 1ms", "101 per 10m", "5 per 48h", "five per 10m"},
+		"limits.wrong_codes_per_address":  {"0 per 10m"},
+		"limits.wrong_codes_platform":     {"-1 per 10m"},
+		"limits.lookups_per_address":      {"1 per 0s"},
+		"limits.lookups_platform":         {"10000001 per 1m"},
+		"limits.logins_per_address":       {"1 / 1m"},
+		"limits.logins_per_account":       {"per 1m"},
+		"limits.requests_per_address":     {`""`},
+		"trade.default_expiry":            {"30s", "200h"},
+		"trade.max_expiry":                {"9000h"},
+		"trade.min_expiry":                {"10ms"},
+		"trade.sweep_interval":            {"1ms", "2h"},
+		"relay.workers":                   {"0", "257", "1.5"},
+		"relay.lease":                     {"1ms", "1h"},
+		"relay.poll_interval":             {"1ms", "1h"},
+		"relay.backoff_min":               {"1ms"},
+		"relay.backoff_max":               {"2h", "100ms"},
+		"imports.max_bytes":               {"0", "3GiB"},
+		"imports.max_rows":                {"0", "10000001"},
+		"imports.keep":                    {"1m", "null"},
+		"numbering.issuers":               {"{}", "none"},
+		"numbering.issuers[0].prefix":     {`[{prefix: 123, carrier: x, rule: LUHN}]`, `[{carrier: x, rule: LUHN}]`, `[{prefix: 8986, carrier: x, rule: LUHN, prefix: 8987}]`},
+		"numbering.issuers[0].carrier":    {`[{prefix: "898613", rule: LUHN}]`},
+		"numbering.issuers[0].rule":       {`[{prefix: "898613", carrier: x, rule: luhn}]`},
+		"numbering.issuers[0].name":       {`[{prefix: "898613", carrier: x, rule: LUHN, name: y}]`},
+		"numbering.issuers[1].prefix":     {`[{prefix: "898613", carrier: x, rule: LUHN}, {prefix: "898613", carrier: y, rule: LUHN}]`},
+		"numbering.msisdn_prefixes":       {"[]", "1064"},
+		"numbering.msisdn_prefixes[1]":    {`["1064", "86"]`},
+		"log.level":                       {"trace"},
+		"log.format":                      {"xml"},
+		"log.file":                        {"x"}, // no such key
+		"http":                            {"x", "[a]"},
 	}
 	eachKey(reflect.ValueOf(&Config{}).Elem(), "", func(key string, _ reflect.Value) {
 		if len(bad[key]) == 0 {
@@ -182,10 +222,13 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 	for key, values := range bad {
 		for _, value := range values {
 			path, _, _ := strings.Cut(key, "[")
-			section, name, nested := strings.Cut(path, ".")
-			text := section + ": " + value + "\n"
-			if nested {
-				text = section + ":\n  " + name + ": " + value + "\n"
+			sections := strings.Split(path, ".")
+			text := value + "\n"
+			for i, section := range slices.Backward(sections) {
+				text = strings.Repeat("  ", i) + section + ": " + text
+				if i > 0 {
+					text = "\n" + text
+				}
 			}
 			t.Run(key+"="+value, func(t *testing.T) {
 				faults := load(t, text)
@@ -246,8 +289,8 @@ func TestFilesThatAreNone(t *testing.T) {
 		"no mapping":     {"- a\n", "section"},
 		"no YAML":        {"http: [\n", "line"},
 		"a tab":          {"http:\n\tlisten: x\n", "line"},
-		"two documents":  {"mode: embedded\n---\nmode: embedded\n", "more than one"},
-		"a key twice":    {"mode: embedded\nmode: embedded\n", "twice"},
+		"two documents":  {"mode: trial\n---\nmode: trial\n", "more than one"},
+		"a key twice":    {"mode: trial\nmode: trial\n", "twice"},
 		"a section null": {"http:\n", "section"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -356,9 +399,13 @@ func TestEnvironmentNamesAreDistinct(t *testing.T) {
 func TestProductionNamesEveryRisk(t *testing.T) {
 	c := DefaultConfig()
 	c.Mode = Production
+	parts := []string{"wechat.sandbox", "database.driver", "redis.embedded", "ledger.kind", "custody.root_key_file", "http.tls_in_front", "http.public_url"}
+	if got := keysOf(c.faults()); !slices.Equal(got, parts) {
+		t.Errorf("risks of a trial %q\nwant %q", got, parts)
+	}
 	c.Database = DatabaseConfig{Driver: "mysql", DSN: NewSecret("cardflow:cardflow@tcp(db:3306)/cardflow")}
 	c.Redis = RedisConfig{Addr: "redis:6379", KeyPrefix: "cardflow:"}
-	want := []string{"wechat.sandbox", "custody.root_key_file", "http.tls_in_front", "http.public_url", "database.dsn", "redis.password"}
+	want := []string{"wechat.sandbox", "ledger.kind", "custody.root_key_file", "http.tls_in_front", "http.public_url", "database.dsn", "redis.password"}
 	if got := keysOf(c.faults()); !slices.Equal(got, want) {
 		t.Errorf("risks %q\nwant %q", got, want)
 	}
@@ -366,6 +413,8 @@ func TestProductionNamesEveryRisk(t *testing.T) {
 	c.HTTP.TLSInFront, c.HTTP.PublicURL = true, "https://cards.example.com"
 	c.Database.DSN = NewSecret("cardflow:p@ss:w0rd@tcp(db:3306)/cardflow")
 	c.Redis.Password = NewSecret("another one")
+	c.Ledger.Kind = "fabric"
+	c.Ledger.Fabric.Profile, c.Ledger.Fabric.CertFile, c.Ledger.Fabric.KeyFile = "connection.yaml", "cert.pem", "key.pem"
 	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.root_key_file"}) {
 		t.Errorf("faults %q", got)
 	}
@@ -374,9 +423,38 @@ func TestProductionNamesEveryRisk(t *testing.T) {
 	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.root_key_file"}) {
 		t.Errorf("faults %q", got)
 	}
-	c.Mode = Embedded
+	c.Mode = Trial
 	if err := c.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPartsNeedEachOther: what one key says makes others necessary, or forbids them. Each case has one fault.
+func TestPartsNeedEachOther(t *testing.T) {
+	const fabric = "ledger: {kind: fabric, fabric: {profile: c.yaml, cert_file: c.pem, key_file: k.pem}}\n"
+	for text, want := range map[string]string{
+		fabric: "",
+		"ledger: {kind: fabric, fabric: {cert_file: c.pem, key_file: k.pem}}\n":                       "ledger.fabric.profile",
+		"ledger: {kind: fabric, fabric: {profile: c.yaml, key_file: k.pem}}\n":                        "ledger.fabric.cert_file",
+		"ledger: {kind: fabric, fabric: {profile: c.yaml, cert_file: c.pem}}\n":                       "ledger.fabric.key_file",
+		"redis: {embedded: false, addr: 'r:6379', username: u, tls: true, ca_file: ca.pem}\n":         "",
+		"redis: {embedded: false, addr: 'r:6379', ca_file: ca.pem}\n":                                 "redis.ca_file",
+		"redis: {embedded: false, addr: 'r:6379', username: 'a b'}\n":                                 "redis.username",
+		"redis: {embedded: false, addr: 'r:6379', tls: true, ca_file: ../ca.pem}\n":                   "redis.ca_file",
+		"database: {driver: mysql, dsn: 'u:p@tcp(h:3306)/d?tls=true', ca_file: /etc/ca.pem}\n":        "",
+		"database: {driver: mysql, dsn: 'u:p@tcp(h:3306)/', ca_file: /etc/ca.pem}\n":                  "database.dsn",
+		"database: {driver: mysql, dsn: 'u:p@tcp(h:3306)/d?allowAllFiles=true'}\n":                    "database.dsn",
+		"database: {driver: mysql, dsn: 'u:p@h:3306'}\n":                                              "database.dsn",
+		"database: {driver: mysql, dsn: 'u:p@tcp(h:3306)/d', ca_file: ../ca.pem}\n":                   "database.ca_file",
+		"database: {driver: mysql, dsn: 'u@tcp(h:3306)/d', password: hunter2, max_connections: 64}\n": "",
+	} {
+		var got []string
+		if faults := load(t, text); faults != nil {
+			got = keysOf(faults)
+		}
+		if fault := strings.Join(got, " "); fault != want {
+			t.Errorf("%sfaults %q, want %q", text, fault, want)
+		}
 	}
 }
 

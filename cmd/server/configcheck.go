@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"cardflow/iccid"
 )
 
@@ -64,6 +66,7 @@ const day = 24 * time.Hour
 
 var (
 	channelName = regexp.MustCompile(`^[a-z][a-z0-9.-]{0,248}$`) // Fabric's rule
+	mspID       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$`)
 	realAppID   = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
 	miniPage    = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
 	digitsOnly  = regexp.MustCompile(`^1[0-9]{0,11}$`)
@@ -72,7 +75,7 @@ var (
 // faults checks every section; the order is the order of the file.
 func (c Config) faults() Faults {
 	v := new(checker)
-	v.oneOf("mode", string(c.Mode), string(Embedded), string(Production))
+	v.oneOf("mode", string(c.Mode), string(Trial), string(Production))
 	v.must(c.DataDir != "", "data_dir", "must name a directory")
 	c.HTTP.check(v)
 	c.Database.check(v)
@@ -113,31 +116,64 @@ func (h HTTPConfig) check(v *checker) {
 
 func (d DatabaseConfig) check(v *checker) {
 	v.oneOf("database.driver", d.Driver, "sqlite", "mysql")
-	v.must(d.Driver != "mysql" || d.DSN.IsSet(), "database.dsn", "must be set for mysql: user:password@tcp(host:3306)/cardflow")
+	if d.Driver == "mysql" {
+		dsn, err := mysql.ParseDSN(d.DSN.Reveal()) // its error may quote the password
+		v.must(err == nil && dsn.DBName != "", "database.dsn", "must be set for mysql: user:password@tcp(host:3306)/cardflow")
+		v.must(err != nil || !dsn.AllowAllFiles, "database.dsn", "must not have allowAllFiles: it lets the database read this machine's files")
+	}
 	v.must(!d.Password.IsSet() || d.Driver == "mysql" && passwordOf(d.DSN) == "", "database.password", "must be empty, unless driver is mysql and the DSN has no password: user@tcp(host:3306)/cardflow")
+	if d.CAFile != "" {
+		v.must(d.Driver == "mysql", "database.ca_file", "must be empty, unless driver is mysql")
+		v.file("database.ca_file", d.CAFile)
+	}
+	v.number("database.max_connections", d.MaxConnections, 0, 1000)
 }
 
 func (r RedisConfig) check(v *checker) {
 	if r.Embedded {
 		v.must(r.Addr == "", "redis.addr", "must be empty while redis.embedded is true: choose one of the two")
+		v.must(!r.TLS, "redis.tls", "must be false while redis.embedded is true")
 	} else {
 		v.must(hostPort(r.Addr), "redis.addr", "must be host:port while redis.embedded is false")
+	}
+	v.must(!strings.ContainsAny(r.Username, " \t\n"), "redis.username", "must be without spaces")
+	v.must(r.Username == "" || !r.Embedded, "redis.username", "must be empty while redis.embedded is true")
+	if r.CAFile != "" {
+		v.must(r.TLS, "redis.ca_file", "must be empty while redis.tls is false")
+		v.file("redis.ca_file", r.CAFile)
 	}
 	v.number("redis.db", r.DB, 0, 1023)
 	v.must(r.KeyPrefix != "" && !strings.ContainsAny(r.KeyPrefix, " *?[]{}\\\n"), "redis.key_prefix", "must be set, without spaces, braces or wildcards, such as cardflow:")
 }
 
 func (l LedgerConfig) check(v *checker) {
-	if l.Kind == "fabric" {
-		v.must(false, "ledger.kind", "fabric is not in this release; embedded is")
-	} else {
-		v.oneOf("ledger.kind", l.Kind, "embedded")
-	}
+	v.oneOf("ledger.kind", l.Kind, "embedded", "fabric")
 	v.file("ledger.file", l.File)
 	v.must(channelName.MatchString(l.Channel), "ledger.channel", "must be a lower-case letter and up to 248 more lower-case letters, digits, dots or hyphens")
 	v.between("ledger.block_interval", l.BlockInterval, 0, time.Second)
 	v.number("ledger.max_block_txs", l.MaxBlockTxs, 1, 10_000)
 	v.between("ledger.time_window", l.TimeWindow, 10*time.Second, 15*time.Minute)
+	l.Fabric.check(v, l.Kind == "fabric")
+}
+
+// check wants files only where they are used.
+func (f FabricConfig) check(v *checker, used bool) {
+	for _, file := range []struct{ key, name, what string }{
+		{"ledger.fabric.profile", f.Profile, "the connection profile of the network (YAML)"},
+		{"ledger.fabric.cert_file", f.CertFile, "the certificate (PEM) of the platform's gateway identity"},
+		{"ledger.fabric.key_file", f.KeyFile, "the private key (PEM) of the platform's gateway identity"},
+	} {
+		if file.name != "" {
+			v.file(file.key, file.name)
+		} else {
+			v.must(!used, file.key, "must name "+file.what+" while ledger.kind is fabric")
+		}
+	}
+	v.must(mspID.MatchString(f.MSPID), "ledger.fabric.msp_id", "must be the ID of an organisation's MSP: letters, digits, dots, hyphens")
+	v.between("ledger.fabric.endorse_timeout", f.EndorseTimeout, 100*time.Millisecond, time.Minute)
+	v.between("ledger.fabric.broadcast_timeout", f.BroadcastTimeout, 100*time.Millisecond, time.Minute)
+	v.between("ledger.fabric.commit_timeout", f.CommitTimeout, 100*time.Millisecond, time.Minute)
+	v.between("ledger.fabric.query_timeout", f.QueryTimeout, 100*time.Millisecond, time.Minute)
 }
 
 func (w WeChatConfig) check(v *checker) {
@@ -219,6 +255,12 @@ var risks = []struct {
 }{
 	{"wechat.sandbox", "must be false in production: anyone can log in as anyone through the sandbox",
 		func(c Config) bool { return c.WeChat.Sandbox }},
+	{"database.driver", "must be mysql in production: an SQLite file is one server's alone, and when its disk is lost, so is every custodial key",
+		func(c Config) bool { return c.Database.Driver == "sqlite" }},
+	{"redis.embedded", "must be false in production: the Redis in this process forgets who guessed codes at every restart, and no other server sees it",
+		func(c Config) bool { return c.Redis.Embedded }},
+	{"ledger.kind", "must be fabric in production: a ledger in one file of yours convinces nobody but you",
+		func(c Config) bool { return c.Ledger.Kind == "embedded" }},
 	{"custody.root_key_file", "a root key in a file is for development, and production needs shares or a PKCS#11 token, which this release does not have yet",
 		func(c Config) bool { return c.Custody.RootKeyFile != "" }},
 	{"http.tls_in_front", "must be true in production: put a TLS terminator in front, then say so here",

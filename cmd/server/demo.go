@@ -34,6 +34,9 @@ type demo struct {
 
 // Run implements the command.
 func (c demoCommand) Run(e *environment) error {
+	if e.config.Mode == Production {
+		return errors.New("the demo makes people whose password everyone knows: not in production mode")
+	}
 	dir := c.Keep
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "cardflow-demo-")

@@ -20,7 +20,7 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Config string `help:"Configuration file (YAML). Without one the embedded mode's defaults apply; see configs/embedded.yaml." placeholder:"FILE" type:"path"`
+	Config string `help:"Configuration file (YAML). Without one everything runs in this process, for a trial; see configs/embedded.yaml." placeholder:"FILE" type:"path"`
 	Data   string `help:"Data directory; overrides the configuration's data_dir." placeholder:"DIR" type:"path"`
 
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Run the server (the default)."`
