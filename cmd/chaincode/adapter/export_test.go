@@ -1,0 +1,4 @@
+package adapter
+
+// Stop is stop.
+func Stop(c *Chaincode) <-chan struct{} { return c.stop() }
