@@ -25,3 +25,9 @@ func startRedis(ctx context.Context, dir string, say func(format string, args ..
 	say("at %s", r.Addr())
 	return []string{"CARDFLOW_TEST_REDIS_ADDR=" + r.Addr(), "CARDFLOW_TEST_REDIS_PASSWORD=" + r.Password()}, nil
 }
+
+// startFabric makes a network with the conformance suite's contracts, which obey anybody: it is for tests.
+func startFabric(ctx context.Context, dir string, say func(format string, args ...any)) ([]string, error) {
+	_, err := local.StartFabric(ctx, local.FabricConfig{Dir: dir, Probes: true, Tied: true, Say: say})
+	return []string{"CARDFLOW_TEST_FABRIC=" + dir}, err
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"time"
 
 	"cardflow/cmd/stack/local"
@@ -15,6 +17,7 @@ type fabricCommand struct {
 	Up      fabricUp      `cmd:"" help:"Start the network; make it first, if there is none in the folder."`
 	Down    fabricDown    `cmd:"" help:"Stop it. Keys and data stay; with --clean they go."`
 	Status  fabricStatus  `cmd:"" help:"List its servers. Exit status 0 if all run, else 1."`
+	Peer    fabricPeer    `cmd:"" help:"Run Fabric's peer command as an organisation's administrator."`
 	Upgrade fabricUpgrade `cmd:"" help:"Replace chaincodes by what the source is now, under the next sequence number."`
 }
 
@@ -26,7 +29,7 @@ type fabricUp struct {
 }
 
 func (c *fabricUp) Run(env *environment, f *fabricCommand) error {
-	network, err := local.Up(env.ctx, local.FabricConfig{
+	network, err := local.StartFabric(env.ctx, local.FabricConfig{
 		Dir: f.Dir, Endorsement: c.Endorsement, BatchTimeout: c.BatchTimeout, BasePort: c.Ports, Probes: c.Probes, Say: env.say.of("fabric"),
 	})
 	if err != nil {
@@ -43,13 +46,13 @@ type fabricDown struct {
 func (c *fabricDown) Run(env *environment, f *fabricCommand) error {
 	say := env.say.of("fabric")
 	if c.Clean {
-		if err := local.Clean(env.ctx, f.Dir); err != nil {
+		if err := local.RemoveFabric(env.ctx, f.Dir); err != nil {
 			return err
 		}
 		say("stopped, and removed from %s", f.Dir)
 		return nil
 	}
-	if err := local.Down(env.ctx, f.Dir); err != nil {
+	if err := local.StopFabric(env.ctx, f.Dir); err != nil {
 		return err
 	}
 	say("stopped; keys and data stay in %s", f.Dir)
@@ -87,6 +90,28 @@ func (c *fabricStatus) Run(env *environment, f *fabricCommand) error {
 		return status(1)
 	}
 	return nil
+}
+
+type fabricPeer struct {
+	As   string   `enum:"carrier,platform,regulator" default:"platform" help:"Organisation: carrier, platform or regulator." placeholder:"platform"`
+	Args []string `arg:"" passthrough:"partial" help:"Its arguments, after --: for example lifecycle chaincode querycommitted -C cardflow."`
+}
+
+func (c *fabricPeer) Run(env *environment, f *fabricCommand) error {
+	network, err := local.OpenFabric(f.Dir)
+	if err != nil {
+		return err
+	}
+	path, vars, err := network.PeerCommand(c.As)
+	if err != nil {
+		return err
+	}
+	if len(c.Args) > 0 && c.Args[0] == "--" {
+		c.Args = c.Args[1:]
+	}
+	cmd := exec.CommandContext(env.ctx, path, c.Args...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = vars, os.Stdin, env.stdout, env.say.to
+	return exitStatus(cmd.Run())
 }
 
 type fabricUpgrade struct {

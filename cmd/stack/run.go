@@ -43,11 +43,6 @@ func (c *runCommand) parts() []part {
 	}
 }
 
-func startFabric(ctx context.Context, dir string, say local.Say) ([]string, error) {
-	_, err := local.Up(ctx, local.FabricConfig{Dir: dir, Probes: true, Tied: true, Say: say})
-	return []string{"CARDFLOW_TEST_FABRIC=" + dir}, err
-}
-
 // commandName is the command's record in the folder.
 const commandName = "command"
 

@@ -155,3 +155,22 @@ func gone(t *testing.T, pid int) {
 		t.Error(err)
 	}
 }
+
+// TestFabricCommandsWithoutANetwork: they say so, and make nothing.
+func TestFabricCommandsWithoutANetwork(t *testing.T) {
+	for _, args := range [][]string{{"status"}, {"down"}, {"down", "--clean"}, {"upgrade"}, {"peer", "version"}} {
+		cmd, temp := stack(t, append([]string{"fabric", "--dir", filepath.Join(t.TempDir(), "none")}, args...)...)
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != 1 || !strings.Contains(string(out), "no network is here") {
+			t.Errorf("fabric %v: status %d and %q", args, got, out)
+		}
+		empty(t, temp)
+	}
+	for _, args := range [][]string{{"up", "--endorsement", "1-of-3"}, {"up", "--batch-timeout", "soon"}, {"peer", "--as", "nobody", "version"}} {
+		cmd, _ := stack(t, append([]string{"fabric", "--dir", t.TempDir()}, args...)...)
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != 2 {
+			t.Errorf("fabric %v: status %d and %q", args, got, out)
+		}
+	}
+}

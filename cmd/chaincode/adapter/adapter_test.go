@@ -76,7 +76,11 @@ func TestFaultAndPanic(t *testing.T) {
 			return []byte("half a result"), errors.New("disk \xff gone")
 		},
 		"panic": func(contract.Stub, string, [][]byte) ([]byte, error) { panic("disk \xff gone") },
-		"nil":   func(contract.Stub, string, [][]byte) ([]byte, error) { var m map[string]int; m["disk"]++; return nil, nil },
+		"nil": func(contract.Stub, string, [][]byte) ([]byte, error) {
+			var m map[string]int
+			m["disk"]++
+			return nil, nil
+		},
 	} {
 		c := adapter.NewChaincode(s, quiet)
 		for range 2 { // the process is there for the next call

@@ -116,9 +116,9 @@ func (f *Fabric) deployMissing(ctx context.Context, say Say, names ...string) er
 
 // Upgrade replaces a chaincode by the one that is built from the source as it is now, under an endorsement policy that may
 // be another: packages, approvals of every organisation, one commit with the next sequence number. The old servers are
-// stopped when the new ones have taken over; no call fails.
+// stopped when the new ones have taken over.
 func (f *Fabric) Upgrade(ctx context.Context, name string, endorsement Endorsement) error {
-	unlock, err := lock(ctx, f.path("lock"))
+	unlock, err := lock(ctx, f.path(lockFile))
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,6 @@ func (f *Fabric) Upgrade(ctx context.Context, name string, endorsement Endorseme
 		return err
 	}
 	f.state.Chaincodes[at] = c
-	f.state.Endorsement = endorsement
 	if err := f.save(); err != nil {
 		return err
 	}
@@ -147,7 +146,7 @@ func (f *Fabric) Upgrade(ctx context.Context, name string, endorsement Endorseme
 		return err
 	}
 	for _, o := range organisations {
-		if err := f.Processes.Stop(stopGrace, old.host(o)); err != nil {
+		if err := f.procs.Stop(stopGrace, old.host(o)); err != nil {
 			return err
 		}
 	}

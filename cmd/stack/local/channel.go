@@ -172,6 +172,17 @@ func (f *Fabric) toOrderer() []string {
 	return []string{"-o", Address(s.Port), "--tls", "--cafile", filepath.Join(s.folder, "tls", "ca.crt")}
 }
 
+// PeerCommand is the peer command as an organisation's administrator, on its peer: the program, and its environment. The
+// organisation is carrier, platform or regulator.
+func (f *Fabric) PeerCommand(organisation string) (path string, env []string, err error) {
+	for _, o := range organisations {
+		if strings.EqualFold(o.name, organisation) {
+			return filepath.Join(f.tools, "peer"), f.peerEnv(o), nil
+		}
+	}
+	return "", nil, fmt.Errorf("the network has no organisation %q", organisation)
+}
+
 // peer runs the peer command as an organisation's administrator, on its peer.
 func (f *Fabric) peer(ctx context.Context, o organisation, args ...string) error {
 	return f.run(ctx, f.peerEnv(o), "peer", args...)

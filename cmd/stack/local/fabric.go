@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,19 +25,10 @@ import (
 // Servers are named by their hosts: peer0.carrier.cardflow.example, orderer0.orderer.cardflow.example,
 // identity.carrier.cardflow.example (the chaincode identity of the carrier).
 type Fabric struct {
-	*Processes
+	dir   string
+	procs *Processes
 	tools string // folder of Fabric's programs
 	state network
-}
-
-// network is network.json.
-type network struct {
-	Fabric       string      `json:"fabric"`   // version
-	Complete     bool        `json:"complete"` // false: it never came up, and holds nothing
-	Endorsement  Endorsement `json:"endorsement"`
-	BatchTimeout string      `json:"batchTimeout"`
-	BasePort     int         `json:"basePort"` // its ports are this one and the next portsOfNetwork - 1
-	Chaincodes   []chaincode `json:"chaincodes"`
 }
 
 // FabricConfig says which network.
@@ -52,13 +42,16 @@ type FabricConfig struct {
 	Say          Say           // hears of each step; may be nil
 }
 
-// Up makes a network, or starts one that is there with all that it holds, and returns when it can be used: every
+// StartFabric makes a network, or starts one that is there with all that it holds, and returns when it can be used: every
 // organisation's endorsers are found and answer. What runs already goes on. An existing network keeps its ports; another
 // endorsement policy or batch timeout than it has is an error.
-func Up(ctx context.Context, config FabricConfig) (*Fabric, error) {
+func StartFabric(ctx context.Context, config FabricConfig) (*Fabric, error) {
 	say := config.Say
 	if say == nil {
 		say = func(string, ...any) {}
+	}
+	if err := claim(config.Dir); err != nil {
+		return nil, err
 	}
 	f, unlock, err := openLocked(ctx, config.Dir, config.Tied)
 	if err != nil {
@@ -87,58 +80,17 @@ func Up(ctx context.Context, config FabricConfig) (*Fabric, error) {
 	return f, nil
 }
 
-// OpenFabric is the network in a folder, running or not, that Up has made.
+// OpenFabric is the network in a folder, running or not, that StartFabric has made.
 func OpenFabric(dir string) (*Fabric, error) {
-	if _, err := os.Stat(filepath.Join(dir, stateFile)); err != nil {
-		return nil, fmt.Errorf("no network: %w", err)
-	}
 	f, err := open(dir, false)
 	if err != nil {
 		return nil, err
 	}
 	if !f.state.Complete {
-		return nil, fmt.Errorf("the network in %s never came up: up makes it anew", dir)
+		return nil, fmt.Errorf("the network in %s never came up: start it to have it made anew", dir)
 	}
 	f.tools, err = fabricTools(context.Background(), func(string, ...any) {})
 	return f, err
-}
-
-const stateFile = "network.json"
-
-func open(dir string, tied bool) (*Fabric, error) {
-	p, err := NewProcesses(dir, tied)
-	if err != nil {
-		return nil, err
-	}
-	f := &Fabric{Processes: p}
-	text, err := os.ReadFile(f.path(stateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return f, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(text, &f.state); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path(stateFile), err)
-	}
-	return f, nil
-}
-
-// openLocked opens a folder for whoever changes more than one process of it.
-func openLocked(ctx context.Context, dir string, tied bool) (*Fabric, func(), error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, err
-	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := open(dir, tied)
-	if err != nil {
-		unlock()
-		return nil, nil, err
-	}
-	return f, unlock, nil
 }
 
 // Dir is the network's folder.
@@ -150,14 +102,6 @@ func (f *Fabric) path(elem ...string) string {
 
 func (f *Fabric) crypto() string { return f.path("crypto-config") }
 
-func (f *Fabric) save() error {
-	text, err := json.MarshalIndent(f.state, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(f.path(stateFile), append(text, '\n'), 0o600)
-}
-
 // settle brings together what is asked for and what is there.
 func (f *Fabric) settle(config FabricConfig) error {
 	timeout := ""
@@ -168,8 +112,10 @@ func (f *Fabric) settle(config FabricConfig) error {
 		switch {
 		case f.state.Fabric != fabricVersion:
 			return fmt.Errorf("the network in %s is of Fabric %s, this is %s: remove it", f.dir, f.state.Fabric, fabricVersion)
-		case config.Endorsement != "" && config.Endorsement != f.state.Endorsement:
-			return fmt.Errorf("the network in %s endorses by %s: upgrade its chaincodes to change that", f.dir, f.state.Endorsement)
+		case config.Endorsement != "" && slices.ContainsFunc(f.state.Chaincodes, func(c chaincode) bool {
+			return slices.Contains(contracts, c.Name) && c.Endorsement != config.Endorsement
+		}):
+			return fmt.Errorf("the contracts in %s are not endorsed by %s: upgrade them", f.dir, config.Endorsement)
 		case timeout != "" && timeout != f.state.BatchTimeout:
 			return fmt.Errorf("the network in %s has a batch timeout of %s: remove it to have another", f.dir, f.state.BatchTimeout)
 		case config.BasePort != 0 && config.BasePort != f.state.BasePort:
@@ -205,13 +151,13 @@ func (f *Fabric) create(ctx context.Context, say Say, names []string) error {
 		return err
 	}
 	f.state.BasePort = base
+	if err := f.save(); err != nil {
+		return err
+	}
 	for _, sub := range []string{"run", "log", "config", "bin", "chaincode", "data", "tmp"} {
 		if err := os.MkdirAll(f.path(sub), 0o700); err != nil {
 			return err
 		}
-	}
-	if err := f.save(); err != nil {
-		return err
 	}
 	if err := f.writeConfig(ctx); err != nil {
 		return err
@@ -258,67 +204,20 @@ func (f *Fabric) restart(ctx context.Context, say Say) error {
 	return f.waitUsable(ctx, say, f.state.Chaincodes)
 }
 
-// Down stops everything. Keys and data stay.
-func Down(ctx context.Context, dir string) error {
-	f, unlock, err := openLocked(ctx, dir, false)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return f.stopAll()
-}
-
 // stopGrace is how long servers may take to end.
 const stopGrace = 20 * time.Second
 
-func (f *Fabric) stopAll() error { return f.Processes.Stop(stopGrace) }
+func (f *Fabric) stopAll() error { return f.procs.Stop(stopGrace) }
 
-// Clean stops everything and removes the network with its keys and data.
-func Clean(ctx context.Context, dir string) error {
-	f, unlock, err := openLocked(ctx, dir, false)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := f.clear(); err != nil {
-		return err
-	}
-	for _, name := range []string{"run", "log"} { // openLocked has made them
-		if err := os.RemoveAll(f.path(name)); err != nil {
-			return err
-		}
-	}
-	if err := os.Remove(f.path("lock")); err != nil {
-		return err
-	}
-	if err := os.Remove(f.dir); err != nil && !errors.Is(err, os.ErrExist) { // something of somebody's is in it
-		return nil
-	}
-	return nil
-}
+// Kill ends one server with SIGKILL, as a crash would, and returns when it is gone.
+func (f *Fabric) Kill(name string) error { return f.procs.Kill(name) }
 
-// clear removes a network, and only that: the folder may hold other things.
-func (f *Fabric) clear() error {
-	if err := f.stopAll(); err != nil {
-		return err
-	}
-	for _, name := range []string{"connection.yaml", "crypto-config", "config", "bin", "chaincode", "data", "tmp", "log", "run", stateFile} {
-		if err := os.RemoveAll(f.path(name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Stop asks one server to end, and returns when it has.
+func (f *Fabric) Stop(name string) error { return f.procs.Stop(stopGrace, name) }
 
-// Kill ends one server with SIGKILL, as a crash would.
-func (f *Fabric) Kill(name string) error { return f.Processes.Kill(name) }
-
-// StopServer asks one server to end, and waits for it.
-func (f *Fabric) StopServer(name string) error { return f.Processes.Stop(stopGrace, name) }
-
-// StartServer starts one server that does not run and returns when it listens. A peer still has to fetch the blocks that
-// it has missed, see WaitUsable.
-func (f *Fabric) StartServer(ctx context.Context, name string) error {
+// Start starts one server that does not run and returns when it listens. A peer still has to fetch the blocks that it has
+// missed, see Height and WaitUsable.
+func (f *Fabric) Start(ctx context.Context, name string) error {
 	for _, s := range f.Servers() {
 		if s.Name == name {
 			return f.start(ctx, s)
@@ -327,13 +226,19 @@ func (f *Fabric) StartServer(ctx context.Context, name string) error {
 	return fmt.Errorf("the network has no server %q", name)
 }
 
-// StopAll stops every server, and keeps what they have: what Down does.
+// StopAll stops every server. Keys and data stay.
 func (f *Fabric) StopAll() error { return f.stopAll() }
 
 // StartAll starts every server that does not run, and waits until the network can be used.
 func (f *Fabric) StartAll(ctx context.Context) error {
 	return f.restart(ctx, func(string, ...any) {})
 }
+
+// Running reports whether a server runs.
+func (f *Fabric) Running(name string) bool { return f.procs.Running(name) }
+
+// Log is the file of what a server says.
+func (f *Fabric) Log(name string) string { return f.procs.Log(name) }
 
 // startNodes starts orderers and peers that don't run, and waits until they listen.
 func (f *Fabric) startNodes(ctx context.Context) error {
@@ -348,12 +253,12 @@ func (f *Fabric) startNodes(ctx context.Context) error {
 
 // start starts a server if it does not run, and waits until it listens.
 func (f *Fabric) start(ctx context.Context, s Server) error {
-	if err := f.Processes.Start(f.process(s)); err != nil && !errors.Is(err, ErrRunning) {
+	if err := f.procs.Start(f.process(s)); err != nil && !errors.Is(err, ErrRunning) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return f.WaitFor(ctx, s.Name, func() error {
+	return f.procs.WaitFor(ctx, s.Name, func() error {
 		if s.operations != 0 {
 			if err := Listening(Address(s.operations)); err != nil {
 				return err

@@ -148,7 +148,7 @@ type Status struct {
 func (f *Fabric) Status(ctx context.Context) []Status {
 	list := make([]Status, 0)
 	for _, s := range f.Servers() {
-		st := Status{Server: s, Pid: f.Pid(s.Name)}
+		st := Status{Server: s, Pid: f.procs.Pid(s.Name)}
 		metrics := map[string]*float64{}
 		var height, leader float64
 		switch s.Kind {
