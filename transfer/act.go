@@ -210,8 +210,8 @@ func (s *Service) act(ctx context.Context, id string) (a model.Act, err error) {
 	return a, err
 }
 
-// Watch yields the act whenever it has moved, and closes after its end or when ctx ends. Whoever moves an act on this
-// server tells; another server's moves are seen by looking again every second.
+// Watch yields the act whenever it has moved, and closes after its end or when ctx ends. Whoever moves an act
+// tells; what is told on another server and doesn't get here is seen by looking again every second.
 func (s *Service) Watch(ctx context.Context, c Caller, id string) (<-chan Act, error) {
 	first, err := s.Act(ctx, c, id)
 	if err != nil {

@@ -2,3 +2,6 @@ package transfer
 
 // Nobody is the hash that a login without an account is checked against.
 var Nobody = nobody
+
+// Listening is the hub's: a channel that is closed when a name is next told of, and a function that gives it up.
+func (s *Service) Listening(name string) (<-chan struct{}, func()) { return s.hub.listen(name) }

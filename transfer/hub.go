@@ -1,6 +1,9 @@
 package transfer
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // hub tells watchers on this server that an act has moved. It carries no state: who is told looks in the database.
 type hub struct {
@@ -39,4 +42,37 @@ func (h *hub) tell(acts ...string) {
 		}
 		delete(h.waiting, act)
 	}
+}
+
+// Crier carries word of what has moved to the other servers. It makes them look sooner, and nothing depends on it: what it
+// loses is seen by looking now and then.
+type Crier interface {
+	// Cry tells the other servers that these have moved: acts, imports, jobs, or kinds of work that waits. It is called
+	// often and must not block.
+	Cry(names ...string)
+	// Hear calls heard with what other servers cry, until ctx ends.
+	Hear(ctx context.Context, heard func(names []string))
+}
+
+// relayWaits is the word for acts that wait for a worker, when this server has none free.
+const relayWaits = "relay"
+
+// tell wakes everyone who listens to these, on every server.
+func (s *Service) tell(names ...string) {
+	s.hub.tell(names...)
+	if s.Crier != nil && len(names) > 0 {
+		s.Crier.Cry(names...)
+	}
+}
+
+// hear wakes those on this server who listen to what others cry.
+func (s *Service) hear(ctx context.Context) {
+	s.Crier.Hear(ctx, func(names []string) {
+		for _, name := range names {
+			if name == relayWaits {
+				s.kick()
+			}
+		}
+		s.hub.tell(names...)
+	})
 }

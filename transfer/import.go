@@ -95,7 +95,7 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 	if err != nil || id != row.ID { // refused, or asked for before
 		return id, errors.Join(err, os.Remove(s.importFile(row.ID)))
 	}
-	s.hub.tell(importsWait)
+	s.tell(importsWait)
 	return id, nil
 }
 

@@ -109,7 +109,7 @@ func (w *importing) end(ctx context.Context, state model.ImportState) error {
 	if err := w.moveTo(ctx, state); err != nil {
 		return err
 	}
-	w.hub.tell(w.row.ID)
+	w.tell(w.row.ID)
 	w.Logger.Info("import ended", "import", w.row.ID, "state", state, "rows", w.row.Rows, "rejected", w.row.Rejected, "code", w.row.ErrorCode)
 	for _, path := range []string{w.importFile(w.row.ID), w.issueFile(w.row.ID)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -65,7 +65,7 @@ func (s *Service) offerByJob(ctx context.Context, c Caller, idem Idem, in OfferI
 	if err != nil {
 		return OfferResult{}, err
 	}
-	s.hub.tell(jobsWait)
+	s.tell(jobsWait)
 	return OfferResult{JobID: id}, nil
 }
 
@@ -146,7 +146,7 @@ func (w *working) run(ctx context.Context) error {
 			return err
 		}
 	}
-	defer w.hub.tell(w.row.ID)
+	defer w.tell(w.row.ID)
 	if w.row.Done > 0 {
 		return w.moveTo(ctx, model.JobDone)
 	}

@@ -118,7 +118,7 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 		}
 		return tx.SetCheckpoint(checkpoint, int64(b.Number), b.Hash)
 	})
-	s.hub.tell(moved...)
+	s.tell(moved...)
 	return err
 }
 
@@ -142,6 +142,9 @@ func (s *Service) Start(ctx context.Context) error {
 		func(ctx context.Context) { s.onDuty(ctx, dutySweep, s.sweep) },
 	} {
 		s.wg.Go(func() { run(ctx) })
+	}
+	if s.Crier != nil {
+		s.wg.Go(func() { s.hear(ctx) })
 	}
 	return nil
 }

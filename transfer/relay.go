@@ -66,6 +66,9 @@ func (s *Service) relay(ctx context.Context) {
 		for {
 			n := len(free)
 			if n == 0 { // whoever becomes free kicks
+				if s.Crier != nil {
+					s.Crier.Cry(relayWaits)
+				}
 				break
 			}
 			acts, err := s.lease(ctx, n)
@@ -122,7 +125,7 @@ func (s *Service) carry(ctx context.Context, a model.Act) {
 			a = next // a step that ends in an error may have come some way, and what follows starts from there
 		}
 		if err == nil {
-			s.hub.tell(a.ID)
+			s.tell(a.ID)
 			if a.State.Finished() {
 				return
 			}

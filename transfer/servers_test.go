@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -98,4 +99,124 @@ func TestOneServerStops(t *testing.T) {
 		t.Errorf("%+v", rep.Findings)
 	}
 	t.Cleanup(other.Wait)
+}
+
+// criers are servers that hear each other.
+type criers struct {
+	mu   sync.Mutex
+	all  []*crier
+	said map[string]bool
+}
+
+type crier struct {
+	among *criers
+	heard func(names []string)
+}
+
+func (c *criers) join() *crier {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := &crier{among: c}
+	c.all = append(c.all, one)
+	return one
+}
+
+func (c *crier) Cry(names ...string) {
+	c.among.mu.Lock()
+	defer c.among.mu.Unlock()
+	for _, n := range names {
+		c.among.said[n] = true
+	}
+	for _, other := range c.among.all {
+		if other != c && other.heard != nil {
+			other.heard(names)
+		}
+	}
+}
+
+func (c *crier) Hear(ctx context.Context, heard func(names []string)) {
+	c.among.mu.Lock()
+	c.heard = heard
+	c.among.mu.Unlock()
+	<-ctx.Done()
+}
+
+// What moves on one server wakes whoever watches on another.
+func TestServersTellEachOther(t *testing.T) {
+	t.Parallel()
+	all := &criers{said: map[string]bool{}}
+	var shared transfer.Config
+	r := newStockedWith(t, nil, func(c *transfer.Config) {
+		c.Crier, c.Server = all.join(), "one"
+		shared = *c
+	})
+	shared.Crier, shared.Server = all.join(), "two"
+	shared.Relay.Poll = time.Hour // it does nothing unless it is told to
+	other := transfer.New(shared)
+	check(t, other.Start(r.ctx))
+	t.Cleanup(func() { r.stop(); other.Wait() })
+	r.until("the other hears", func() bool {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		return all.all[1].heard != nil
+	})
+
+	trade := r.offer(retailer, 1, 1)
+	act, err := r.Confirm(r.ctx, r.consumer("ann"), idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	told, stop := other.Listening(act.ID)
+	defer stop()
+	r.await(act, "")
+	all.mu.Lock()
+	said := all.said[act.ID]
+	all.mu.Unlock()
+	if !said {
+		t.Error("nobody told of the confirmation")
+	}
+	all.all[0].Cry(act.ID) // its moves may have been told of before this test listened
+	select {
+	case <-told:
+	default:
+		t.Error("who watches on the other server was not woken")
+	}
+}
+
+// A server whose workers are all busy asks the others.
+func TestBusyServerAsksTheOthers(t *testing.T) {
+	t.Parallel()
+	all := &criers{said: map[string]bool{}}
+	f := &faulty{}
+	var shared transfer.Config
+	r := newStockedWith(t, f.wrap, func(c *transfer.Config) {
+		c.Crier, c.Server, c.Relay.Workers = all.join(), "one", 1
+		c.Relay.Lease = time.Minute // so that only who is asked takes what the first one was given
+		shared = *c
+	})
+	first, second := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+	ann, bob := r.consumer("ann"), r.consumer("bob")
+	shared.Crier, shared.Server, shared.Relay.Workers, shared.Relay.Poll = all.join(), "two", 4, time.Hour
+	other := transfer.New(shared)
+	check(t, other.Start(r.ctx))
+	t.Cleanup(func() { r.stop(); other.Wait() })
+	r.until("the other hears", func() bool {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		return all.all[1].heard != nil
+	})
+
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	f.next("Confirm", 1, func(x try) (ledger.Commit, error) {
+		close(begun)
+		<-goOn
+		return x.through()
+	})
+	slow, err := r.Confirm(r.ctx, ann, idem("confirm"), first.TradeID, first.Code, last6(1))
+	check(t, err)
+	<-begun
+	quick, err := r.Confirm(r.ctx, bob, idem("confirm"), second.TradeID, second.Code, last6(2))
+	check(t, err)
+	r.await(quick, "")
+	close(goOn)
+	r.await(slow, "")
+	r.fsck()
 }

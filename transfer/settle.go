@@ -44,7 +44,7 @@ func (s *Service) settleOne(ctx context.Context, t ledger.Transaction) error {
 		moved, err = s.settle(tx, t)
 		return err
 	})
-	s.hub.tell(moved...)
+	s.tell(moved...)
 	return err
 }
 
@@ -274,7 +274,7 @@ func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
 	}
 	s.Metrics.ActEnded(a.Function, why.Code, s.Clock().Sub(a.CreatedAt.Time()))
 	s.Logger.Info("relay: act failed", "act", a.ID, "function", a.Function, "code", why.Code)
-	s.hub.tell(moved...)
+	s.tell(moved...)
 }
 
 // putBack undoes an act's reservations: its trades fail or are open again, its lots never were.

@@ -110,6 +110,8 @@ type Config struct {
 	Metrics Metrics
 	Relay   RelayConfig
 	Trade   TradeConfig
+	// Crier tells other servers what has moved here; nil if there are none, or they may look by themselves.
+	Crier Crier
 	// MSISDNPrefixes are those of the carriers' IoT numbers; nil means iccid's defaults.
 	MSISDNPrefixes []string
 	// Imports is the folder where card files wait to be read.

@@ -134,6 +134,7 @@ func (a *App) openRedis(ctx, run context.Context) error {
 		}
 		options.TLSConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
+	quietRedis()
 	a.Redis = redis.NewClient(options)
 	a.onClose(a.Redis.Close)
 	if err := a.Redis.Ping(ctx).Err(); err != nil {
@@ -141,6 +142,14 @@ func (a *App) openRedis(ctx, run context.Context) error {
 	}
 	return nil
 }
+
+// quietRedis keeps go-redis from writing to standard error by itself: what goes wrong comes back as errors.
+var quietRedis = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
+type silent struct{}
+
+// Printf implements go-redis's logger.
+func (silent) Printf(context.Context, string, ...any) {}
 
 // redisPatience is how long one answer of Redis may take, or one connection.
 const redisPatience = 2 * time.Second
@@ -260,7 +269,7 @@ func (a *App) openService(ctx, run context.Context) error {
 	}
 	c := a.Config
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Server: name, Plan: plan, Logger: a.Logger,
+		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Server: name, Plan: plan, Logger: a.Logger,
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
@@ -277,6 +286,14 @@ func (a *App) openService(ctx, run context.Context) error {
 	}
 	a.onClose(func() error { a.cancel(); a.Service.Wait(); return nil })
 	return a.Service.Bootstrap(ctx)
+}
+
+// crier reaches the other servers, if there can be any.
+func (a *App) crier() transfer.Crier {
+	if a.Config.Redis.Embedded {
+		return nil
+	}
+	return newCrier(a.Redis, a.Config.Redis.KeyPrefix, a.Logger)
 }
 
 // Listen serves HTTP at the configured address until Close; port 0 takes a free one. It returns once the port is open.
