@@ -21,13 +21,15 @@ type commands struct {
 	Deployer string `env:"CARDFLOW_DEPLOYER" default:"PlatformMSP" help:"Organisation (MSP ID) that alone may call Init of identity. The same for every endorser, or they disagree." placeholder:"MSP"`
 }
 
+// contracts are what this program can serve.
+func (c *commands) contracts() []contract.Contract {
+	return []contract.Contract{&contract.Identity{Deployer: c.Deployer}, &contract.Ownership{}}
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c commands
-	contracts := func() []contract.Contract {
-		return []contract.Contract{&contract.Identity{Deployer: c.Deployer}, &contract.Ownership{}}
-	}
-	os.Exit(adapter.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, &c, &c.Command, contracts,
+	os.Exit(adapter.Main(ctx, os.Args[1:], os.Stdout, os.Stderr, &c, &c.Command, c.contracts,
 		kong.Name("chaincode"), kong.Description("CardFlow's contracts, served to Fabric peers.")))
 }

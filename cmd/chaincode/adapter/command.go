@@ -33,8 +33,9 @@ type Command struct {
 	LogFormat string        `name:"log-format" env:"CHAINCODE_LOG_FORMAT" enum:"text,json" default:"text" help:"text or json, on standard error."`
 	Grace     time.Duration `env:"CHAINCODE_SHUTDOWN_GRACE" default:"5s" help:"How long calls may go on after SIGTERM."`
 
-	Serve  struct{} `cmd:"" default:"1" help:"Serve (the default)."`
-	Health struct{} `cmd:"" help:"Ask the server that runs with these settings whether it takes calls: status 0 if so."`
+	Serve   struct{}       `cmd:"" default:"1" help:"Serve (the default)."`
+	Health  struct{}       `cmd:"" help:"Ask the server that runs with these settings whether it takes calls: status 0 if so."`
+	Package packageCommand `cmd:"" help:"Make the package that tells a peer where the server is, and print its ID."`
 }
 
 // Main runs the command line of a program that can serve some contracts, and answers the exit status: 0 done, 1 failed,
@@ -58,24 +59,34 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer, grammar 
 	if err != nil {
 		return wrong(err)
 	}
-	served, err := c.served(contracts())
-	if err != nil {
-		return wrong(err)
-	}
-	files := Files{c.TLSCert, c.TLSKey, c.ClientCA}
-	if !c.TLSDisabled && (files.Certificate == "" || files.Key == "") {
-		return wrong(errors.New("TLS needs --tls-cert and --tls-key (or --tls-disabled)"))
-	}
-	if k.Command() == "health" {
-		err = c.health(ctx, served, files)
+	if k.Command() == "package" {
+		err = c.Package.run(stdout)
 	} else {
-		err = c.serve(ctx, served, files, stderr)
+		served, files, wrongly := c.settings(contracts())
+		switch {
+		case wrongly != nil:
+			return wrong(wrongly)
+		case k.Command() == "health":
+			err = c.health(ctx, served, files)
+		default:
+			err = c.serve(ctx, served, files, stderr)
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", parser.Model.Name, err)
 		return 1
 	}
 	return 0
+}
+
+// settings is what serve and health need.
+func (c *Command) settings(contracts []contract.Contract) ([]Served, Files, error) {
+	files := Files{c.TLSCert, c.TLSKey, c.ClientCA}
+	served, err := c.served(contracts)
+	if err == nil && !c.TLSDisabled && (files.Certificate == "" || files.Key == "") {
+		err = errors.New("TLS needs --tls-cert and --tls-key (or --tls-disabled)")
+	}
+	return served, files, err
 }
 
 // served is what the command line asks for.

@@ -6,9 +6,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -233,6 +235,36 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("status %d and %q, want %d and %q", status, said, c.status, c.says)
 			}
 		})
+	}
+}
+
+// TestPackage: what is packed names the program's contract, and the program knows itself by what is printed.
+func TestPackage(t *testing.T) {
+	dir := t.TempDir()
+	org := newAuthority(t, dir, "org")
+	cert, key := org.issue(t, dir, "peer0.example")
+	out := filepath.Join(dir, "script_1.tgz")
+	var c adapter.Command
+	var said, errs bytes.Buffer
+	args := []string{"package", "--label", "script_1", "--connect", "script.example:9999", "--root-cert", org.file, "--client-cert", cert, "--client-key", key, "--out", out}
+	contracts := func() []contract.Contract { return []contract.Contract{script(nil)} }
+	if status := adapter.Main(soon(t), args, &said, &errs, &c, &c, contracts, kong.Name("program")); status != 0 {
+		t.Fatalf("status %d: %s", status, &errs)
+	}
+	text, err := os.ReadFile(out)
+	ok(t, err)
+	sum := sha256.Sum256(text)
+	if want := "script_1:" + hex.EncodeToString(sum[:]) + "\n"; said.String() != want {
+		t.Errorf("it says %q, want %q", &said, want)
+	}
+	if info, err := os.Stat(out); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the package, with a key in it, is %v, %v", info.Mode(), err)
+	}
+	if status, said := run(soon(t), "package", "--label", "x", "--connect", "h:1", "--root-cert", filepath.Join(dir, "none"), "--out", out); status != 1 || !strings.Contains(said, "none") {
+		t.Errorf("without a root: status %d, %s", status, said)
+	}
+	if status, _ := run(soon(t), "package", "--label", "x"); status != 2 {
+		t.Errorf("without arguments: status %d", status)
 	}
 }
 

@@ -1,13 +1,7 @@
 package local
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"cardflow/cmd/chaincode/pack"
 )
 
 // The chaincodes that this package can deploy.
@@ -236,35 +232,16 @@ func (f *Fabric) startServers(ctx context.Context, c chaincode) error {
 	return group.Wait()
 }
 
-// pack writes an organisation's package of a chaincode: no code, but where its server is, and by which certificates peer
-// and server know each other. It answers the package ID, by which the server will have to present itself. The packages of
-// the organisations differ, and may: only name, version, sequence and policy are agreed upon.
+// pack writes an organisation's package of a chaincode, and answers its ID.
 func (f *Fabric) pack(c chaincode, o organisation) (id string, err error) {
 	tls := filepath.Join(f.peerOf(o).folder, "tls")
-	connection := map[string]any{
-		"address": Address(c.Ports[o.msp]), "domain": c.host(o), "dial_timeout": "10s",
-		"tls_required": true, "client_auth_required": true,
-	}
-	for field, file := range map[string]string{"root_cert": "ca.crt", "client_cert": "server.crt", "client_key": "server.key"} {
-		text, err := os.ReadFile(filepath.Join(tls, file))
-		if err != nil {
+	connection := pack.Connection{Address: Address(c.Ports[o.msp]), Host: c.host(o)}
+	for file, into := range map[string]*[]byte{"ca.crt": &connection.RootCA, "server.crt": &connection.ClientCert, "server.key": &connection.ClientKey} {
+		if *into, err = os.ReadFile(filepath.Join(tls, file)); err != nil {
 			return "", err
 		}
-		connection[field] = string(text)
 	}
-	inner, err := json.MarshalIndent(connection, "", "  ")
-	if err != nil {
-		return "", err
-	}
-	meta, err := json.Marshal(map[string]string{"type": "ccaas", "label": c.label()})
-	if err != nil {
-		return "", err
-	}
-	code, err := targz(file{"connection.json", inner})
-	if err != nil {
-		return "", err
-	}
-	whole, err := targz(file{"metadata.json", meta}, file{"code.tar.gz", code})
+	text, id, err := pack.Chaincode(c.label(), connection)
 	if err != nil {
 		return "", err
 	}
@@ -272,33 +249,5 @@ func (f *Fabric) pack(c chaincode, o organisation) (id string, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	if err := writeFile(path, whole, 0o600); err != nil { // the peer's TLS key is in it
-		return "", err
-	}
-	sum := sha256.Sum256(whole)
-	return c.label() + ":" + hex.EncodeToString(sum[:]), nil
-}
-
-type file struct {
-	name string
-	text []byte
-}
-
-// targz packs files without times or owners: the same files always give the same package ID.
-func targz(files ...file) ([]byte, error) {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	t := tar.NewWriter(z)
-	for _, f := range files {
-		if err := t.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.text)), Typeflag: tar.TypeReg}); err != nil {
-			return nil, err
-		}
-		if _, err := t.Write(f.text); err != nil {
-			return nil, err
-		}
-	}
-	if err := errors.Join(t.Close(), z.Close()); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return id, writeFile(path, text, 0o600)
 }

@@ -12,9 +12,6 @@ var (
 	Claim      = claim
 )
 
-// Targz is targz of one file.
-func Targz(name, text string) ([]byte, error) { return targz(file{name, []byte(text)}) }
-
 // WriteFiles writes configtx.yaml and connection.yaml of a network that begins at a port, from two source files.
 func WriteFiles(dir string, base int, configtx, connection string) error {
 	p, err := NewProcesses(dir, true)

@@ -87,25 +87,6 @@ func TestEndorsement(t *testing.T) {
 	}
 }
 
-// TestPackagesAreTheSame: a package ID is a hash of the package.
-func TestPackagesAreTheSame(t *testing.T) {
-	a, err := local.Targz("connection.json", "{}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := local.Targz("connection.json", "{}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := local.Targz("connection.json", "{} ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(a, b) || bytes.Equal(a, c) {
-		t.Error("the same files give other packages, or others the same")
-	}
-}
-
 func TestFindMetric(t *testing.T) {
 	text := "# HELP x y\nheight{channel=\"other\"} 3\nheight{channel=\"cardflow\"} 1.2e+01\nheight_all 9\n"
 	for begin, want := range map[string]float64{`height{channel="cardflow"} `: 12, `height{channel="other"} `: 3, "none ": 0} {
