@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,11 +43,26 @@ func newRig(t *testing.T, change ...func(*handler.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, redis: redistest.Start(t), clock: &fakeClock{now: start, auto: true}, logs: &logBuffer{}, address: "192.0.2.1"}
 	r.service = newFakeService(r.clock)
+	r.serveWith(change)
+	return r
+}
+
+// another is one more server on the same Redis and the same use cases.
+func (r *rig) another(change ...func(*handler.Config)) *rig {
+	r.t.Helper()
+	o := &rig{t: r.t, redis: r.redis, service: r.service, clock: r.clock, logs: &logBuffer{}, address: r.address, wishes: 1_000_000}
+	o.serveWith(change)
+	return o
+}
+
+func (r *rig) serveWith(change []func(*handler.Config)) {
+	t := r.t
+	t.Helper()
 	client := r.redis.Client()
 	logger := slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c := handler.Config{
 		Service: r.service, WeChat: platform(t, client, logger), AppID: "wx0000000000000000", Redis: client, PublicURL: "https://cards.example.com/",
-		Logger: logger, Registry: prometheus.NewRegistry(), Clock: r.clock, Random: &counterReader{},
+		Logger: logger, Registry: prometheus.NewRegistry(), Clock: r.clock, Random: &counterReader{n: seeds.Add(1) << 40},
 		Checks: map[string]func(context.Context) error{"custody": func(context.Context) error { return r.service.custody }},
 	}
 	for _, f := range change {
@@ -57,7 +73,6 @@ func newRig(t *testing.T, change ...func(*handler.Config)) *rig {
 		t.Fatal(err)
 	}
 	r.http = e
-	return r
 }
 
 // platform is the real client of WeChat, talking to the sandbox.
@@ -271,6 +286,9 @@ func (c *fakeClock) advance(d time.Duration) {
 	}
 	c.bells = left
 }
+
+// seeds makes each server's randomness its own.
+var seeds atomic.Uint64
 
 // counterReader gives bytes that differ from each other; tests need no more.
 type counterReader struct {
