@@ -40,7 +40,7 @@ const redisName = "redis"
 const RedisUser = "cardflow"
 
 // redisRights are what README and configs/production.yaml tell an operator to give.
-const redisRights = "~cardflow:* &cardflow:* -@all +@read +@write +@connection +@scripting +@pubsub -@dangerous"
+const redisRights = "~cardflow:* &cardflow:* -@all +@read +@write +@connection +@scripting +@pubsub +time -@dangerous"
 
 // StartRedis starts a Redis and waits until it serves.
 func StartRedis(ctx context.Context, c RedisConfig) (*Redis, error) {
