@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ import (
 // programs are usually given.
 type Command struct {
 	ID       string   `name:"id" env:"CHAINCODE_ID" help:"Package ID of the chaincode on the peer (label:hash)."`
+	IDFile   string   `name:"id-file" env:"CHAINCODE_ID_FILE" help:"File that holds the package ID, for whoever learns it later than he says how this is started." placeholder:"FILE"`
 	Address  string   `env:"CHAINCODE_SERVER_ADDRESS" help:"Address to listen on." placeholder:"HOST:PORT"`
 	Contract string   `env:"CHAINCODE_CONTRACT" help:"Contract to serve. By default the one whose name is the package's label up to the first underscore."`
 	Also     []string `env:"CHAINCODE_ALSO" help:"More contracts in this process, each at an address of its own." placeholder:"CONTRACT=ID@HOST:PORT"`
@@ -110,13 +112,17 @@ func (c *Command) served(contracts []contract.Contract) ([]Served, error) {
 		list = append(list, Served{contracts[i], id, address})
 		return nil
 	}
-	if c.ID != "" || c.Address != "" || c.Contract != "" {
+	if c.ID != "" || c.IDFile != "" || c.Address != "" || c.Contract != "" {
+		id, err := c.id()
+		if err != nil {
+			return nil, err
+		}
 		name := c.Contract
 		if name == "" {
-			label, _, _ := strings.Cut(c.ID, ":")
+			label, _, _ := strings.Cut(id, ":")
 			name, _, _ = strings.Cut(label, "_")
 		}
-		if err := add(name, c.ID, c.Address); err != nil {
+		if err := add(name, id, c.Address); err != nil {
 			return nil, err
 		}
 	}
@@ -134,6 +140,25 @@ func (c *Command) served(contracts []contract.Contract) ([]Served, error) {
 		return nil, errors.New("what to serve? Give CHAINCODE_ID and CHAINCODE_SERVER_ADDRESS")
 	}
 	return list, nil
+}
+
+// id is the package ID that is given, or that a file holds.
+func (c *Command) id() (string, error) {
+	if c.IDFile == "" {
+		return c.ID, nil
+	}
+	if c.ID != "" {
+		return "", errors.New("the package ID is given twice: by --id and by --id-file")
+	}
+	text, err := os.ReadFile(c.IDFile)
+	if err != nil {
+		return "", fmt.Errorf("package ID: %w", err)
+	}
+	id := strings.TrimSpace(string(text))
+	if strings.ContainsAny(id, " \t\r\n") || !strings.Contains(id, ":") { // not repeated: it may be a key that is meant for another flag
+		return "", fmt.Errorf("%s does not hold a package ID, label:hash", c.IDFile)
+	}
+	return id, nil
 }
 
 func (c *Command) serve(ctx context.Context, served []Served, files Files, stderr io.Writer) error {

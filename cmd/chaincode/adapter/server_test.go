@@ -223,6 +223,9 @@ func TestCommandLine(t *testing.T) {
 		"ID without a hash":  {"--id script_1 --address 127.0.0.1:0", 2, "label:hash"},
 		"no address":         {"--id script_1:abc", 2, "address of script"},
 		"also, but how":      {"--also other", 2, "CONTRACT=ID@HOST:PORT"},
+		"an ID twice":        {"--id script_1:abc --id-file " + cert + " --address 127.0.0.1:0", 2, "given twice"},
+		"ID file is none":    {"--id-file " + dir + "/none --address 127.0.0.1:0", 2, "none"},
+		"file without an ID": {"--id-file " + key + " --address 127.0.0.1:0", 2, "label:hash"},
 		"no TLS files":       {"--id script_1:abc --address 127.0.0.1:0", 2, "--tls-cert"},
 		"files not there":    {"--id script_1:abc --address 127.0.0.1:0 --tls-cert x --tls-key y", 1, "TLS certificate"},
 		"CAs not there":      {"--id script_1:abc --address 127.0.0.1:0 --tls-cert " + cert + " --tls-key " + key + " --client-ca x", 1, "CAs"},
@@ -277,6 +280,14 @@ func TestVariables(t *testing.T) {
 	stop()
 	status, said := run(ctx)
 	if status != 0 || !strings.Contains(said, "id=script_7:abc") || !strings.Contains(said, "contract=script") {
+		t.Errorf("status %d, %s", status, said)
+	}
+	// The ID may be known only later than the variables are.
+	file := filepath.Join(t.TempDir(), "package.id")
+	ok(t, os.WriteFile(file, []byte("other_8:def\n"), 0o600))
+	t.Setenv("CHAINCODE_ID", "")
+	t.Setenv("CHAINCODE_ID_FILE", file)
+	if status, said = run(ctx); status != 0 || !strings.Contains(said, "id=other_8:def") || !strings.Contains(said, "contract=other") {
 		t.Errorf("status %d, %s", status, said)
 	}
 }

@@ -156,6 +156,12 @@ func (f *Fabric) define(name string, sequence int, e Endorsement, also []chainco
 		return chaincode{}, err
 	}
 	c := chaincode{Name: name, Sequence: sequence, Endorsement: e, Program: program, Ports: map[string]int{}, PackageIDs: map[string]string{}}
+	if f.state.Hosts {
+		for _, o := range organisations {
+			c.Ports[o.msp] = portsOfHost[KindChaincode].service
+		}
+		return c, nil
+	}
 	taken := map[int]bool{}
 	for _, other := range slices.Concat(f.state.Chaincodes, also) {
 		for _, port := range other.Ports {
@@ -178,56 +184,88 @@ func (f *Fabric) define(name string, sequence int, e Endorsement, also []chainco
 // deploy does what the administrators of three organisations would do together: each packages the address of its own
 // server, installs that on its peer, runs the server, approves; one commits.
 func (f *Fabric) deploy(ctx context.Context, c *chaincode) error {
-	policy, err := c.Endorsement.Policy()
-	if err != nil {
+	if err := f.packAll(c); err != nil {
 		return err
 	}
+	group, ctx2 := errgroup.WithContext(ctx)
+	group.Go(func() error { return f.startServers(ctx2, *c) })
 	for _, o := range organisations {
-		host := c.host(o)
-		if err := chaincodeCertificate(o, f.crypto(), host, filepath.Join(o.folder(f.crypto()), "chaincodes", host)); err != nil {
+		group.Go(func() error {
+			if err := f.install(ctx2, *c, o); err != nil {
+				return err
+			}
+			return f.approve(ctx2, *c, o)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return f.commit(ctx, *c)
+}
+
+// packAll makes the package of each organisation, and the certificate of its server.
+func (f *Fabric) packAll(c *chaincode) (err error) {
+	for _, o := range organisations {
+		s := f.serverOf(*c, o)
+		if err := chaincodeCertificate(o, f.crypto(), s.Name, s.folder); err != nil {
 			return err
 		}
 		if c.PackageIDs[o.msp], err = f.pack(*c, o); err != nil {
 			return err
 		}
 	}
-	definition := []string{
+	return nil
+}
+
+// definition is what the organisations agree upon.
+func (f *Fabric) definition(c chaincode) ([]string, error) {
+	policy, err := c.Endorsement.Policy()
+	return []string{
 		"--channelID", Channel, "--name", c.Name, "--version", strconv.Itoa(c.Sequence), "--sequence", strconv.Itoa(c.Sequence),
 		"--signature-policy", policy,
-	}
-	group, ctx2 := errgroup.WithContext(ctx)
-	group.Go(func() error { return f.startServers(ctx2, *c) })
-	for _, o := range organisations {
-		group.Go(func() error {
-			if err := f.peer(ctx2, o, "lifecycle", "chaincode", "install", f.packageFile(*c, o)); err != nil {
-				return err
-			}
-			return f.peer(ctx2, o, slices.Concat(
-				[]string{"lifecycle", "chaincode", "approveformyorg"}, f.toOrderer(), definition, []string{"--package-id", c.PackageIDs[o.msp]})...)
-		})
-	}
-	if err := group.Wait(); err != nil {
+	}, err
+}
+
+func (f *Fabric) install(ctx context.Context, c chaincode, o organisation) error {
+	return f.peer(ctx, o, "lifecycle", "chaincode", "install", f.packageFile(c, o))
+}
+
+func (f *Fabric) approve(ctx context.Context, c chaincode, o organisation) error {
+	definition, err := f.definition(c)
+	if err != nil {
 		return err
 	}
-	commit := slices.Concat([]string{"lifecycle", "chaincode", "commit"}, f.toOrderer(), definition)
+	return f.peer(ctx, o, slices.Concat(
+		[]string{"lifecycle", "chaincode", "approveformyorg"}, f.toOrderer(), definition, []string{"--package-id", c.PackageIDs[o.msp]})...)
+}
+
+func (f *Fabric) commit(ctx context.Context, c chaincode) error {
+	definition, err := f.definition(c)
+	if err != nil {
+		return err
+	}
+	args := slices.Concat([]string{"lifecycle", "chaincode", "commit"}, f.toOrderer(), definition)
 	for _, o := range organisations {
 		p := f.peerOf(o)
-		commit = append(commit, "--peerAddresses", Address(p.Port), "--tlsRootCertFiles", filepath.Join(p.folder, "tls", "ca.crt"))
+		args = append(args, "--peerAddresses", p.at(p.Port), "--tlsRootCertFiles", filepath.Join(p.folder, "tls", "ca.crt"))
 	}
-	return f.peer(ctx, carrier, commit...)
+	return f.peer(ctx, carrier, args...)
+}
+
+// serverOf is an organisation's server of a chaincode.
+func (f *Fabric) serverOf(c chaincode, o organisation) Server {
+	name := c.host(o)
+	return Server{
+		Name: name, Kind: KindChaincode, Host: f.hostOf(name), Port: c.Ports[o.msp], org: o, chaincode: c,
+		folder: filepath.Join(o.folder(f.crypto()), "chaincodes", name),
+	}
 }
 
 // startServers starts a chaincode's servers that don't run, one in each organisation.
 func (f *Fabric) startServers(ctx context.Context, c chaincode) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, o := range organisations {
-		group.Go(func() error {
-			host := c.host(o)
-			return f.start(ctx, Server{
-				Name: host, Kind: KindChaincode, Port: c.Ports[o.msp], org: o, chaincode: c,
-				folder: filepath.Join(o.folder(f.crypto()), "chaincodes", host),
-			})
-		})
+		group.Go(func() error { return f.start(ctx, f.serverOf(c, o)) })
 	}
 	return group.Wait()
 }
@@ -235,7 +273,8 @@ func (f *Fabric) startServers(ctx context.Context, c chaincode) error {
 // pack writes an organisation's package of a chaincode, and answers its ID.
 func (f *Fabric) pack(c chaincode, o organisation) (id string, err error) {
 	tls := filepath.Join(f.peerOf(o).folder, "tls")
-	connection := pack.Connection{Address: Address(c.Ports[o.msp]), Host: c.host(o)}
+	server := f.serverOf(c, o)
+	connection := pack.Connection{Address: server.at(server.Port), Host: server.Name}
 	for file, into := range map[string]*[]byte{"ca.crt": &connection.RootCA, "server.crt": &connection.ClientCert, "server.key": &connection.ClientKey} {
 		if *into, err = os.ReadFile(filepath.Join(tls, file)); err != nil {
 			return "", err

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,11 +21,7 @@ import (
 // writeConfig makes everything that has to be there before the first node starts: the files of configs/fabric with this
 // network's addresses, keys and certificates, the genesis block.
 func (f *Fabric) writeConfig(ctx context.Context) error {
-	root, err := Root()
-	if err != nil {
-		return err
-	}
-	source := filepath.Join(root, "configs", "fabric")
+	source := f.source
 	if err := os.CopyFS(f.path("config", "ccaas"), os.DirFS(filepath.Join(source, "ccaas"))); err != nil {
 		return err
 	}
@@ -33,18 +31,8 @@ func (f *Fabric) writeConfig(ctx context.Context) error {
 	if err := lowerRoots(f.crypto()); err != nil {
 		return err
 	}
-	for _, s := range f.Servers() {
-		name := "core.yaml"
-		if s.Kind == KindOrderer {
-			name = "orderer.yaml"
-		}
-		text, err := os.ReadFile(filepath.Join(source, name))
-		if err != nil {
-			return err
-		}
-		if err := writeFile(filepath.Join(s.folder, name), text, 0o644); err != nil {
-			return err
-		}
+	if err := f.writeNodeConfigs(); err != nil {
+		return err
 	}
 	if err := f.writeConfigtx(filepath.Join(source, "configtx.yaml")); err != nil {
 		return err
@@ -55,18 +43,33 @@ func (f *Fabric) writeConfig(ctx context.Context) error {
 	return f.run(ctx, f.env(f.path("config")), "configtxgen", "-configPath", f.path("config"), "-profile", "CardFlow", "-channelID", Channel, "-outputBlock", f.genesis())
 }
 
+// writeNodeConfigs puts core.yaml or orderer.yaml beside each node's identity.
+func (f *Fabric) writeNodeConfigs() error {
+	for kind, name := range map[Kind]string{KindOrderer: "orderer.yaml", KindPeer: "core.yaml"} {
+		text, err := os.ReadFile(filepath.Join(f.source, name))
+		if err != nil {
+			return err
+		}
+		for _, s := range f.servers(kind) {
+			if err := writeFile(filepath.Join(s.folder, name), text, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (f *Fabric) genesis() string { return f.path("config", Channel+".block") }
 
 // addresses are where the hosts of configs/fabric are in this network.
-func (f *Fabric) addresses() map[string]int {
-	ports := map[string]int{}
-	for _, s := range f.servers(KindOrderer) {
-		ports[s.Name+":7050"] = s.Port
+func (f *Fabric) addresses() map[string]Server {
+	at := map[string]Server{}
+	for _, s := range f.Servers() {
+		if s.Kind != KindChaincode {
+			at[net.JoinHostPort(s.Name, strconv.Itoa(portsOfHost[s.Kind].service))] = s
+		}
 	}
-	for _, s := range f.servers(KindPeer) {
-		ports[s.Name+":7051"] = s.Port
-	}
-	return ports
+	return at
 }
 
 // writeConfigtx writes configtx.yaml with this network's addresses, paths and batch timeout.
@@ -79,16 +82,16 @@ func (f *Fabric) writeConfigtx(source string) error {
 	if err := yaml.Unmarshal(text, &whole); err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
-	ports, seen := f.addresses(), map[string]bool{}
+	servers, seen := f.addresses(), map[string]bool{}
 	var walk func(node any) any
 	walk = func(node any) any {
 		switch n := node.(type) {
 		case map[string]any:
 			if host, ok := n["Host"].(string); ok {
 				at := fmt.Sprintf("%s:%v", host, n["Port"])
-				if port, ok := ports[at]; ok {
+				if s, ok := servers[at]; ok {
 					seen[at] = true
-					n["Host"], n["Port"] = Loopback, port
+					n["Host"], n["Port"] = s.Host, s.Port
 				}
 			}
 			for key, value := range n {
@@ -102,9 +105,9 @@ func (f *Fabric) writeConfigtx(source string) error {
 				n[i] = walk(n[i])
 			}
 		case string:
-			if port, ok := ports[n]; ok {
+			if s, ok := servers[n]; ok {
 				seen[n] = true
-				return Address(port)
+				return s.at(s.Port)
 			}
 			if strings.HasPrefix(n, "crypto-config/") {
 				return f.path(filepath.FromSlash(n))
@@ -113,8 +116,8 @@ func (f *Fabric) writeConfigtx(source string) error {
 		return node
 	}
 	whole = walk(whole)
-	if len(seen) != len(ports) {
-		return fmt.Errorf("%s: of %d nodes only %d are in it", source, len(ports), len(seen))
+	if len(seen) != len(servers) {
+		return fmt.Errorf("%s: of %d nodes only %d are in it", source, len(servers), len(seen))
 	}
 	out, err := yaml.Marshal(whole)
 	if err != nil {
@@ -131,11 +134,11 @@ func (f *Fabric) writeProfile(source string) error {
 		return err
 	}
 	profile := string(text)
-	for at, port := range f.addresses() {
-		before := profile
-		if profile = strings.ReplaceAll(profile, at, Address(port)); profile == before {
+	for at, s := range f.addresses() {
+		if !strings.Contains(profile, at) {
 			return fmt.Errorf("%s: %s is not in it", source, at)
 		}
+		profile = strings.ReplaceAll(profile, at, s.at(s.Port))
 	}
 	return writeFile(f.path("connection.yaml"), []byte(profile), 0o644)
 }
@@ -153,10 +156,7 @@ func (f *Fabric) join(ctx context.Context) error {
 }
 
 func (f *Fabric) joinOrderer(ctx context.Context, s Server) error {
-	tls := filepath.Join(s.folder, "tls")
-	out, err := f.output(ctx, f.env(s.folder), "osnadmin", "channel", "join", "--channelID", Channel, "--config-block", f.genesis(),
-		"-o", Address(s.admin), "--ca-file", filepath.Join(tls, "ca.crt"),
-		"--client-cert", filepath.Join(tls, "server.crt"), "--client-key", filepath.Join(tls, "server.key"))
+	out, err := f.osnadmin(ctx, s, "join", "--channelID", Channel, "--config-block", f.genesis())
 	if err != nil {
 		return err
 	}
@@ -166,10 +166,19 @@ func (f *Fabric) joinOrderer(ctx context.Context, s Server) error {
 	return nil
 }
 
+// osnadmin runs the channel command of an orderer's administrator. Its exit status says nothing of the orderer's answer.
+func (f *Fabric) osnadmin(ctx context.Context, s Server, command string, args ...string) (string, error) {
+	tls := filepath.Join(s.folder, "tls")
+	return f.output(ctx, f.env(s.folder), "osnadmin", slices.Concat([]string{"channel", command}, args, []string{
+		"-o", s.at(s.admin), "--ca-file", filepath.Join(tls, "ca.crt"),
+		"--client-cert", filepath.Join(tls, "server.crt"), "--client-key", filepath.Join(tls, "server.key"),
+	})...)
+}
+
 // toOrderer are the flags by which the peer command finds an orderer.
 func (f *Fabric) toOrderer() []string {
 	s := f.servers(KindOrderer)[0]
-	return []string{"-o", Address(s.Port), "--tls", "--cafile", filepath.Join(s.folder, "tls", "ca.crt")}
+	return []string{"-o", s.at(s.Port), "--tls", "--cafile", filepath.Join(s.folder, "tls", "ca.crt")}
 }
 
 // PeerCommand is the peer command as an organisation's administrator, on its peer: the program, and its environment. The
@@ -193,7 +202,7 @@ func (f *Fabric) peerEnv(o organisation) []string {
 	return append(f.env(p.folder),
 		"CORE_PEER_LOCALMSPID="+o.msp,
 		"CORE_PEER_MSPCONFIGPATH="+o.userMSP(f.crypto(), "Admin"),
-		"CORE_PEER_ADDRESS="+Address(p.Port),
+		"CORE_PEER_ADDRESS="+p.at(p.Port),
 	)
 }
 

@@ -25,10 +25,11 @@ import (
 // Servers are named by their hosts: peer0.carrier.cardflow.example, orderer0.orderer.cardflow.example,
 // identity.carrier.cardflow.example (the chaincode identity of the carrier).
 type Fabric struct {
-	dir   string
-	procs *Processes
-	tools string // folder of Fabric's programs
-	state network
+	dir    string
+	procs  *Processes
+	tools  string // folder of Fabric's programs
+	source string // folder of the definition: configs/fabric
+	state  network
 }
 
 // FabricConfig says which network.
@@ -58,7 +59,7 @@ func StartFabric(ctx context.Context, config FabricConfig) (*Fabric, error) {
 		return nil, err
 	}
 	defer unlock()
-	if f.tools, err = fabricTools(ctx, say); err != nil {
+	if err := f.equip(ctx, say); err != nil {
 		return nil, err
 	}
 	if err := f.settle(config); err != nil {
@@ -89,8 +90,21 @@ func OpenFabric(dir string) (*Fabric, error) {
 	if !f.state.Complete {
 		return nil, fmt.Errorf("the network in %s never came up: start it to have it made anew", dir)
 	}
-	f.tools, err = fabricTools(context.Background(), func(string, ...any) {})
-	return f, err
+	if f.state.Hosts {
+		return nil, fmt.Errorf("the servers of the network in %s are hosts of their own, not processes here", dir)
+	}
+	return f, f.equip(context.Background(), func(string, ...any) {})
+}
+
+// equip finds what a network is made with in CardFlow's source: Fabric's programs, and the definition.
+func (f *Fabric) equip(ctx context.Context, say Say) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	f.source = filepath.Join(root, "configs", "fabric")
+	f.tools, err = fabricTools(ctx, say)
+	return err
 }
 
 // Dir is the network's folder.
@@ -110,6 +124,8 @@ func (f *Fabric) settle(config FabricConfig) error {
 	}
 	if f.state.Complete {
 		switch {
+		case f.state.Hosts:
+			return fmt.Errorf("the servers of the network in %s are hosts of their own, not processes here", f.dir)
 		case f.state.Fabric != fabricVersion:
 			return fmt.Errorf("the network in %s is of Fabric %s, this is %s: remove it", f.dir, f.state.Fabric, fabricVersion)
 		case config.Endorsement != "" && slices.ContainsFunc(f.state.Chaincodes, func(c chaincode) bool {

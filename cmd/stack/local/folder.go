@@ -16,6 +16,7 @@ type network struct {
 	Endorsement  Endorsement `json:"endorsement"` // of what is deployed next
 	BatchTimeout string      `json:"batchTimeout"`
 	BasePort     int         `json:"basePort"` // its ports are this one and the next portsOfNetwork - 1
+	Hosts        bool        `json:"hosts"`    // its servers are hosts of their names, not processes here: see MakeHosts
 	Chaincodes   []chaincode `json:"chaincodes"`
 }
 
@@ -128,7 +129,7 @@ func (f *Fabric) clear() error {
 	if err := f.stopAll(); err != nil {
 		return err
 	}
-	for _, name := range []string{"connection.yaml", "crypto-config", "config", "bin", "chaincode", "data", "tmp", "log", "run"} {
+	for _, name := range []string{"connection.yaml", "crypto-config", "config", "engines", "bin", "chaincode", "data", "tmp", "log", "run"} {
 		if err := os.RemoveAll(f.path(name)); err != nil {
 			return err
 		}

@@ -22,9 +22,9 @@ const (
 	keyFile  = "server.key"
 )
 
-// certify makes a certificate for a server of this machine, and the authority that vouches for it, once. The authority's
-// key is not kept: it vouches for nobody else.
-func certify(dir string) error {
+// certify makes a certificate for a server of this machine, and for hosts of these names, and the authority that vouches
+// for it, once. The authority's key is not kept: it vouches for nobody else.
+func certify(dir string, hosts ...string) error {
 	if _, err := os.Stat(filepath.Join(dir, certFile)); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -48,7 +48,7 @@ func certify(dir string) error {
 	}
 	server := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "CardFlow local server"}, NotBefore: from, NotAfter: until,
-		IPAddresses: []net.IP{net.ParseIP(Loopback)}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.ParseIP(Loopback)}, DNSNames: append(hosts, "localhost"),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	certDER, err := x509.CreateCertificate(rand.Reader, server, ca, key.Public(), caKey)

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,13 +21,32 @@ const (
 type Server struct {
 	Name string // host name
 	Kind Kind
-	Port int // of its service
+	Host string // where it is: the loopback, or a host of its name
+	Port int    // of its service
 
 	operations int // port of metrics and health; 0 if it has none
 	admin      int // orderer: port of osnadmin. peer: port for chaincodes that it would start itself
 	folder     string
 	org        organisation
 	chaincode  chaincode
+}
+
+// at is the address of one of its ports.
+func (s Server) at(port int) string { return net.JoinHostPort(s.Host, strconv.Itoa(port)) }
+
+// portsOfHost are the ports that a server has where it is a host of its own, as in configs/fabric.
+var portsOfHost = map[Kind]struct{ service, admin, operations int }{
+	KindOrderer:   {7050, 9443, 8443},
+	KindPeer:      {7051, 7052, 9443},
+	KindChaincode: {service: 9999},
+}
+
+// hostOf is where a server of this name is.
+func (f *Fabric) hostOf(name string) string {
+	if f.state.Hosts {
+		return name
+	}
+	return Loopback
 }
 
 // The ports of a network, counted from its base port: ten for each node, and the rest for chaincode servers.
@@ -40,8 +60,12 @@ func (f *Fabric) Servers() []Server {
 	var list []Server
 	port := f.state.BasePort
 	node := func(name string, kind Kind, folder string) Server {
-		s := Server{Name: name, Kind: kind, Port: port, admin: port + 1, operations: port + 2, folder: folder}
+		s := Server{Name: name, Kind: kind, Host: f.hostOf(name), Port: port, admin: port + 1, operations: port + 2, folder: folder}
 		port += portsOfNode
+		if f.state.Hosts {
+			own := portsOfHost[kind]
+			s.Port, s.admin, s.operations = own.service, own.admin, own.operations
+		}
 		return s
 	}
 	for i := range orderers {
@@ -54,11 +78,7 @@ func (f *Fabric) Servers() []Server {
 	}
 	for _, c := range f.state.Chaincodes {
 		for _, o := range organisations {
-			host := c.host(o)
-			list = append(list, Server{
-				Name: host, Kind: KindChaincode, Port: c.Ports[o.msp], org: o, chaincode: c,
-				folder: filepath.Join(o.folder(f.crypto()), "chaincodes", host),
-			})
+			list = append(list, f.serverOf(c, o))
 		}
 	}
 	return list

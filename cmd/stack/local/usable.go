@@ -21,7 +21,7 @@ func (f *Fabric) Leader(ctx context.Context) (string, error) {
 	var leaders []string
 	var faults []error
 	for _, s := range f.servers(KindOrderer) {
-		if !f.Running(s.Name) {
+		if !f.state.Hosts && !f.Running(s.Name) {
 			continue
 		}
 		v, err := f.metric(ctx, s, "consensus_etcdraft_is_leader")
@@ -111,7 +111,7 @@ func (f *Fabric) findsEndorsers(ctx context.Context, o organisation, c chaincode
 		"--peerTLSCA", filepath.Join(p.folder, "tls", "ca.crt"), "--MSP", o.msp,
 		"--userKey", filepath.Join(user, "keystore", "priv_sk"),
 		"--userCert", filepath.Join(user, "signcerts", "User1@"+o.domain+"-cert.pem"),
-		"--server", Address(p.Port), "--channel", Channel, "--chaincode", c.Name)
+		"--server", p.at(p.Port), "--channel", Channel, "--chaincode", c.Name)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (f *Fabric) metric(ctx context.Context, s Server, name string) (float64, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+Address(s.operations)+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+s.at(s.operations)+"/metrics", nil)
 	if err != nil {
 		return 0, err
 	}
