@@ -95,6 +95,10 @@ func (f *Fabric) deployMissing(ctx context.Context, say Say, names ...string) er
 	if err := f.build(ctx, missing...); err != nil {
 		return err
 	}
+	var deployed []string
+	for _, c := range missing {
+		deployed = append(deployed, c.Name)
+	}
 	deploying, ctx2 := errgroup.WithContext(ctx)
 	for i := range missing {
 		deploying.Go(func() error { return f.deploy(ctx2, &missing[i]) })
@@ -102,7 +106,7 @@ func (f *Fabric) deployMissing(ctx context.Context, say Say, names ...string) er
 	if err := deploying.Wait(); err != nil {
 		return err
 	}
-	say("%s deployed, %s", strings.Join(names, " and "), f.state.Endorsement)
+	say("%s deployed, %s", strings.Join(deployed, ", "), f.state.Endorsement)
 	f.state.Chaincodes = append(f.state.Chaincodes, missing...)
 	if err := f.save(); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -190,7 +191,8 @@ func (f *Fabric) create(ctx context.Context, say Say, names []string) error {
 	if err != nil {
 		return err
 	}
-	say("all have joined channel %s, %s leads", Channel, leader)
+	host, _, _ := strings.Cut(leader, ".")
+	say("all have joined channel %s, %s leads", Channel, host)
 	if err := f.deployMissing(ctx, say, names...); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func fabricTools(ctx context.Context, say Say) (string, error) {
 	if err := os.Rename(temp, bin); err != nil {
 		return "", err
 	}
-	say("Fabric %s is built, in %s", fabricVersion, bin)
+	say("Fabric %s is built", fabricVersion)
 	return bin, nil
 }
 
