@@ -28,41 +28,11 @@ func TestContracts(t *testing.T) {
 	t.Run("init by another organisation", func(t *testing.T) { foreignInit(t, open("CarrierMSP")) })
 	t.Run("what init refuses", func(t *testing.T) { badInit(t, open(deployer)) })
 
-	codes := declaredCodes(t)
-	for name, code := range codes {
+	for name, code := range ledgertest.Codes(t, "code.go") {
 		if !provoked[code] {
 			t.Errorf("%s (%s) was provoked by no test", name, code)
 		}
 	}
-	if len(codes) < 50 {
-		t.Errorf("only %d codes found in code.go", len(codes))
-	}
-}
-
-// declaredCodes reads the constants of code.go: a code that someone adds is missed by the suite until it is provoked.
-func declaredCodes(t *testing.T) map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "code.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok {
-			return true
-		}
-		for i, name := range spec.Names {
-			literal, ok := spec.Values[i].(*ast.BasicLit)
-			if !ok {
-				t.Fatalf("%s is no literal", name.Name)
-			}
-			if codes[name.Name], err = strconv.Unquote(literal.Value); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return true
-	})
-	return codes
 }
 
 // foreignInit: an organisation that could call Init could name administrators of its own.
@@ -117,7 +87,7 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, code := range declaredCodes(t) {
+	for _, code := range ledgertest.Codes(t, "code.go") {
 		if !bytes.Contains(page, []byte("\n| `"+code+"` | ")) {
 			t.Errorf("%s is not explained", code)
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"cardflow/ledger"
@@ -22,8 +23,12 @@ func TestConformance(t *testing.T) {
 func open(t testing.TB, config fabric.Config) *fabric.Ledger {
 	t.Helper()
 	dir := os.Getenv("CARDFLOW_TEST_FABRIC")
-	user := filepath.Join(dir, "crypto-config/peerOrganizations/platform.cardflow.example/users/User1@platform.cardflow.example/msp")
-	config.Profile, config.Channel, config.MSPID = filepath.Join(dir, "connection.yaml"), "cardflow", "PlatformMSP"
+	if config.MSPID == "" {
+		config.MSPID = "PlatformMSP"
+	}
+	domain := strings.ToLower(strings.TrimSuffix(config.MSPID, "MSP")) + ".cardflow.example"
+	user := filepath.Join(dir, "crypto/peerOrganizations", domain, "users/User1@"+domain, "msp")
+	config.Profile, config.Channel = filepath.Join(dir, "connection.yaml"), "cardflow"
 	config.Certificate, config.Key = one(t, user, "signcerts/*.pem"), one(t, user, "keystore/*_sk")
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))

@@ -42,7 +42,7 @@ type peer struct {
 
 func openNetwork(c Config) (*network, error) {
 	p, profileErr := readProfile(c.Profile, c.Channel)
-	id, identityErr := readIdentity(c.MSPID, c.Certificate, c.Key, c.Clock())
+	id, identityErr := readIdentity(c.MSPID, c.Certificate, c.Key, time.Now())
 	if err := errors.Join(profileErr, identityErr); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,25 @@ import (
 //
 // The number of histories is the flag -rapid.checks, where it is given.
 func RunHistories(t *testing.T, histories, steps int, open func(*testing.T) ledger.Ledger) {
+	runHistories(t, histories, steps, func(r *rapid.T) (*Stage, uint64) { return NewStage(r, open(t)), 0 })
+}
+
+// PlayHistories plays histories one after another on a stage that is there already, where a fresh ledger takes long to
+// come by. Nobody else may write to it meanwhile, and its policies have to stand as they did at first.
+func PlayHistories(t *testing.T, histories, steps int, s *Stage) {
+	runHistories(t, histories, steps, func(r *rapid.T) (*Stage, uint64) {
+		s.SetPolicy(r, request.PolicyRealNameCap, request.Policies[request.PolicyRealNameCap])
+		s.SetPolicy(r, request.PolicyConsumerSells, request.Policies[request.PolicyConsumerSells])
+		height, err := s.Ledger.Height(context.Background())
+		if err != nil {
+			r.Fatalf("height: %v", err)
+		}
+		return s, height
+	})
+}
+
+// runHistories plays on stages, and looks at what their ledgers hold from a block on.
+func runHistories(t *testing.T, histories, steps int, stage func(*rapid.T) (*Stage, uint64)) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		if err := flag.Set(f.Name, strconv.Itoa(histories)); err != nil {
 			t.Fatal(err)
@@ -33,7 +52,8 @@ func RunHistories(t *testing.T, histories, steps int, open func(*testing.T) ledg
 		defer flag.Set(f.Name, f.DefValue)
 	}
 	rapid.Check(t, func(r *rapid.T) {
-		h := newHistory(r, open(t))
+		s, from := stage(r)
+		h := newHistory(r, s, from)
 		for range steps {
 			h.step()
 		}
@@ -73,9 +93,9 @@ type trade struct {
 	ended    time.Time
 }
 
-func newHistory(r *rapid.T, l ledger.Ledger) *history {
+func newHistory(r *rapid.T, s *Stage, from uint64) *history {
 	h := &history{
-		t: r, Stage: NewStage(r, l), suspended: map[string]int{}, keyVersions: map[string]int{},
+		t: r, Stage: s, next: from, suspended: map[string]int{}, keyVersions: map[string]int{},
 		census: census{
 			cards: map[string]*card{}, approvals: map[[2]string]approval{}, frozen: map[string]map[request.Role]bool{},
 			freezes: map[string]int{}, most: int(request.Policies[request.PolicyRealNameCap]),
