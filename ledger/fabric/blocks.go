@@ -62,16 +62,16 @@ const giveUp = 5
 // follow yields every block from a number on, in order, until ctx ends or nothing can be had any more.
 func follow(ctx context.Context, from uint64, s source) iter.Seq2[*common.Block, error] {
 	return func(yield func(*common.Block, error) bool) {
-		number := from
-		for failures := 0; ; failures++ {
+		for number, failures := from, 0; ; {
 			had := number
 			err := stretch(ctx, s, &number, yield)
-			switch {
-			case err == nil || ctx.Err() != nil: // the reader has had enough
+			if err == nil || ctx.Err() != nil { // the reader has had enough
 				return
-			case number > had:
+			}
+			if failures++; number > had {
 				failures = 0
-			case failures >= giveUp:
+			}
+			if failures == giveUp {
 				yield(nil, fmt.Errorf("block %d: %w", number, err))
 				return
 			}

@@ -21,9 +21,12 @@ func TestContracts(t *testing.T) {
 	clock := ledgertest.NewClock()
 	provoked := map[string]bool{}
 	heard := func(code string) { provoked[code] = true }
-	foreignInit(t, ledgertest.Listener{Ledger: open(t, fabric.Config{Clock: clock.Now, MSPID: "CarrierMSP"}), Refused: heard})
+	foreignInit(t, ledgertest.Listener{Refused: heard, Ledger: open(t, func(c *fabric.Config) {
+		*c = fabric.StackConfig(t, "", "CarrierMSP")
+		c.Clock = clock.Now
+	})})
 	stage := ledgertest.RunContracts(t, func(t *testing.T) ledger.Ledger {
-		l := open(t, fabric.Config{Clock: clock.Now})
+		l := open(t, func(c *fabric.Config) { c.Clock = clock.Now })
 		pair := ledgertest.NewTwins(t, l, twinOf(t, l, clock))
 		return ledgertest.WithClock(ledgertest.Listener{Ledger: pair, Refused: heard}, clock)
 	})

@@ -29,7 +29,7 @@ func decodeBlock(block *common.Block) (ledger.Block, error) {
 	if h == nil {
 		return ledger.Block{}, fmt.Errorf("%w: a block without a header", ErrDamaged)
 	}
-	if sum := sha256.Sum256(bytes.Join(block.GetData().GetData(), nil)); !bytes.Equal(sum[:], h.DataHash) {
+	if !bytes.Equal(dataHash(block.GetData().GetData()), h.DataHash) {
 		return ledger.Block{}, fmt.Errorf("%w: block %d holds other transactions than its hash says", ErrDamaged, h.Number)
 	}
 	hash, err := headerHash(h)
@@ -50,6 +50,12 @@ func decodeBlock(block *common.Block) (ledger.Block, error) {
 		}
 	}
 	return b, nil
+}
+
+// dataHash is what a header says of its block's entries.
+func dataHash(entries [][]byte) []byte {
+	sum := sha256.Sum256(bytes.Join(entries, nil))
+	return sum[:]
 }
 
 // headerHash is a block's hash as Fabric computes it: SHA-256 over the header in ASN.1.
