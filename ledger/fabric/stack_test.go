@@ -20,7 +20,7 @@ func StackConfig(t testing.TB, dir, msp string) Config {
 		}
 	}
 	domain := strings.ToLower(strings.TrimSuffix(msp, "MSP")) + ".cardflow.example"
-	user := filepath.Join(dir, "crypto/peerOrganizations", domain, "users/User1@"+domain, "msp")
+	user := filepath.Join(dir, "crypto-config/peerOrganizations", domain, "users/User1@"+domain, "msp")
 	return Config{
 		Profile: filepath.Join(dir, "connection.yaml"), Channel: "cardflow", MSPID: msp,
 		Certificate: theFile(t, user, "signcerts/*.pem"), Key: theFile(t, user, "keystore/*_sk"),

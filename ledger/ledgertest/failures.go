@@ -166,6 +166,7 @@ func testConflicts(t *testing.T, c *channel) {
 			func(k func(string) string) []byte { return Put(k("a"), "1") }, ledger.Valid},
 	} {
 		t.Run(each.name, func(t *testing.T) {
+			t.Parallel()
 			c := newChannel(t, c.Ledger)
 			c.submit(Put(c.key("a"), "0"), Put(c.key("b"), "0"), Put(c.key("d"), "0"))
 			h := c.hold(c.prepare(append(each.steps(c.key), Put(c.key("result"), "done"))...))

@@ -2,9 +2,9 @@
 // isn't may differ between ledgers.
 //
 // The suite asks nothing of a ledger but the contracts of Probes: it need not be empty or fresh, others may write to it
-// meanwhile, and it stays usable afterwards. Each test keeps to keys of its own. So it can run on a network that is
-// there already, again and again. Its random histories take some 2,000 transactions; where one takes long, run it with
-// -rapid.checks=5.
+// meanwhile, and it stays usable afterwards. Each test keeps to keys of its own. So its tests run side by side, and it can
+// run on a network that is there already, again and again. Its random histories take some 2,000 transactions; where one
+// takes long, run it with -rapid.checks=5.
 package ledgertest
 
 import (
@@ -50,7 +50,10 @@ func Run(t *testing.T, open func(t *testing.T, contracts ...contract.Contract) l
 		{"followers", testFollowers},
 		{"random history", testRandomHistory},
 	} {
-		t.Run(each.name, func(t *testing.T) { each.test(t, newChannel(t, l)) })
+		t.Run(each.name, func(t *testing.T) {
+			t.Parallel()
+			each.test(t, newChannel(t, l))
+		})
 	}
 }
 
