@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"cardflow/ledger/fabric"
 	"cardflow/ledger/ledgertest"
 )
 
@@ -18,7 +19,7 @@ import (
 func BenchmarkSubmit(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			l := open(b, nil)
+			l := open(b, fabric.StackConfig(b, "", "PlatformMSP"))
 			space := fmt.Sprint("bench/", time.Now().UnixNano(), "/")
 			crowd(b, callers, func(i int64) error {
 				p, err := l.Prepare(ledgertest.Outer, ledgertest.Script, [][]byte{ledgertest.Put(fmt.Sprint(space, i), "owner")})
@@ -36,7 +37,7 @@ func BenchmarkSubmit(b *testing.B) {
 func BenchmarkQuery(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			l := open(b, nil)
+			l := open(b, fabric.StackConfig(b, "", "PlatformMSP"))
 			crowd(b, callers, func(int64) error {
 				_, err := l.Query(context.Background(), ledgertest.Outer, ledgertest.Script, ledgertest.Get("bench"))
 				return err
@@ -47,7 +48,7 @@ func BenchmarkQuery(b *testing.B) {
 
 // BenchmarkBlocks follows the channel from its first block.
 func BenchmarkBlocks(b *testing.B) {
-	l := open(b, nil)
+	l := open(b, fabric.StackConfig(b, "", "PlatformMSP"))
 	height, err := l.Height(context.Background())
 	if err != nil {
 		b.Fatal(err)

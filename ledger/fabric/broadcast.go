@@ -85,23 +85,27 @@ func (l *Ledger) envelope(e *endorsed) (*fab.SignedEnvelope, error) {
 
 // broadcast gives an envelope to an orderer, and to another one if that one hasn't taken it, or may not have. An envelope
 // that comes twice is harmless: the ID is the same, and its second entry in a block counts for nothing. What is known in
-// the end is the most that any of them left possible.
-func (l *Ledger) broadcast(ctx context.Context, e *fab.SignedEnvelope) (taken, error) {
-	best := certainlyNot
+// the end is the most that any of them left possible, and since when.
+func (l *Ledger) broadcast(ctx context.Context, e *fab.SignedEnvelope) (best taken, since time.Time, err error) {
 	var faults []error
 	for _, o := range l.orderers.inTurn() {
 		if best == certainlyNot && ctx.Err() != nil {
-			return best, errors.Join(append(faults, ctx.Err())...)
+			return best, since, errors.Join(append(faults, ctx.Err())...)
 		}
+		begun := time.Now()
 		connected, err := l.send(ctx, o, e)
 		l.orderers.note(o, err)
-		known := takenBy(err, connected)
-		if best = max(best, known); best == certainly {
-			return best, nil
+		switch takenBy(err, connected) {
+		case certainly:
+			return certainly, time.Now(), nil
+		case maybe:
+			if best == certainlyNot {
+				best, since = maybe, begun
+			}
 		}
 		faults = append(faults, fmt.Errorf("orderer %s: %w", o.name, err))
 	}
-	return best, errors.Join(faults...)
+	return best, since, errors.Join(faults...)
 }
 
 func (l *Ledger) send(ctx context.Context, o *orderer, e *fab.SignedEnvelope) (connected bool, err error) {

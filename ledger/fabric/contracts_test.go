@@ -18,15 +18,19 @@ import (
 // histories: every answer, every verdict and every write has to be the same. Every refusal that there is has to have been
 // heard.
 func TestContracts(t *testing.T) {
+	dir := fabric.PrivateNetwork(t).Dir()
+	t.Parallel()
 	clock := ledgertest.NewClock()
 	provoked := map[string]bool{}
 	heard := func(code string) { provoked[code] = true }
-	foreignInit(t, ledgertest.Listener{Refused: heard, Ledger: open(t, func(c *fabric.Config) {
-		*c = fabric.StackConfig(t, "", "CarrierMSP")
-		c.Clock = clock.Now
-	})})
+	gateway := func(t *testing.T, msp string) *fabric.Ledger {
+		config := fabric.StackConfig(t, dir, msp)
+		config.Clock = clock.Now
+		return open(t, config)
+	}
+	foreignInit(t, ledgertest.Listener{Ledger: gateway(t, "CarrierMSP"), Refused: heard})
 	stage := ledgertest.RunContracts(t, func(t *testing.T) ledger.Ledger {
-		l := open(t, func(c *fabric.Config) { c.Clock = clock.Now })
+		l := gateway(t, "PlatformMSP")
 		pair := ledgertest.NewTwins(t, l, twinOf(t, l, clock))
 		return ledgertest.WithClock(ledgertest.Listener{Ledger: pair, Refused: heard}, clock)
 	})

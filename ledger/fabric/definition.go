@@ -63,7 +63,7 @@ func (p *policies) of(ctx context.Context, contract string) (rule, error) {
 				delete(p.reading, contract)
 			}()
 			if _, err := p.read(p.ctx, contract); err != nil && p.ctx.Err() == nil {
-				p.log.Warn("endorsement policy can't be read again", "contract", contract, "error", err)
+				p.log.Warn("endorsement policy can't be read again", "contract", contract, "error", err.Error())
 			}
 		})
 	}

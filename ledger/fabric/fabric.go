@@ -48,7 +48,7 @@ type Config struct {
 
 	EndorseTimeout   time.Duration // for all endorsements of a try together; 10 s if 0
 	BroadcastTimeout time.Duration // for each orderer; 3 s if 0
-	CommitTimeout    time.Duration // from the orderers' answer to the block; 8 s if 0
+	CommitTimeout    time.Duration // from when an orderer may have it to the block; 5 s if 0
 	QueryTimeout     time.Duration // for a query or lookup; 10 s if 0
 
 	Clock  func() time.Time // stamps proposals; time.Now if nil. Peers refuse what is minutes away from their own
@@ -129,7 +129,7 @@ func (c *Config) complete() error {
 		standard time.Duration
 	}{
 		{&c.EndorseTimeout, 10 * time.Second}, {&c.BroadcastTimeout, 3 * time.Second},
-		{&c.CommitTimeout, 8 * time.Second}, {&c.QueryTimeout, 10 * time.Second},
+		{&c.CommitTimeout, 5 * time.Second}, {&c.QueryTimeout, 10 * time.Second},
 	} {
 		if *each.value < 0 {
 			faults = append(faults, errors.New("a timeout is negative"))

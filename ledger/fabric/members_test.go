@@ -199,12 +199,12 @@ func TestMembersUnknown(t *testing.T) {
 // has no such contract.
 func TestDefinitions(t *testing.T) {
 	r := newRig(t)
+	for _, a := range []*actor{r.platform, r.carrier, r.regulator} {
+		a.endorse = refuses("namespace other is not defined")
+	}
 	r.policies.known["ownership"].at = time.Now().Add(-2 * definitionAge)
 	if rule, err := r.policies.of(t.Context(), "ownership"); err != nil || !rule(letters("CP")) {
 		t.Fatalf("an old one is used meanwhile: %v", err)
-	}
-	for _, a := range []*actor{r.platform, r.carrier, r.regulator} {
-		a.endorse = refuses("namespace other is not defined")
 	}
 	if _, err := r.policies.of(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "not defined") {
 		t.Errorf("a contract that isn't there: %v", err)

@@ -37,12 +37,12 @@ func (l *Ledger) Submit(ctx context.Context, p ledger.Proposal, transient map[st
 	// would take the verdict on an earlier one for its own.
 	verdicts, done := l.chain.await(p.TxID)
 	defer done()
-	known, err := l.broadcast(ctx, envelope)
+	known, since, err := l.broadcast(ctx, envelope)
 	if known == certainlyNot {
 		return ledger.Commit{}, notSent(err)
 	}
 	// If an orderer may have it, its block is waited for as well: it says more than the orderer could.
-	v, late := l.verdict(ctx, verdicts)
+	v, late := l.verdict(ctx, verdicts, since)
 	if late != nil {
 		return ledger.Commit{}, &ledger.Failure{Class: ledger.Unknown, Err: errors.Join(err, late)}
 	}
@@ -58,9 +58,12 @@ func (l *Ledger) Submit(ctx context.Context, p ledger.Proposal, transient map[st
 	return ledger.Commit{TxID: p.TxID, BlockNumber: v.block, Result: e.result}, nil
 }
 
-// verdict waits for a transaction's block.
-func (l *Ledger) verdict(ctx context.Context, verdicts <-chan verdict) (verdict, error) {
-	timer := time.NewTimer(l.config.CommitTimeout)
+// leastWait is how long a block is waited for, however long the orderers took to say nothing certain.
+const leastWait = 500 * time.Millisecond
+
+// verdict waits for the block of a transaction that an orderer may have had since some time.
+func (l *Ledger) verdict(ctx context.Context, verdicts <-chan verdict, since time.Time) (verdict, error) {
+	timer := time.NewTimer(max(time.Until(since.Add(l.config.CommitTimeout)), min(leastWait, l.config.CommitTimeout)))
 	defer timer.Stop()
 	select {
 	case v := <-verdicts:

@@ -26,7 +26,7 @@ func (l *Ledger) watch(ctx context.Context, p *peer) {
 			return
 		}
 		if heard || !down {
-			l.log.Warn("peer can't be followed", "peer", p.name, "error", err)
+			l.log.Warn("peer can't be followed", "peer", p.name, "error", err.Error())
 			down = true
 		}
 		select {
