@@ -38,6 +38,7 @@ type FabricConfig struct {
 	Dir          string
 	Endorsement  Endorsement   // TwoOfThree if ""
 	BatchTimeout time.Duration // how long a block waits for more transactions; 200 ms if 0
+	TimeWindow   time.Duration // how far a proposal's time may be from the peers' clocks; core.yaml's 2 minutes if 0
 	BasePort     int           // the network takes 100 ports from here on; free ones if 0
 	Probes       bool          // deploys the conformance suite's contracts, too
 	Tied         bool          // see NewProcesses
@@ -141,6 +142,9 @@ func (f *Fabric) settle(config FabricConfig) error {
 		return nil
 	}
 	f.state = network{Fabric: fabricVersion, Endorsement: config.Endorsement, BatchTimeout: timeout, BasePort: config.BasePort}
+	if config.TimeWindow != 0 {
+		f.state.TimeWindow = config.TimeWindow.String()
+	}
 	if f.state.Endorsement == "" {
 		f.state.Endorsement = TwoOfThree
 	}

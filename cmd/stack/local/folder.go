@@ -15,8 +15,9 @@ type network struct {
 	Complete     bool        `json:"complete"`    // false: it never came up, and holds nothing
 	Endorsement  Endorsement `json:"endorsement"` // of what is deployed next
 	BatchTimeout string      `json:"batchTimeout"`
-	BasePort     int         `json:"basePort"` // its ports are this one and the next portsOfNetwork - 1
-	Hosts        bool        `json:"hosts"`    // its servers are hosts of their names, not processes here: see MakeHosts
+	TimeWindow   string      `json:"timeWindow,omitempty"` // "": that of core.yaml
+	BasePort     int         `json:"basePort"`             // its ports are this one and the next portsOfNetwork - 1
+	Hosts        bool        `json:"hosts"`                // its servers are hosts of their names, not processes here: see MakeHosts
 	Chaincodes   []chaincode `json:"chaincodes"`
 }
 

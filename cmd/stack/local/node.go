@@ -136,6 +136,9 @@ func (f *Fabric) process(s Server) Process {
 			"CORE_OPERATIONS_LISTENADDRESS="+Address(s.operations),
 			"CORE_CHAINCODE_EXTERNALBUILDERS=[{name: ccaas_builder, path: "+strconv.Quote(f.path("config", "ccaas"))+"}]",
 		)
+		if f.state.TimeWindow != "" {
+			p.Env = append(p.Env, "CORE_PEER_AUTHENTICATION_TIMEWINDOW="+f.state.TimeWindow)
+		}
 	case KindChaincode:
 		p.Path = f.path("bin", s.chaincode.Program)
 		p.Env = []string{
