@@ -25,42 +25,7 @@ func TestLookupsUseTheirIndex(t *testing.T) {
 	child := lot("b", "ann", model.LotOwned)
 	child.Parents = []string{hash("a")}
 	addLot(t, db, child, run(0, 9))
-	head := run(0, 0).Head
-	cards := set(t, run(3, 4), run(6, 7))
-	between := run(3, 7)
-
-	for name, c := range map[string]struct {
-		ask  func(tx *model.Tx) error
-		want []string // the indexes of the table that is searched, in alphabetical order
-	}{
-		"the lot of a card":    {func(tx *model.Tx) error { _, err := tx.LiveSegment(iccid.Luhn, head, 7, 5); return err }, []string{"segments_live"}},
-		"an owner's cards":     {func(tx *model.Tx) error { _, err := tx.LiveSegmentsOwned("ann", cards); return err }, []string{"lots_primary", "segments_owner"}},
-		"lots that had a card": {func(tx *model.Tx) error { _, err := tx.SegmentsCovering(iccid.Luhn, head, 7, 5); return err }, []string{"segments_magnitude"}},
-		"lineage of a card": {func(tx *model.Tx) error { _, err := tx.Lineage(iccid.Luhn, head, 7, 5); return err },
-			[]string{"lot_parents_primary", "lots_primary", "segments_live", "segments_lot_hash"}},
-		"search by number": {func(tx *model.Tx) error {
-			_, err := tx.FindSegments(model.SegmentFilter{Rule: iccid.Luhn, Range: &between}, "", 10)
-			return err
-		}, []string{"segments_magnitude"}},
-		"inventory by number": {func(tx *model.Tx) error { _, err := tx.AllLiveSegments("ann", "", 10); return err }, []string{"segments_owner"}},
-		"reserved cards":      {func(tx *model.Tx) error { _, err := tx.ReservedOverlap("ann", cards); return err }, []string{"reservations_owner"}},
-		"trade of a code":     {func(tx *model.Tx) error { _, err := tx.TradesByCode("x"); return err }, []string{"trades_code_index"}},
-		"a seller's trades": {func(tx *model.Tx) error {
-			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller}, "", 10)
-			return err
-		}, []string{"trades_seller"}},
-		"newest trades":      {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},
-		"expired trades":     {func(tx *model.Tx) error { _, err := tx.ExpiredTrades(now, 10); return err }, []string{"trades_state"}},
-		"due acts":           {func(tx *model.Tx) error { _, err := tx.LeaseActs("w", now, now, 10); return err }, []string{"acts_state"}},
-		"acts on a trade":    {func(tx *model.Tx) error { _, err := tx.UnfinishedActsOn("t1"); return err }, []string{"acts_subject"}},
-		"acts that wait":     {func(tx *model.Tx) error { _, err := tx.WakeWaiters("a1", now); return err }, []string{"acts_waits_for"}},
-		"lots of an act":     {func(tx *model.Tx) error { return tx.ReleaseHold("a1") }, []string{"lots_held_by"}},
-		"lots of a consumer": {func(tx *model.Tx) error { _, err := tx.LotsOwnedBy("ann", "", 10); return err }, []string{"lots_owner"}},
-		"details of a card":  {func(tx *model.Tx) error { _, err := tx.CardsWithin(iccid.Luhn, run(0, 9), 10); return err }, []string{"card_details_primary"}},
-		"a person by name":   {func(tx *model.Tx) error { _ = missingIsFine(tx.PersonByUsername("x")); return nil }, []string{"people_username"}},
-		"a WeChat login":     {func(tx *model.Tx) error { _ = missingIsFine(tx.AccountByOpenID("x", "y")); return nil }, []string{"accounts_openid"}},
-		"an idempotency key": {func(tx *model.Tx) error { _ = missingIsFine(tx.Recall("x", "y", "z")); return nil }, []string{"idempotency_primary"}},
-	} {
+	for name, c := range lookups(t) {
 		t.Run(name, func(t *testing.T) {
 			var used []string
 			write(t, db, func(tx *model.Tx) error {
@@ -97,3 +62,44 @@ func TestLookupsUseTheirIndex(t *testing.T) {
 }
 
 func missingIsFine[T any](_ T, err error) error { return err }
+
+// lookup is a question that is asked for every trade, or every page that somebody opens.
+type lookup struct {
+	ask  func(tx *model.Tx) error
+	want []string // SQLite: the indexes of the table that is searched, in alphabetical order
+}
+
+func lookups(t *testing.T) map[string]lookup {
+	head := run(0, 0).Head
+	cards := set(t, run(3, 4), run(6, 7))
+	between := run(3, 7)
+	return map[string]lookup{
+		"the lot of a card":    {func(tx *model.Tx) error { _, err := tx.LiveSegment(iccid.Luhn, head, 7, 5); return err }, []string{"segments_live"}},
+		"an owner's cards":     {func(tx *model.Tx) error { _, err := tx.LiveSegmentsOwned("ann", cards); return err }, []string{"lots_primary", "segments_owner"}},
+		"lots that had a card": {func(tx *model.Tx) error { _, err := tx.SegmentsCovering(iccid.Luhn, head, 7, 5); return err }, []string{"segments_magnitude"}},
+		"lineage of a card": {func(tx *model.Tx) error { _, err := tx.Lineage(iccid.Luhn, head, 7, 5); return err },
+			[]string{"lot_parents_primary", "lots_primary", "segments_live", "segments_lot_hash"}},
+		"search by number": {func(tx *model.Tx) error {
+			_, err := tx.FindSegments(model.SegmentFilter{Rule: iccid.Luhn, Range: &between}, "", 10)
+			return err
+		}, []string{"segments_magnitude"}},
+		"inventory by number": {func(tx *model.Tx) error { _, err := tx.AllLiveSegments("ann", "", 10); return err }, []string{"segments_owner"}},
+		"reserved cards":      {func(tx *model.Tx) error { _, err := tx.ReservedOverlap("ann", cards); return err }, []string{"reservations_owner"}},
+		"trade of a code":     {func(tx *model.Tx) error { _, err := tx.TradesByCode("x"); return err }, []string{"trades_code_index"}},
+		"a seller's trades": {func(tx *model.Tx) error {
+			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller}, "", 10)
+			return err
+		}, []string{"trades_seller"}},
+		"newest trades":      {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},
+		"expired trades":     {func(tx *model.Tx) error { _, err := tx.ExpiredTrades(now, 10); return err }, []string{"trades_state"}},
+		"due acts":           {func(tx *model.Tx) error { _, err := tx.LeaseActs("w", now, now, 10); return err }, []string{"acts_state"}},
+		"acts on a trade":    {func(tx *model.Tx) error { _, err := tx.UnfinishedActsOn("t1"); return err }, []string{"acts_subject"}},
+		"acts that wait":     {func(tx *model.Tx) error { _, err := tx.WakeWaiters("a1", now); return err }, []string{"acts_waits_for"}},
+		"lots of an act":     {func(tx *model.Tx) error { return tx.ReleaseHold("a1") }, []string{"lots_held_by"}},
+		"lots of a consumer": {func(tx *model.Tx) error { _, err := tx.LotsOwnedBy("ann", "", 10); return err }, []string{"lots_owner"}},
+		"details of a card":  {func(tx *model.Tx) error { _, err := tx.CardsWithin(iccid.Luhn, run(0, 9), 10); return err }, []string{"card_details_primary"}},
+		"a person by name":   {func(tx *model.Tx) error { _ = missingIsFine(tx.PersonByUsername("x")); return nil }, []string{"people_username"}},
+		"a WeChat login":     {func(tx *model.Tx) error { _ = missingIsFine(tx.AccountByOpenID("x", "y")); return nil }, []string{"accounts_openid"}},
+		"an idempotency key": {func(tx *model.Tx) error { _ = missingIsFine(tx.Recall("x", "y", "z")); return nil }, []string{"idempotency_primary"}},
+	}
+}

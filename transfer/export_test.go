@@ -5,3 +5,6 @@ var Nobody = nobody
 
 // Listening is the hub's: a channel that is closed when a name is next told of, and a function that gives it up.
 func (s *Service) Listening(name string) (<-chan struct{}, func()) { return s.hub.listen(name) }
+
+// Brief is what a row says of an error.
+var Brief = brief

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -428,4 +429,17 @@ func TestLedgerAway(t *testing.T) {
 	f.mu.Unlock()
 	r.await(act, "")
 	r.fsck()
+}
+
+// What a peer or a driver says goes into a column: it must fit, or the act could not be stored at all.
+func TestErrorsFitTheirColumn(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "a word": "a word", "卡": "卡", "a\xff\xfeb": "a?b",
+		strings.Repeat("x", 5000): strings.Repeat("x", 4000) + "…",
+		strings.Repeat("卡", 5000): strings.Repeat("卡", 1333) + "…",
+	} {
+		if got := transfer.Brief(errors.New(text)); got != want {
+			t.Errorf("%.20q of %d bytes becomes %.20q of %d", text, len(text), got, len(got))
+		}
+	}
 }

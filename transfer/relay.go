@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"cardflow/ledger/request"
@@ -188,13 +189,25 @@ func (s *Service) postpone(ctx context.Context, a model.Act, why error) {
 	}
 	a.Tries++
 	a.NextAt = s.now() + model.Millis(after.Milliseconds())
-	a.ErrorText = why.Error()
+	a.ErrorText = brief(why)
 	a.LeaseUntil = 0
 	err := s.DB.Write(ctx, func(tx *model.Tx) error { return tx.SaveAct(a) })
 	if err != nil && ctx.Err() == nil && !errors.Is(err, model.ErrState) {
 		s.Logger.Error("relay: postpone", "act", a.ID, "error", err)
 	}
 }
+
+// brief is what a row says of an error: no more than a column takes, whatever a peer or a driver had to say.
+func brief(err error) string {
+	text := strings.ToValidUTF8(err.Error(), "?")
+	if len(text) > mostText {
+		text = strings.ToValidUTF8(text[:mostText], "") + "…"
+	}
+	return text
+}
+
+// mostText is in bytes.
+const mostText = 4000
 
 // either is how an act stands after a transaction: as it made it, or as it was if there was an error. A transaction runs
 // again after a deadlock, so none may change the act that it starts from.

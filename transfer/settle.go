@@ -256,7 +256,7 @@ func (s *Service) letGo(tx *model.Tx, a model.Act) ([]string, error) {
 func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
 	var moved []string
 	err := s.DB.Write(ctx, func(tx *model.Tx) error {
-		failed, err := tx.MoveAct(a.ID, a.State, model.ActFailed, func(r *model.Act) { r.ErrorCode, r.ErrorText = why.Code, why.Error() })
+		failed, err := tx.MoveAct(a.ID, a.State, model.ActFailed, func(r *model.Act) { r.ErrorCode, r.ErrorText = why.Code, brief(why) })
 		if err != nil {
 			return err
 		}
