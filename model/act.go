@@ -27,6 +27,7 @@ type Act struct {
 	Proposal     []byte // the transaction as prepared
 	TxID         string `gorm:"serializer:null"` // unique
 	Sent         bool   // any attempt has left this machine
+	SentAt       Millis // when it last did
 	Tries        int    // of the present step
 	LeaseOwner   string `gorm:"serializer:null"`
 	LeaseUntil   Millis

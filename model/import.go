@@ -73,17 +73,26 @@ func (tx *Tx) SaveImport(i Import) error {
 	return swapped("import", i.ID, tx.db.Model(&i).Where("state = ? AND lease_owner = ?", i.State, i.LeaseOwner).Select("*").Updates(&i))
 }
 
-// LeaseImport takes the oldest unfinished import that nobody has. Errors: ErrNotFound if there is none.
-func (tx *Tx) LeaseImport(owner string, now, until Millis) (Import, error) {
-	i, err := one[Import](tx.skipLocked().
+// LeaseImport takes the oldest unfinished import that nobody has and that can be carried here, as far as fits says.
+// Errors: ErrNotFound if there is none.
+func (tx *Tx) LeaseImport(owner string, now, until Millis, fits func(Import) bool) (Import, error) {
+	waiting, err := many[Import](tx.skipLocked().
 		Where("state IN ? AND lease_until <= ?", []ImportState{ImportQueued, ImportReading, ImportIssuing}, now).
-		Order("created_at, id").Limit(1))
+		Order("created_at, id").Limit(importsAtOnce))
 	if err != nil {
-		return i, named("import", "", err)
+		return Import{}, named("import", "", err)
 	}
-	i.LeaseOwner, i.LeaseUntil = owner, until
-	return i, lease(tx.db.Model(&Import{}), "import", i.ID, owner, until)
+	for _, i := range waiting {
+		if fits(i) {
+			i.LeaseOwner, i.LeaseUntil = owner, until
+			return i, lease(tx.db.Model(&Import{}), "import", i.ID, owner, until)
+		}
+	}
+	return Import{}, named("import", "", ErrNotFound)
 }
+
+// importsAtOnce is how many waiting imports are looked at for one that fits.
+const importsAtOnce = 100
 
 func lease(table *gorm.DB, what, id, owner string, until Millis) error {
 	return swapped(what, id, table.Where("id = ?", id).UpdateColumns(map[string]any{"lease_owner": owner, "lease_until": until}))

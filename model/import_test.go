@@ -26,7 +26,10 @@ func TestImports(t *testing.T) {
 			t.Errorf("page %+v", page)
 		}
 		lease := func(owner string, at model.Millis) (i model.Import, err error) {
-			err = db.Write(t.Context(), func(tx *model.Tx) (err error) { i, err = tx.LeaseImport(owner, at, at+10); return err })
+			err = db.Write(t.Context(), func(tx *model.Tx) (err error) {
+				i, err = tx.LeaseImport(owner, at, at+10, func(model.Import) bool { return true })
+				return err
+			})
 			return i, err
 		}
 		mine, err := lease("me", now)

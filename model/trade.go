@@ -34,6 +34,7 @@ type Trade struct {
 	EndBlock         int64
 	EndDevice        string `gorm:"serializer:null"`
 	EndedAt          Millis
+	ReleaseAfter     Millis // a release has failed: not before
 	CreatedAt        Millis `gorm:"autoCreateTime:milli"`
 	CreatedBy        string `gorm:"serializer:null"` // person
 }
@@ -190,7 +191,7 @@ func (tx *Tx) ListTrades(f TradeFilter, cursor string, limit int) (Page[Trade], 
 
 // ExpiredTrades lists offered trades whose time is over, longest over first.
 func (tx *Tx) ExpiredTrades(now Millis, limit int) ([]Trade, error) {
-	return many[Trade](tx.db.Where("state = ? AND expires_at < ?", TradeOffered, now).Order("expires_at, id").Limit(limit))
+	return many[Trade](tx.db.Where("state = ? AND expires_at < ? AND release_after <= ?", TradeOffered, now, now).Order("expires_at, id").Limit(limit))
 }
 
 // AllTrades walks all trades by ID: for a check of the database against the ledger. after is the last ID seen, empty

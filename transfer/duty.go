@@ -96,6 +96,17 @@ func (s *Service) live(ctx context.Context) {
 	}
 }
 
+// alone reports whether no other server has lived on this database for as long as an import waits for its own.
+func (s *Service) alone(tx *model.Tx) (bool, error) {
+	leases, err := tx.Leases(serverLease)
+	for _, l := range leases {
+		if l.Owner != s.Server && l.UntilAt > s.now()-model.Millis(importPatience.Milliseconds()) {
+			return false, err
+		}
+	}
+	return true, err
+}
+
 // pause waits, and no longer than ctx.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

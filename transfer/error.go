@@ -185,6 +185,7 @@ var catalogue = map[string]entry{
 	"IMPORT_NOT_FOUND":           {NotFound, "没有找到这次导入"},
 	"IMPORT_UNFINISHED":          {Conflict, "导入还没有结束，请稍后再下载错误清单"},
 	"IMPORT_FAULTS_EXPIRED":      {NotFound, "错误清单已过保存期限，请重新导入文件"},
+	"IMPORT_FAULTS_ELSEWHERE":    {Unavailable, "错误清单在另一台服务器上，请稍后再试；如果一直这样，请管理员让各服务器共用导入目录"},
 	"IMPORT_INCOMPLETE":          {Conflict, "部分卡没有登记上账本，已登记的批次见导入结果"},
 	"CARDS_ISSUED_BEFORE":        {Conflict, "有些卡以前已经登记过，请核对号段"},
 

@@ -11,6 +11,7 @@ import (
 
 	"cardflow/ledger"
 	"cardflow/ledger/contract"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -442,4 +443,82 @@ func TestErrorsFitTheirColumn(t *testing.T) {
 			t.Errorf("%.20q of %d bytes becomes %.20q of %d", text, len(text), got, len(got))
 		}
 	}
+}
+
+// What was sent and lost, and what the ledger would not take any more (its key was stopped meanwhile), gets its time to
+// turn up, and then its cards are free again.
+func TestSentAndThenRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		grace time.Duration
+		waits bool
+	}{{"its time is over", time.Millisecond, false}, {"it may still turn up", time.Hour, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := &faulty{}
+			r := newStockedWith(t, f.wrap, func(k *transfer.Config) { k.Relay.Grace = c.grace })
+			ann := r.consumer("ann")
+			trade := r.offer(retailer, 1, 1)
+			f.next("Confirm", 1, lost)
+			f.next("Confirm", 1_000_000, func(try) (ledger.Commit, error) { return ledger.Commit{}, refusal(contract.KeyInactive) })
+			act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+			check(t, err)
+			if !c.waits {
+				r.await(act, contract.KeyInactive)
+				if v := r.trade(retailer, trade.TradeID); v.State != "offered" {
+					t.Errorf("the trade is %s", v.State)
+				}
+				r.fsck()
+				return
+			}
+			r.until("some tries", func() bool { return f.tries("Confirm") > 4 })
+			if now, err := r.Act(r.ctx, ann, act.ID); err != nil || now.Ended() {
+				t.Errorf("%+v, %v", now, err)
+			}
+			f.mu.Lock()
+			f.faults = nil
+			f.mu.Unlock()
+			r.await(act, "")
+			r.fsck()
+		})
+	}
+}
+
+// A trade whose release fails rests before it is released again: its cause is likely one that a person has to mend.
+func TestReleaseThatFails(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	trade := r.offer(retailer, 1, 1)
+	f.next("Release", 1_000_000, func(try) (ledger.Commit, error) { return ledger.Commit{}, refusal(contract.KeyInactive) })
+	r.clock.forward(2 * time.Hour)
+	releases := func() (n int, ended bool) {
+		check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+			page, err := tx.ListActs(model.ActFilter{Function: "Release"}, "", 100)
+			ended = true
+			for _, a := range page.Items {
+				ended = ended && a.State == model.ActFailed
+			}
+			n = len(page.Items)
+			return err
+		}))
+		return n, ended
+	}
+	r.until("a release fails", func() bool { n, ended := releases(); return n > 0 && ended })
+	for range 5 {
+		check(t, r.SweepOnce(r.ctx))
+	}
+	if n, _ := releases(); n != 1 {
+		t.Errorf("%d releases", n)
+	}
+	if v := r.trade(retailer, trade.TradeID); v.State != "offered" {
+		t.Errorf("the trade is %s", v.State)
+	}
+	f.mu.Lock()
+	f.faults = nil
+	f.mu.Unlock()
+	r.clock.forward(11 * time.Minute)
+	r.until("it is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
+	r.fsck()
 }

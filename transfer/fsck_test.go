@@ -171,8 +171,8 @@ var damages = []damage{
 	{"an open trade that is called ended", []string{"UPDATE trades SET state = 'confirmed', live_code = NULL WHERE id = '{open}'"}, "TRADE is confirmed here and OPEN on the ledger", "what the ledger says"},
 	{"a trade that is gone", []string{"DELETE FROM trades WHERE id = '{open}'"}, "TRADE is on the ledger and not in the database", "what the ledger says"},
 	{"a trade that waits for nothing", []string{"UPDATE trades SET state = 'confirming', pending_act = '{act}' WHERE id = '{open}'"}, "TRADE is confirming, and no act is under way", "open the trade again"},
-	{"a trade that was never offered", []string{"INSERT INTO trades (id, mode, lot_hash, seller, state, count, offered_at, expires_at, offer_block, end_block, ended_at, created_at) " +
-		"VALUES ('never', 'NAMED', '{lot}', 'shop-a', 'offered', 1, 0, 9000000000000, 0, 0, 0, 0)"}, "TRADE is offered here and not on the ledger", "what the ledger says"},
+	{"a trade that was never offered", []string{"INSERT INTO trades (id, mode, lot_hash, seller, state, count, offered_at, expires_at, offer_block, end_block, ended_at, release_after, created_at) " +
+		"VALUES ('never', 'NAMED', '{lot}', 'shop-a', 'offered', 1, 0, 9000000000000, 0, 0, 0, 0, 0)"}, "TRADE is offered here and not on the ledger", "what the ledger says"},
 	{"an act that is called failed", []string{"UPDATE acts SET state = 'failed', error_code = 'X' WHERE id = '{act}'"}, "ACT failed here; the ledger applied it in", "as the ledger did"},
 	{"an act that is called unfinished", []string{"UPDATE acts SET state = 'submitted', next_at = 9000000000000000, lease_until = 9000000000000000 WHERE id = '{act}'"}, "ACT is submitted here; the ledger applied it in", "as the ledger did"},
 	{"an act with another transaction", []string{"UPDATE acts SET tx_id = 'x' WHERE id = '{act}'"}, "ACT is committed here; the ledger does not have its transaction x", "as the ledger did"},
@@ -260,6 +260,7 @@ func (r *rig) tamper(statements []string, subjects ...string) {
 	}
 	tx, err := db.Begin()
 	check(r.t, err)
+	defer tx.Rollback()
 	exec := func(statement string, args ...any) {
 		_, err := tx.Exec(statement, args...)
 		if err != nil {

@@ -251,7 +251,7 @@ func (s *Service) Imports(ctx context.Context, c Caller, cursor string, limit in
 }
 
 // ImportFaults writes the errors.csv of an import that has ended: every bad row, or only the header if there was none.
-// Errors: IMPORT_NOT_FOUND, IMPORT_UNFINISHED, IMPORT_FAULTS_EXPIRED.
+// Errors: IMPORT_NOT_FOUND, IMPORT_UNFINISHED, IMPORT_FAULTS_EXPIRED, IMPORT_FAULTS_ELSEWHERE.
 func (s *Service) ImportFaults(ctx context.Context, c Caller, id string, w io.Writer) error {
 	i, err := s.ownImport(ctx, c, id)
 	if err != nil {
@@ -263,6 +263,9 @@ func (s *Service) ImportFaults(ctx context.Context, c Caller, id string, w io.Wr
 	f, err := os.Open(s.faultsFile(i.ID))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && i.Rejected > 0:
+		if s.now()-i.UpdatedAt < model.Millis(s.Config.Imports.Keep.Milliseconds()) {
+			return fail("IMPORT_FAULTS_ELSEWHERE")
+		}
 		return fail("IMPORT_FAULTS_EXPIRED")
 	case errors.Is(err, fs.ErrNotExist):
 		return cardfile.WriteFaults(w).Flush()

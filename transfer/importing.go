@@ -42,7 +42,10 @@ func (s *Service) nextImport(ctx context.Context) (bool, error) {
 		Service: s, put: (*model.Tx).SaveImport, until: func(i *model.Import) *model.Millis { return &i.LeaseUntil },
 	}}
 	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
-		w.row, err = tx.LeaseImport(s.worker(), s.now(), s.leaseEnd())
+		alone, err := s.alone(tx)
+		if err == nil {
+			w.row, err = tx.LeaseImport(s.worker(), s.now(), s.leaseEnd(), func(i model.Import) bool { return alone || s.canCarry(i) })
+		}
 		return err
 	})
 	if errors.Is(err, model.ErrNotFound) {
@@ -55,6 +58,17 @@ func (s *Service) nextImport(ctx context.Context) (bool, error) {
 		return true, fmt.Errorf("import %s: %w", w.row.ID, err)
 	}
 	return true, nil
+}
+
+// canCarry reports whether this server has what an import needs: the file is on the server that was given it, unless all
+// servers share the folder. One that nobody could carry for long is taken by whoever comes, and ends for want of its file.
+func (s *Service) canCarry(i model.Import) bool {
+	file := s.importFile(i.ID)
+	if i.State == model.ImportIssuing {
+		file = s.issueFile(i.ID)
+	}
+	_, err := os.Stat(file)
+	return err == nil || s.now()-i.CreatedAt > model.Millis(importPatience.Milliseconds())
 }
 
 // run carries an import from the state that is recorded. A crash while it is read makes it begin anew; once it is

@@ -218,7 +218,7 @@ func TestImportResumes(t *testing.T) {
 				if killed { // then its lease was not given back
 					check(t, r.db.Write(context.Background(), func(tx *model.Tx) error {
 						now := model.MillisOf(r.clock.now())
-						_, err := tx.LeaseImport("dead", now, now+60_000)
+						_, err := tx.LeaseImport("dead", now, now+60_000, func(model.Import) bool { return true })
 						return err
 					}))
 					r.clock.forward(61 * time.Second)

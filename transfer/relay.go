@@ -14,9 +14,12 @@ import (
 
 // RelayConfig bounds the relay.
 type RelayConfig struct {
-	Workers    int           // acts under way at once on this server
-	Lease      time.Duration // how long an act is one server's; longer than any step takes
-	Poll       time.Duration // how often to look for work that nobody announced
+	Workers int           // acts under way at once on this server
+	Lease   time.Duration // how long an act is one server's; longer than any step takes
+	Poll    time.Duration // how often to look for work that nobody announced
+	// Grace is how long a transaction that was sent, and that the ledger would refuse by now, may take to turn up in a
+	// block before it is given up. A peer that lags refuses wrongly, and not for so long.
+	Grace      time.Duration
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 }
@@ -30,6 +33,9 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	}
 	if c.Poll <= 0 {
 		c.Poll = time.Second
+	}
+	if c.Grace <= 0 {
+		c.Grace = 10 * time.Minute
 	}
 	if c.BackoffMin <= 0 {
 		c.BackoffMin = 50 * time.Millisecond
@@ -50,7 +56,13 @@ func (s *Service) kick() {
 
 // relay takes acts by lease and walks each as far as it goes. A server that dies keeps its leases until they run out;
 // then any server takes the acts up from the state that was recorded.
+//
+// It begins when the database has followed the ledger to where that was at the start: a database that was put back to an
+// older copy learns first what has happened to its acts, and nothing is signed again that stands in a block.
 func (s *Service) relay(ctx context.Context) {
+	for ctx.Err() == nil && s.CatchUp(ctx) != nil {
+		pause(ctx, s.Relay.Poll)
+	}
 	free := make(chan struct{}, s.Relay.Workers)
 	for range s.Relay.Workers {
 		free <- struct{}{}

@@ -183,3 +183,54 @@ func TestAnotherLedgerIsRefused(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 }
+
+// An offer, or a merge, that the copy has as accepted, and that went through afterwards with salts which the copy has
+// never heard of, is recognised when its block is replayed: it has happened, once, and nothing is planned for it anew.
+func TestRestoreInTheMiddleOfWhatIsPlannedLate(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	cut := r.offer(retailer, 50, 60) // leaves the shop two lots to merge
+	act, err := r.Cancel(r.ctx, retailer, idem("cancel"), cut.TradeID)
+	check(t, err)
+	r.await(act, "")
+	page, err := r.Lots(r.ctx, retailer, "", 10)
+	check(t, err)
+	var lots []string
+	for _, l := range page.Items {
+		lots = append(lots, l.Hash)
+	}
+	for _, function := range []string{"Merge", "Offer", "Freeze"} {
+		f.next(function, 1_000_000, notSent)
+	}
+	merged, err := r.Merge(r.ctx, retailer, idem("merge"), lots)
+	check(t, err)
+	r.until("a try", func() bool { return f.tries("Merge") > 0 })
+	offered, err := r.Offer(r.ctx, distributor, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(20_000, 20_009)})
+	check(t, err)
+	frozen, err := r.Freeze(r.ctx, carrier, idem("freeze"), r.lotOf(60_000), span(60_000, 60_010))
+	check(t, err)
+	r.until("a try", func() bool { return f.tries("Offer") > 0 && f.tries("Freeze") > 0 })
+	copied := r.backUp()
+	f.mu.Lock()
+	f.faults = nil
+	f.mu.Unlock()
+	r.await(merged, "")
+	r.await(frozen, "")
+	trade := r.offered(distributor, offered.Trades[0])
+	r.fsck()
+
+	r.restore(copied)
+	r.await(merged, "")
+	r.await(frozen, "")
+	if v := r.offered(distributor, offered.Trades[0]); v.Code != trade.Code || v.OfferTx != trade.OfferTx {
+		t.Errorf("offered by %s with code %q, and before the restore by %s with %q", v.OfferTx, v.Code, trade.OfferTx, trade.Code)
+	}
+	r.noneUnfinished()
+	for _, function := range []string{"Merge", "Freeze"} {
+		r.onLedger(function, 1)
+	}
+	r.fsck()
+	r.confirm(r.consumer("ann"), trade, 20_000)
+	r.fsck()
+}

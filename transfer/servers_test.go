@@ -2,6 +2,8 @@ package transfer_test
 
 import (
 	"context"
+	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -220,3 +222,61 @@ func TestBusyServerAsksTheOthers(t *testing.T) {
 	r.await(slow, "")
 	r.fsck()
 }
+
+// An import stays with the server that was given its file, also while that one is away for a while: another server that
+// can't see the file leaves it alone, and tells who asks there for the list of errors where it is.
+func TestImportStaysWhereItsFileIs(t *testing.T) {
+	t.Parallel()
+	var shared transfer.Config
+	r := newStockedWith(t, nil, func(c *transfer.Config) { shared = *c })
+	id, err := r.StartImport(r.ctx, carrier, idem("import"), transfer.ImportInput{FileName: "cards.csv", Body: strings.NewReader("ICCID\n" + id(300_000) + "\nnonsense\n")})
+	check(t, err)
+	ended, err := r.AwaitImport(r.ctx, carrier, id)
+	check(t, err)
+	if ended.State != "failed" || ended.Rejected != 1 {
+		t.Fatalf("%+v", ended)
+	}
+	shared.Server, shared.Imports.Dir = "", t.TempDir()
+	other := transfer.New(shared)
+	ctx, stop := context.WithCancel(context.Background())
+	check(t, other.Start(ctx))
+	t.Cleanup(func() { stop(); other.Wait() })
+	wants(t, "errors that are elsewhere", other.ImportFaults(ctx, carrier, id, io.Discard), "IMPORT_FAULTS_ELSEWHERE")
+	check(t, r.ImportFaults(ctx, carrier, id, io.Discard))
+
+	// The first server goes away with an import that it has accepted.
+	r.stop()
+	r.Wait()
+	waiting := make([]string, 3)
+	for n := range waiting {
+		if waiting[n], err = r.StartImport(ctx, carrier, idem("import"), transfer.ImportInput{
+			FileName: "cards.csv", Body: strings.NewReader("ICCID\n" + id300(n) + "\n"), Issue: true, RetailPolicy: "OPEN",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.clock.forward(time.Minute)
+	// The other one does what it has files for, and passes by what it has none for.
+	own, err := other.StartImport(ctx, carrier, idem("import"), transfer.ImportInput{FileName: "cards.csv", Body: strings.NewReader("ICCID\n" + id300(9) + "\n"), Issue: true, RetailPolicy: "OPEN"})
+	check(t, err)
+	if v, err := other.AwaitImport(ctx, carrier, own); err != nil || v.State != "done" {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	for _, w := range waiting {
+		if v, err := other.Import(ctx, carrier, w); err != nil || v.State != "queued" {
+			t.Fatalf("%+v, %v", v, err)
+		}
+	}
+	stop()
+	other.Wait()
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	check(t, r.Start(r.ctx))
+	for _, w := range waiting {
+		if v, err := r.AwaitImport(r.ctx, carrier, w); err != nil || v.State != "done" {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+	r.fsck()
+}
+
+func id300(n int) string { return id(300_100 + n) }

@@ -208,17 +208,6 @@ func tradeAs(row model.Trade, t ledger.Transaction, l contract.Trade, state mode
 	return row
 }
 
-// actOf finds, and locks, the act that this transaction carried out: by its transaction ID; or by the request's, when
-// the act had gone on to another transaction before this one turned out to have landed. Errors: model.ErrNotFound.
-func (s *Service) actOf(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
-	a, err := tx.LockActByTx(t.ID)
-	if errors.Is(err, model.ErrNotFound) && len(t.Args) > 0 {
-		req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
-		a, err = tx.LockActByRequest(req.ID())
-	}
-	return a, err
-}
-
 // finish ends the act that this transaction carried out.
 func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act) ([]string, error) {
 	if a.State == model.ActCommitted {
@@ -309,7 +298,12 @@ func (s *Service) putBack(tx *model.Tx, a model.Act) error {
 		if t.PendingAct != a.ID || t.State.Ended() || t.State == model.TradeOffered {
 			return nil
 		}
-		_, err = tx.MoveTrade(t.ID, t.State, model.TradeOffered, func(r *model.Trade) { r.PendingAct = "" })
+		_, err = tx.MoveTrade(t.ID, t.State, model.TradeOffered, func(r *model.Trade) {
+			r.PendingAct = ""
+			if a.Function == "Release" {
+				r.ReleaseAfter = s.now() + model.Millis(releasePause.Milliseconds())
+			}
+		})
 		return err
 	case "Register":
 		p, err := tx.Participant(a.Subject)

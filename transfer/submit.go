@@ -102,10 +102,12 @@ func (s *Service) sending(ctx context.Context, a model.Act) (next model.Act, err
 			return fmt.Errorf("act %s is in other hands: %w", a.ID, model.ErrState)
 		}
 		if a.State == model.ActSubmitted && next.State == model.ActSubmitted {
-			return nil // sent before; it goes again under the same ID
+			next.SentAt, next.LeaseUntil = s.now(), s.leaseEnd() // sent before; it goes again under the same ID
+			next.NextAt = next.LeaseUntil
+			return tx.SaveAct(next)
 		}
 		next, err = tx.MoveAct(a.ID, model.ActPrepared, model.ActSubmitted, func(r *model.Act) {
-			r.Sent, r.Tries, r.LeaseUntil = true, 0, s.leaseEnd()
+			r.Sent, r.SentAt, r.Tries, r.LeaseUntil = true, s.now(), 0, s.leaseEnd()
 			r.NextAt = r.LeaseUntil
 		})
 		return err
@@ -223,15 +225,21 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 			return a, err
 		}
 		switch refusal.Code {
-		case contract.TradeEnded, contract.InputSpent, contract.VersionMismatch:
+		case contract.TradeEnded, contract.InputSpent, contract.VersionMismatch, contract.TradeExists:
 			// What the one in flight has read is there no more, so it can't land.
 		case contract.TradeExpired, contract.RequestExpired:
-			if isTrade(a.Function) {
+			if isTrade(a.Function) && a.Function != "Release" {
 				s.release(ctx, a.Subject) // consumes the trade, so that the one in flight can't land
+				return a, &later{err: refusal}
 			}
-			return a, &later{err: refusal}
+			fallthrough
 		default:
-			return a, &later{err: refusal}
+			// The ledger took this request once and refuses it now. Time has passed, and a new attempt consumes what the
+			// one in flight needs; or a record that it has read is another by now (a key was stopped, a lot frozen), and it
+			// can't land. Unless the peer that refuses is one that lags: so the one in flight gets its time to turn up.
+			if s.now() < a.SentAt+model.Millis(s.Relay.Grace.Milliseconds()) {
+				return a, &later{err: refusal}
+			}
 		}
 	}
 	if notYet[refusal.Code] && a.Tries < patience {

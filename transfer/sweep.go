@@ -30,6 +30,9 @@ func (s *Service) sweep(ctx context.Context) {
 	}
 }
 
+// releasePause is how long a trade rests whose release has failed: its cause is likely one that a person has to mend.
+const releasePause = 10 * time.Minute
+
 // sweepBatch bounds the trades released in one database transaction.
 const sweepBatch = 200
 
@@ -81,6 +84,10 @@ func (s *Service) releaseDraft(trade string) draft {
 // picks one of the two, and the other can't land any more.
 func (s *Service) release(ctx context.Context, trade string) {
 	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+		releases, err := tx.ListActs(model.ActFilter{Function: "Release", Subject: trade, From: s.now() - model.Millis(releasePause.Milliseconds())}, "", 1)
+		if err != nil || len(releases.Items) > 0 {
+			return err // one is under way, or has just failed
+		}
 		open, err := tx.UnfinishedActsOn(trade)
 		if err != nil {
 			return err

@@ -130,6 +130,7 @@ CREATE TABLE trades (
   end_block          INTEGER NOT NULL,
   end_device         TEXT,
   ended_at           INTEGER NOT NULL,
+  release_after      INTEGER NOT NULL,
   created_at         INTEGER NOT NULL,
   created_by         TEXT
 ) STRICT;
@@ -160,6 +161,7 @@ CREATE TABLE acts (
   proposal      BLOB,
   tx_id         TEXT,
   sent          INTEGER NOT NULL CHECK (sent IN (0, 1)),
+  sent_at       INTEGER NOT NULL,
   tries         INTEGER NOT NULL,
   lease_owner   TEXT,
   lease_until   INTEGER NOT NULL,

@@ -1,0 +1,95 @@
+package transfer
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"cardflow/ledger"
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// actOf finds, and locks, the act that this transaction carried out: by its transaction ID; or by the request's, when
+// the act had gone on to another transaction before this one turned out to have landed. Errors: model.ErrNotFound.
+func (s *Service) actOf(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
+	a, err := tx.LockActByTx(t.ID)
+	if errors.Is(err, model.ErrNotFound) && len(t.Args) > 0 {
+		req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
+		a, err = tx.LockActByRequest(req.ID())
+	}
+	if errors.Is(err, model.ErrNotFound) {
+		return s.forgottenAct(tx, t)
+	}
+	return a, err
+}
+
+// forgottenAct finds the act that a transaction of ours carried out, of which this database, put back to an older copy,
+// only knows that it was asked for: what was planned and signed for it then is not what would be planned now. It is known
+// by its trades, or as the one act of that kind on that lot by that participant. What has been planned for it since is
+// given up. Errors: model.ErrNotFound, which is how it is with terminals' transactions.
+func (s *Service) forgottenAct(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
+	none := model.Act{}
+	if len(t.Args) != 2 || !plannedLate(t.Function) {
+		return none, model.ErrNotFound
+	}
+	body, err := decodeBody(t.Function, t.Args[0])
+	if err != nil {
+		return none, model.ErrNotFound // nobody's of ours
+	}
+	var a model.Act
+	switch b := body.(type) {
+	case request.Offer:
+		a, err = s.tradeActOf(tx, b)
+	case request.Return:
+		a, err = s.tradeActOf(tx, b.Offer)
+	case request.Merge:
+		a, err = s.lotActOf(tx, t, slices.Min(b.Inputs))
+	case request.Freeze:
+		a, err = s.lotActOf(tx, t, b.Lot)
+	case request.Unfreeze:
+		a, err = s.lotActOf(tx, t, b.Lot)
+	case request.Retire:
+		a, err = s.lotActOf(tx, t, b.Lot)
+	}
+	if err != nil || a.State.Finished() {
+		return none, cmp.Or(err, model.ErrNotFound)
+	}
+	return a, s.giveUpPlan(tx, a)
+}
+
+func (s *Service) tradeActOf(tx *model.Tx, b request.Offer) (model.Act, error) {
+	if len(b.Outputs) == 0 {
+		return model.Act{}, model.ErrNotFound
+	}
+	t, err := tx.Trade(b.Outputs[0].Trade)
+	if err != nil {
+		return model.Act{}, err
+	}
+	return tx.Act(t.Batch)
+}
+
+func (s *Service) lotActOf(tx *model.Tx, t ledger.Transaction, lot string) (model.Act, error) {
+	proof, err := request.DecodeProof(t.Args[1])
+	if err != nil || len(proof.Signatures) == 0 {
+		return model.Act{}, model.ErrNotFound
+	}
+	open, err := tx.UnfinishedActsOn(lot)
+	if err != nil {
+		return model.Act{}, err
+	}
+	var found []model.Act
+	for _, a := range open {
+		p, err := tx.Participant(a.Actor)
+		if err != nil {
+			return a, err
+		}
+		if a.Function == t.Function && p.KeyID == proof.Signatures[0].KeyID {
+			found = append(found, a)
+		}
+	}
+	if len(found) != 1 {
+		return model.Act{}, model.ErrNotFound
+	}
+	return found[0], nil
+}
