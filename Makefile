@@ -7,7 +7,7 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help run demo test bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ fabric-clean: build ## 停止 Fabric 网络并删除其数据 · stop it and rem
 build: ## 编译到 ./bin · build the programs into ./bin
 	@mkdir -p bin
 	go build -o bin/ ./cmd/...
+
+docker-build: ## 构建容器镜像（需要 Docker）· build the images of docker-compose.yml (needs Docker)
+	docker compose --env-file configs/docker/trial.env build
 
 clean: ## 删除 ./bin（不动 ./data）· remove ./bin; ./data is yours and stays
 	rm -rf bin

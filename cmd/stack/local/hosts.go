@@ -156,16 +156,20 @@ func (f *Fabric) handOut(identities string) error {
 		}
 	}
 	var faults []error
-	gateway := func(path string) { // the server's: by the same paths as here, which are those of the profile
+	gateway := func(path string) { // by the same paths as here, which are those of the profile
 		path, err := filepath.Rel(f.dir, path)
-		faults = append(faults, err, copyTree(f.path(path), to(gatewayHost, path), 0))
+		faults = append(faults, err, copyFile(f.path(path), to(gatewayHost, path), 0))
 	}
 	gateway(f.Profile())
-	gateway(platform.userMSP(f.crypto(), "User1"))
 	gateway(filepath.Join(f.crypto(), "ordererOrganizations", ordererDomain, "tlsca", "tlsca."+ordererDomain+"-cert.pem"))
 	for _, o := range organisations {
 		gateway(filepath.Join(o.folder(f.crypto()), "tlsca", "tlsca."+o.domain+"-cert.pem"))
 	}
+	// Its own identity, by the names in configs/production.yaml.
+	user := platform.userMSP(f.crypto(), "User1")
+	faults = append(faults,
+		copyFile(filepath.Join(user, "signcerts", "User1@"+platform.domain+"-cert.pem"), to(gatewayHost, "user1-cert.pem"), 0),
+		copyFile(filepath.Join(user, "keystore", "priv_sk"), to(gatewayHost, "user1-key.pem"), 0))
 	for _, host := range []string{mysqlHost, redisHost} {
 		faults = append(faults,
 			copyFile(f.path("engines", host, caFile), to(gatewayHost, host+"-"+caFile), 0),

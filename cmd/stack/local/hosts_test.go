@@ -132,6 +132,9 @@ func TestMakeHosts(t *testing.T) {
 			t.Errorf("the server's profile leads to %s, which it has not got", match[1])
 		}
 	}
+	if pair, err := tls.X509KeyPair([]byte(got["server/user1-cert.pem"]), []byte(got["server/user1-key.pem"])); err != nil || pair.Leaf.Subject.CommonName != "User1@platform.cardflow.example" {
+		t.Errorf("the server's identity is %v, %v", pair.Leaf, err)
+	}
 	genesis, err := os.ReadFile(filepath.Join(dir, "config", "cardflow.block"))
 	ok(t, err)
 	for _, host := range want {
