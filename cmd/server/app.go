@@ -20,8 +20,11 @@ import (
 
 	"cardflow/custody"
 	"cardflow/handler"
+	"cardflow/ledger"
 	"cardflow/ledger/contract"
 	"cardflow/ledger/embedded"
+	"cardflow/ledger/fabric"
+	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/transfer"
 	"cardflow/wechat"
@@ -31,17 +34,18 @@ import (
 // App is a whole server: every part that the configuration asks for, opened in order and closed in the opposite one.
 // The demo, the benchmarks and the end-to-end tests run the same one.
 type App struct {
-	Config   Config
-	Logger   *slog.Logger
-	DB       *model.DB
-	Redis    redis.UniversalClient
-	Ledger   *embedded.Ledger
-	Custody  *custody.Custody
-	Journal  *transfer.Journal
-	Service  *transfer.Service
-	WeChat   *wechat.Platform
-	Sandbox  *sandbox.Sandbox // nil outside of sandbox mode
-	Registry *prometheus.Registry
+	Config     Config
+	Logger     *slog.Logger
+	DB         *model.DB
+	Redis      redis.UniversalClient
+	Ledger     ledger.Ledger
+	LedgerFile *embedded.Ledger // the same, if it is in a file of ours; else nil
+	Custody    *custody.Custody
+	Journal    *transfer.Journal
+	Service    *transfer.Service
+	WeChat     *wechat.Platform
+	Sandbox    *sandbox.Sandbox // nil outside of sandbox mode
+	Registry   *prometheus.Registry
 
 	URL string // where HTTP is served, once Listen has been called
 
@@ -188,8 +192,19 @@ func tick(ctx context.Context, m *miniredis.Miniredis) {
 
 func (a *App) openLedger(context.Context, context.Context) error {
 	c := a.Config.Ledger
-	if c.Kind != "embedded" {
-		return fmt.Errorf("ledger.kind: this build opens no ledger of the kind %s", c.Kind)
+	if c.Kind == "fabric" {
+		l, err := fabric.Open(fabric.Config{
+			Profile: a.Config.Path(c.Fabric.Profile), Channel: c.Channel, MSPID: c.Fabric.MSPID,
+			Certificate: a.Config.Path(c.Fabric.CertFile), Key: a.Config.Path(c.Fabric.KeyFile), Contracts: []string{request.Identity, request.Ownership},
+			EndorseTimeout: c.Fabric.EndorseTimeout, BroadcastTimeout: c.Fabric.BroadcastTimeout, CommitTimeout: c.Fabric.CommitTimeout,
+			QueryTimeout: c.Fabric.QueryTimeout, Logger: a.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		a.Ledger = l
+		a.onClose(l.Close)
+		return nil
 	}
 	l, err := embedded.Open(embedded.Config{
 		Path: a.Config.Path(c.File), Channel: c.Channel, Organisation: organisation,
@@ -199,7 +214,7 @@ func (a *App) openLedger(context.Context, context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Ledger = l
+	a.Ledger, a.LedgerFile = l, l
 	a.onClose(l.Close)
 	return nil
 }

@@ -17,8 +17,10 @@ func (d *demo) verdict() error {
 		return err
 	}
 	start := time.Now()
-	if err := d.app.Ledger.Verify(d.ctx, nil); err != nil {
-		d.check(false, "账本：%v", err)
+	if d.app.LedgerFile != nil {
+		if err := d.app.LedgerFile.Verify(d.ctx, nil); err != nil {
+			d.check(false, "账本：%v", err)
+		}
 	}
 	audit, err := d.app.Custody.VerifyAudit(d.ctx)
 	if err != nil {
