@@ -60,7 +60,7 @@ func (s *site) fsck() transfer.Report {
 	s.t.Helper()
 	ctx := soon(s.t)
 	check(s.t, s.Service.CatchUp(ctx))
-	check(s.t, s.Ledger.Verify(ctx, nil))
+	check(s.t, s.LedgerFile.Verify(ctx, nil))
 	_, err := s.Custody.VerifyAudit(ctx)
 	check(s.t, err)
 	r, err := s.Service.Check(ctx, nil)
