@@ -18,9 +18,10 @@ import (
 // definition is on the ledger and says the same whoever is alive.
 type policies struct {
 	*Ledger
+	reading turn // while a definition is read that nobody has yet, so that a crowd at the start reads it once
 	mu      sync.Mutex
 	known   map[string]*definition
-	reading map[string]bool
+	renewed map[string]bool // just now
 }
 
 type definition struct {
@@ -33,7 +34,7 @@ type definition struct {
 const definitionAge = 5 * time.Second
 
 func newPolicies(l *Ledger) *policies {
-	return &policies{Ledger: l, known: map[string]*definition{}, reading: map[string]bool{}}
+	return &policies{Ledger: l, reading: newTurn(), known: map[string]*definition{}, renewed: map[string]bool{}}
 }
 
 // expire has all definitions read again before they are used.
@@ -45,29 +46,38 @@ func (p *policies) expire() {
 
 // of returns the policy of a contract.
 func (p *policies) of(ctx context.Context, contract string) (rule, error) {
+	if known := p.now(contract); known != nil {
+		return known.rule, nil
+	}
+	if err := p.reading.take(ctx); err != nil {
+		return nil, fmt.Errorf("definition of contract %q: %w", contract, err)
+	}
+	defer p.reading.end()
+	if known := p.now(contract); known != nil {
+		return known.rule, nil
+	}
+	return p.read(ctx, contract)
+}
+
+// now is a definition that has been read, nil if there is none. An old one is read again in the background.
+func (p *policies) now(contract string) *definition {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	known := p.known[contract]
-	stale := known != nil && time.Since(known.at) > definitionAge && !p.reading[contract]
-	if stale {
-		p.reading[contract] = true
+	if known != nil && time.Since(known.at) > definitionAge && !p.renewed[contract] {
+		p.renewed[contract] = true
+		p.run(func() { p.renew(contract) })
 	}
-	p.mu.Unlock()
-	if known == nil {
-		return p.read(ctx, contract)
+	return known
+}
+
+func (p *policies) renew(contract string) {
+	if _, err := p.read(p.ctx, contract); err != nil && p.ctx.Err() == nil {
+		p.log.Warn("endorsement policy can't be read again", "contract", contract, "error", err.Error())
 	}
-	if stale {
-		p.run(func() {
-			defer func() {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				delete(p.reading, contract)
-			}()
-			if _, err := p.read(p.ctx, contract); err != nil && p.ctx.Err() == nil {
-				p.log.Warn("endorsement policy can't be read again", "contract", contract, "error", err.Error())
-			}
-		})
-	}
-	return known.rule, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.renewed, contract)
 }
 
 func (p *policies) read(ctx context.Context, contract string) (rule, error) {
@@ -92,3 +102,19 @@ func (p *policies) read(ctx context.Context, contract string) (rule, error) {
 	p.known[contract] = &definition{r, time.Now()}
 	return r, nil
 }
+
+// turn is a lock whose holder may talk to the network: whoever waits for it does so no longer than his context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) end() { <-t }

@@ -93,7 +93,7 @@ func (e *endorsement) want(ctx context.Context, contract string) error {
 
 // collect asks until a set of peers that satisfies the policies has endorsed.
 func (e *endorsement) collect(ctx context.Context) ([]*fab.TransactionProposalResponse, error) {
-	hurry := time.NewTimer(e.slow)
+	hurry := time.NewTicker(e.slow)
 	defer hurry.Stop()
 	for {
 		set, err := e.choose(ctx)

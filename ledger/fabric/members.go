@@ -20,7 +20,7 @@ import (
 // configuration block.
 type members struct {
 	*Ledger
-	reading sync.Mutex // held while the configuration is read, so that it is read once
+	reading turn // while the configuration is read, so that it is read once
 	mu      sync.Mutex
 	known   *membersKnown
 }
@@ -32,7 +32,7 @@ type membersKnown struct {
 	proven map[string]time.Time // serialised identities that were valid, and until when that is believed
 }
 
-func newMembers(l *Ledger) *members { return &members{Ledger: l} }
+func newMembers(l *Ledger) *members { return &members{Ledger: l, reading: newTurn()} }
 
 // expire has the configuration read again before it is used.
 func (m *members) expire() {
@@ -54,8 +54,10 @@ func (m *members) get(ctx context.Context) (*membersKnown, error) {
 	if known := m.now(); known != nil {
 		return known, nil
 	}
-	m.reading.Lock()
-	defer m.reading.Unlock()
+	if err := m.reading.take(ctx); err != nil {
+		return nil, fmt.Errorf("configuration of the channel: %w", err)
+	}
+	defer m.reading.end()
 	if known := m.now(); known != nil {
 		return known, nil
 	}
