@@ -7,13 +7,16 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help run run-full demo test bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## 启动服务，带演示数据，数据在 ./data · run the server with demo data in ./data
 	./$(SERVER) serve --demo
+
+run-full: build ## 在 MariaDB、Redis、Fabric 上运行服务（带演示数据），数据在 ./data/full · the same on MariaDB, Redis and Fabric
+	bin/stack full -- $(SERVER) --config data/full/server.yaml serve --demo
 
 demo: build ## 约十秒演完主流程 · play the whole story on a fresh directory and check it
 	./$(SERVER) demo

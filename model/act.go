@@ -60,17 +60,30 @@ func (tx *Tx) ActByTx(txID string) (Act, error) {
 
 // KnownTransactions answers which of these transactions are the present ones of acts.
 func (tx *Tx) KnownTransactions(txIDs []string) (map[string]bool, error) {
-	known := map[string]bool{}
-	for some := range slices.Chunk(txIDs, chunk) {
+	return known(tx.db.Model(&Act{}), "tx_id", txIDs)
+}
+
+// known answers which of these keys a column has.
+func known(table *gorm.DB, column string, keys []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	for some := range slices.Chunk(keys, chunk) {
 		var found []string
-		if err := tx.db.Model(&Act{}).Where("tx_id IN ?", some).Pluck("tx_id", &found).Error; err != nil {
+		if err := table.Session(&gorm.Session{}).Where(clause.IN{Column: clause.Column{Name: column}, Values: values(some)}).Pluck(column, &found).Error; err != nil {
 			return nil, err
 		}
-		for _, id := range found {
-			known[id] = true
+		for _, key := range found {
+			out[key] = true
 		}
 	}
-	return known, nil
+	return out, nil
+}
+
+func values(keys []string) []any {
+	out := make([]any, len(keys))
+	for i, k := range keys {
+		out[i] = k
+	}
+	return out
 }
 
 // ActByRequest finds the latest act that makes this request. Errors: ErrNotFound.

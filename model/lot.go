@@ -132,6 +132,11 @@ func (tx *Tx) LotsOwnedBy(owner, cursor string, limit int) (Page[Lot], error) {
 	return newestFirst(query, "hash", cursor, limit, func(l Lot) newest { return newest{int64(l.CreatedAt), l.Hash} })
 }
 
+// KnownLots answers which of these lots there are.
+func (tx *Tx) KnownLots(hashes []string) (map[string]bool, error) {
+	return known(tx.db.Model(&Lot{}), "hash", hashes)
+}
+
 // AllLots walks all lots by hash: for a check of the database against the ledger. after is the last hash seen, empty
 // at the start; fewer than limit lots is the end.
 func (tx *Tx) AllLots(after string, limit int) ([]Lot, error) {

@@ -194,6 +194,11 @@ func (tx *Tx) ExpiredTrades(now Millis, limit int) ([]Trade, error) {
 	return many[Trade](tx.db.Where("state = ? AND expires_at < ? AND release_after <= ?", TradeOffered, now, now).Order("expires_at, id").Limit(limit))
 }
 
+// KnownTrades answers which of these trades there are.
+func (tx *Tx) KnownTrades(ids []string) (map[string]bool, error) {
+	return known(tx.db.Model(&Trade{}), "id", ids)
+}
+
 // AllTrades walks all trades by ID: for a check of the database against the ledger. after is the last ID seen, empty
 // at the start; fewer than limit trades is the end.
 func (tx *Tx) AllTrades(after string, limit int) ([]Trade, error) {

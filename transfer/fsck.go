@@ -318,7 +318,7 @@ func lotDiffers(row model.Lot, l *contract.Lot) string {
 // which the database is lost.
 func (c *check) journal(ctx context.Context) error {
 	opened := map[string]bool{}
-	err := c.Journal.Read(func(o request.Openings) error {
+	err := c.readJournals(func(o request.Openings) error {
 		for hash := range o.Lots {
 			opened[hash] = true
 		}

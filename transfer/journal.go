@@ -210,5 +210,20 @@ func (j *Journal) torn(end, size int64) error {
 	return nil
 }
 
+// readJournal calls each for all openings in a journal of another server, oldest first, or in a copy of one: which may end
+// in the middle of a record, as this one may while the other writes.
+func readJournal(path string, vault *Vault, each func(request.Openings) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("journal of another server: %w", err)
+	}
+	defer f.Close()
+	j := &Journal{file: f, vault: vault}
+	if err := j.Read(each); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
 // Close closes the file.
 func (j *Journal) Close() error { return j.file.Close() }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"cardflow/iccid"
@@ -58,28 +60,60 @@ func (l *lost) count() (lots, codes int) {
 	return len(l.lots), len(l.codes)
 }
 
-// recoverOpenings finds openings that the journal has and the database lacks: after a restore to an older copy. The
+// readJournals calls each for all openings that any server has recorded, as far as their journals can be read here.
+func (s *Service) readJournals(each func(request.Openings) error) error {
+	if err := s.Journal.Read(each); err != nil {
+		return err
+	}
+	for _, path := range s.Journals {
+		if err := readJournal(path, s.Vault, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openingsAtOnce is how many openings are looked up in one transaction.
+const openingsAtOnce = 500
+
+// recoverOpenings finds openings that a journal has and the database lacks: after a restore to an older copy. The
 // listener needs them when it replays the blocks that made those lots and trades.
 func (s *Service) recoverOpenings(ctx context.Context) error {
-	err := s.Journal.Read(func(o request.Openings) error {
-		return s.DB.Read(ctx, func(tx *model.Tx) error {
-			for hash, opening := range o.Lots {
-				if _, err := tx.Lot(hash); errors.Is(err, model.ErrNotFound) {
-					s.lost.addLot(hash, opening)
-				} else if err != nil {
-					return err
+	lots, codes := map[string]request.LotOpening{}, map[string]request.CodeOpening{}
+	look := func() error {
+		err := s.DB.Read(ctx, func(tx *model.Tx) error {
+			known, err := tx.KnownLots(slices.Collect(maps.Keys(lots)))
+			if err != nil {
+				return err
+			}
+			traded, err := tx.KnownTrades(slices.Collect(maps.Keys(codes)))
+			for hash, o := range lots {
+				if !known[hash] {
+					s.lost.addLot(hash, o)
 				}
 			}
-			for trade, code := range o.Codes {
-				if _, err := tx.Trade(trade); errors.Is(err, model.ErrNotFound) {
-					s.lost.addCode(trade, code)
-				} else if err != nil {
-					return err
+			for trade, o := range codes {
+				if !traded[trade] {
+					s.lost.addCode(trade, o)
 				}
 			}
-			return nil
+			return err
 		})
+		clear(lots)
+		clear(codes)
+		return err
+	}
+	err := s.readJournals(func(o request.Openings) error {
+		maps.Copy(lots, o.Lots)
+		maps.Copy(codes, o.Codes)
+		if len(lots)+len(codes) < openingsAtOnce {
+			return nil
+		}
+		return look()
 	})
+	if err == nil {
+		err = look()
+	}
 	if lots, codes := s.lost.count(); lots > 0 {
 		s.Logger.Warn("the journal has openings that the database lacks", "lots", lots, "codes", codes)
 	}

@@ -47,7 +47,7 @@ func (c *check) openJournal(context.Context) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	return c.Journal.Read(func(o request.Openings) error {
+	return c.readJournals(func(o request.Openings) error {
 		for hash, opening := range o.Lots {
 			if wanted[hash] {
 				c.lost.addLot(hash, opening)

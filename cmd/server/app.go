@@ -265,11 +265,11 @@ func (a *App) openService(ctx, run context.Context) error {
 	if err != nil {
 		return err
 	}
-	vault, err := transfer.OpenVault(a.Config.Path("data.key"), rand.Reader)
+	vault, err := transfer.OpenVault(a.Config.Path(a.Config.Vault.DataKeyFile), rand.Reader)
 	if err != nil {
 		return err
 	}
-	a.Journal, err = transfer.OpenJournal(a.Config.Path("journal"), vault)
+	a.Journal, err = transfer.OpenJournal(a.Config.Path(a.Config.Vault.JournalFile), vault)
 	if err != nil {
 		return err
 	}
@@ -283,17 +283,21 @@ func (a *App) openService(ctx, run context.Context) error {
 		return err
 	}
 	c := a.Config
+	var journals []string
+	for _, name := range c.Vault.OtherJournals {
+		journals = append(journals, c.Path(name))
+	}
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Server: name, Plan: plan, Logger: a.Logger,
+		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes,
 		Relay: transfer.RelayConfig{
-			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
+			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
 		},
 		Trade: transfer.TradeConfig{
 			DefaultExpiry: c.Trade.DefaultExpiry, MinExpiry: c.Trade.MinExpiry, MaxExpiry: c.Trade.MaxExpiry, SweepInterval: c.Trade.SweepInterval,
 		},
 		Imports: transfer.ImportConfig{
-			Dir: c.Path("imports"), MaxBytes: int64(c.Imports.MaxBytes), MaxRows: int64(c.Imports.MaxRows), Keep: c.Imports.Keep, Self: []string{self, xlsCommand},
+			Dir: c.Path(c.Imports.Dir), MaxBytes: int64(c.Imports.MaxBytes), MaxRows: int64(c.Imports.MaxRows), Keep: c.Imports.Keep, Self: []string{self, xlsCommand},
 		},
 	})
 	if err := a.Service.Start(run); err != nil {

@@ -21,6 +21,7 @@ type Config struct {
 	Ledger    LedgerConfig    `yaml:"ledger"`
 	WeChat    WeChatConfig    `yaml:"wechat"`
 	Custody   CustodyConfig   `yaml:"custody"`
+	Vault     VaultConfig     `yaml:"vault"`
 	Session   SessionConfig   `yaml:"session"`
 	Limits    LimitsConfig    `yaml:"limits"`
 	Trade     TradeConfig     `yaml:"trade"`
@@ -112,6 +113,14 @@ type CustodyConfig struct {
 	RootKeyFile string `yaml:"root_key_file"`
 }
 
+// VaultConfig says where the platform's own data key and the journals of openings are.
+// Files are relative to the data directory.
+type VaultConfig struct {
+	DataKeyFile   string   `yaml:"data_key_file"`
+	JournalFile   string   `yaml:"journal_file"`
+	OtherJournals []string `yaml:"other_journals"` // of other servers, to read
+}
+
 // SessionConfig is how long a login lasts.
 type SessionConfig struct {
 	ConsumerTTL time.Duration `yaml:"consumer_ttl"`
@@ -143,6 +152,7 @@ type TradeConfig struct {
 type RelayConfig struct {
 	Workers      int           `yaml:"workers"`
 	Lease        time.Duration `yaml:"lease"`
+	Grace        time.Duration `yaml:"grace"`
 	PollInterval time.Duration `yaml:"poll_interval"`
 	BackoffMin   time.Duration `yaml:"backoff_min"`
 	BackoffMax   time.Duration `yaml:"backoff_max"`
@@ -150,6 +160,7 @@ type RelayConfig struct {
 
 // ImportsConfig bounds a carrier's card files.
 type ImportsConfig struct {
+	Dir      string        `yaml:"dir"` // relative to the data directory
 	MaxBytes Size          `yaml:"max_bytes"`
 	MaxRows  int           `yaml:"max_rows"`
 	Keep     time.Duration `yaml:"keep"`
@@ -210,6 +221,7 @@ func DefaultConfig() Config {
 			Timeout:    5 * time.Second,
 		},
 		Custody: CustodyConfig{RootKeyFile: "root.key"},
+		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
 		Session: SessionConfig{
 			ConsumerTTL: 7 * 24 * time.Hour,
 			StaffTTL:    12 * time.Hour,
@@ -234,11 +246,13 @@ func DefaultConfig() Config {
 		Relay: RelayConfig{
 			Workers:      64,
 			Lease:        30 * time.Second,
+			Grace:        10 * time.Minute,
 			PollInterval: 500 * time.Millisecond,
 			BackoffMin:   200 * time.Millisecond,
 			BackoffMax:   30 * time.Second,
 		},
 		Imports: ImportsConfig{
+			Dir:      "imports",
 			MaxBytes: 128 << 20,
 			MaxRows:  1_000_000,
 			Keep:     30 * 24 * time.Hour,

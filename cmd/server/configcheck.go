@@ -83,10 +83,12 @@ func (c Config) faults() Faults {
 	c.Ledger.check(v)
 	c.WeChat.check(v)
 	v.file("custody.root_key_file", c.Custody.RootKeyFile)
+	c.Vault.check(v)
 	c.Session.check(v)
 	c.Limits.check(v)
 	c.Trade.check(v)
 	c.Relay.check(v)
+	v.file("imports.dir", c.Imports.Dir)
 	v.size("imports.max_bytes", c.Imports.MaxBytes, 1<<10, 2<<30)
 	v.number("imports.max_rows", c.Imports.MaxRows, 1, 10_000_000)
 	v.between("imports.keep", c.Imports.Keep, time.Hour, 3650*day)
@@ -189,6 +191,15 @@ func (w WeChatConfig) check(v *checker) {
 	v.between("wechat.timeout", w.Timeout, 100*time.Millisecond, time.Minute)
 }
 
+func (c VaultConfig) check(v *checker) {
+	v.file("vault.data_key_file", c.DataKeyFile)
+	v.file("vault.journal_file", c.JournalFile)
+	for i, name := range c.OtherJournals {
+		v.file(fmt.Sprintf("vault.other_journals[%d]", i), name)
+		v.must(name != c.JournalFile, fmt.Sprintf("vault.other_journals[%d]", i), "must be another server's journal, not this one's")
+	}
+}
+
 func (s SessionConfig) check(v *checker) {
 	v.between("session.consumer_ttl", s.ConsumerTTL, time.Minute, 90*day)
 	v.between("session.staff_ttl", s.StaffTTL, time.Minute, 7*day)
@@ -217,6 +228,7 @@ func (t TradeConfig) check(v *checker) {
 func (r RelayConfig) check(v *checker) {
 	v.number("relay.workers", r.Workers, 1, 256)
 	v.between("relay.lease", r.Lease, time.Second, 10*time.Minute)
+	v.between("relay.grace", r.Grace, time.Minute, 24*time.Hour)
 	v.between("relay.poll_interval", r.PollInterval, 10*time.Millisecond, time.Minute)
 	v.between("relay.backoff_min", r.BackoffMin, 10*time.Millisecond, time.Minute)
 	v.between("relay.backoff_max", r.BackoffMax, 10*time.Millisecond, time.Hour)

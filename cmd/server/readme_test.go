@@ -98,11 +98,19 @@ func TestReadmeWalk(t *testing.T) {
 	if !p.listening() {
 		t.Fatalf("the server does not start:\n%s", p.errs)
 	}
+	walkAt(t, p.url)
+	p.stop(t)
+}
+
+// walkAt pastes the README's walk into a shell, for a server at an address, and holds every answer against the one that is
+// shown.
+func walkAt(t *testing.T, url string) {
+	t.Helper()
 	const border = "<<<end of a step>>>"
 	lessons := walk(t, "README.md")
 	var script strings.Builder
 	for _, l := range lessons {
-		fmt.Fprintf(&script, "%secho '%s'\n", strings.ReplaceAll(l.script, walkBase, p.url), border)
+		fmt.Fprintf(&script, "%secho '%s'\n", strings.ReplaceAll(l.script, walkBase, url), border)
 	}
 	shell := exec.CommandContext(soon(t), "bash", "-u", "-c", script.String())
 	shell.Env = append(plainEnvironment(), "NO_PROXY=*", "no_proxy=*")
@@ -115,11 +123,10 @@ func TestReadmeWalk(t *testing.T) {
 		t.Fatalf("%d answers to %d steps:\n%s", len(answers)-1, len(lessons), out)
 	}
 	for i, l := range lessons {
-		if !pattern(strings.ReplaceAll(l.answer, walkBase, p.url)).MatchString(answers[i]) {
+		if !pattern(strings.ReplaceAll(l.answer, walkBase, url)).MatchString(answers[i]) {
 			t.Errorf("step %d:\n%s\nanswers\n%s\nand the README shows\n%s", i+1, l.script, answers[i], l.answer)
 		}
 	}
-	p.stop(t)
 }
 
 // TestShownAnswersCanBeWrong: an answer that only resembles the shown one is not taken for it.

@@ -19,6 +19,7 @@ type commands struct {
 	Fabric fabricCommand `cmd:"" help:"A Fabric network: three organisations with a peer each, three orderers."`
 	Hosts  hostsCommand  `cmd:"" help:"A Fabric network whose servers are hosts of their own, as in docker-compose.yml."`
 	Probe  probeCommand  `cmd:"" help:"Ask a server's health page over TLS: status 0 if it is well."`
+	Full   fullCommand   `cmd:"" help:"Start MariaDB, Redis and a Fabric network, run a command (a server) on them, stop them. Data stays."`
 	Run    runCommand    `cmd:"" help:"Start private servers in a temporary folder, run a command with their addresses in its environment, stop them."`
 	Exec   execCommand   `cmd:"" hidden:"" help:"Become another program once a line on file 3 says that this process is on record."`
 	Guard  guardCommand  `cmd:"" hidden:"" help:"Wait until the standard input ends, then stop the servers of a folder and remove it."`

@@ -50,19 +50,25 @@ const commandName = "command"
 const grace = 20 * time.Second
 
 func (c *runCommand) Run(env *environment) (err error) {
-	if c.Command[0] == "--" {
-		c.Command = c.Command[1:]
-	}
-	if len(c.Command) == 0 {
-		return errors.New("run: no command after --")
+	if c.Command, err = afterDashes(c.Command); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp(temporary(), "cardflow-stack-")
 	if err != nil {
 		return err
 	}
-	guard, err := startGuard(dir, c.Keep)
+	return among(env, dir, c.Keep, c.Command, func() ([]string, error) { return c.startParts(env, dir) })
+}
+
+// among starts servers in a folder, runs a command with the variables by which they are reached, and stops them, however
+// this ends: a guard sees to it. keep leaves the folder.
+func among(env *environment, dir string, keep bool, command []string, start func() ([]string, error)) (err error) {
+	guard, err := startGuard(dir, keep)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
+		if !keep {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+		return err
 	}
 	defer func() {
 		if e := guard.end(); e != nil {
@@ -73,14 +79,25 @@ func (c *runCommand) Run(env *environment) (err error) {
 	if err != nil {
 		return err
 	}
-	variables, err := c.startParts(env, dir)
+	variables, err := start()
 	if err != nil {
 		if env.ctx.Err() != nil {
 			return status(130)
 		}
 		return err
 	}
-	return c.runIn(env, servers, variables)
+	return runIn(env, servers, variables, command)
+}
+
+// afterDashes is the command that was given after --.
+func afterDashes(command []string) ([]string, error) {
+	if len(command) > 0 && command[0] == "--" {
+		command = command[1:]
+	}
+	if len(command) == 0 {
+		return nil, errors.New("no command after --")
+	}
+	return command, nil
 }
 
 // startParts starts what is wanted, side by side.
@@ -105,12 +122,12 @@ func (c *runCommand) startParts(env *environment, dir string) ([]string, error) 
 
 // runIn runs the command in a process group of its own and passes signals on to it. At a terminal the group is in front:
 // the command may read, and a Ctrl-C goes to it.
-func (c *runCommand) runIn(env *environment, servers *local.Processes, variables []string) error {
+func runIn(env *environment, servers *local.Processes, variables, command []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	path, err := exec.LookPath(c.Command[0])
+	path, err := exec.LookPath(command[0])
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -119,7 +136,7 @@ func (c *runCommand) runIn(env *environment, servers *local.Processes, variables
 		return err
 	}
 	defer permit.Close()
-	cmd := exec.Command(self, append([]string{"exec", "--", path}, c.Command...)...)
+	cmd := exec.Command(self, append([]string{"exec", "--", path}, command...)...)
 	cmd.Env = append(os.Environ(), variables...)
 	cmd.ExtraFiles = []*os.File{onRecord}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -132,7 +149,7 @@ func (c *runCommand) runIn(env *environment, servers *local.Processes, variables
 		return fmt.Errorf("run: %w", err)
 	}
 	group := -cmd.Process.Pid
-	if err := servers.Adopt(commandName, cmd.Process.Pid, c.Command); err != nil {
+	if err := servers.Adopt(commandName, cmd.Process.Pid, command); err != nil {
 		return errors.Join(err, permit.Close(), cmd.Wait())
 	}
 	if _, err := permit.WriteString("\n"); err != nil {
