@@ -24,8 +24,12 @@ demo: build ## 约十秒演完主流程 · play the whole story on a fresh direc
 test: ## 检查环境、格式、vet、构建、测试 · check the machine, then format, vet, build, test
 	@.ci/test
 
-bench: build ## 性能测试，写入 docs/performance · measure; figures go to docs/performance
+bench: build ## 性能测试，写入 docs/performance；LEDGER=fabric 则在完整环境上 · measure; LEDGER=fabric: on all the real engines
+ifeq ($(LEDGER),fabric)
+	bin/stack full --clean --probes --dir data/bench -- $(SERVER) --config data/bench/server.yaml bench --baseline probe --out docs/performance/fabric
+else
 	./$(SERVER) bench
+endif
 
 fabric-up: build ## 启动 Fabric 网络（三组织、三排序节点），数据在 ./data/fabric · start the Fabric network
 	bin/stack fabric up

@@ -15,6 +15,7 @@ type fullCommand struct {
 	Dir          string            `default:"data/full" type:"path" help:"Folder of the servers and their data." placeholder:"DIR"`
 	Endorsement  local.Endorsement `enum:"2-of-3,3-of-3," default:"" help:"Of a new network: 2-of-3, the carrier and one of the others (the default); 3-of-3: all." placeholder:"2-of-3"`
 	BatchTimeout time.Duration     `help:"How long a block of a new network waits for more transactions; 200ms by default." placeholder:"200ms"`
+	Probes       bool              `help:"Deploy the conformance suite's contracts, too. For tests and measurements only: they obey anybody."`
 	Clean        bool              `help:"Remove what the folder holds, and begin anew."`
 	Command      []string          `arg:"" optional:"" passthrough:"partial" help:"Command to run, after --. STACK_DIR is the folder; its server.yaml configures a server."`
 }
@@ -36,7 +37,7 @@ func (c *fullCommand) Run(env *environment) (err error) {
 	}
 	return among(env, c.Dir, true, c.Command, func() ([]string, error) {
 		full, err := local.StartFull(env.ctx, local.FullConfig{
-			Dir: c.Dir, Endorsement: c.Endorsement, BatchTimeout: c.BatchTimeout, Say: env.say.of,
+			Dir: c.Dir, Endorsement: c.Endorsement, BatchTimeout: c.BatchTimeout, Probes: c.Probes, Say: env.say.of,
 		})
 		if err != nil {
 			return nil, err

@@ -18,6 +18,7 @@ type FullConfig struct {
 	Fast         bool   // for data that nobody will miss: see MariaDBConfig and RedisConfig
 	Endorsement  Endorsement
 	BatchTimeout time.Duration
+	Probes       bool                  // see FabricConfig
 	Say          func(part string) Say // of each part; nil says nothing
 }
 
@@ -57,7 +58,7 @@ func StartFull(ctx context.Context, c FullConfig) (*Full, error) {
 	})
 	group.Go(func() (err error) {
 		f.Fabric, err = StartFabric(ctx, FabricConfig{
-			Dir: filepath.Join(dir, "fabric"), Tied: c.Tied, Endorsement: c.Endorsement, BatchTimeout: c.BatchTimeout, Say: c.Say("fabric"),
+			Dir: filepath.Join(dir, "fabric"), Tied: c.Tied, Endorsement: c.Endorsement, BatchTimeout: c.BatchTimeout, Probes: c.Probes, Say: c.Say("fabric"),
 		})
 		return err
 	})
