@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -84,25 +85,34 @@ func server() {
 	main()
 }
 
-// engineVariables are those that make a server with this command line use the run's engines.
+// engineVariables are those that make a server with this command line use the run's engines. What its configuration file
+// says of an engine stays as it is.
 func engineVariables(args []string) (env []string, err error) {
-	dir := ""
+	dir, config := "", ""
 	for i, arg := range args {
-		if (arg == "--data" || arg == "--keep") && i+1 < len(args) {
+		switch {
+		case i+1 == len(args):
+		case arg == "--data", arg == "--keep":
 			dir = args[i+1]
+		case arg == "--config":
+			config = args[i+1]
 		}
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	if os.Getenv(modeltest.EngineVariable) == model.MySQL {
+	own := func(section string) bool {
+		text, err := os.ReadFile(config)
+		return err == nil && regexp.MustCompile(`(?m)^`+section+`:`).Match(text)
+	}
+	if os.Getenv(modeltest.EngineVariable) == model.MySQL && !own("database") {
 		dsn, err := modeltest.NamedDSN(dir)
 		if err != nil {
 			return nil, err
 		}
 		env = append(env, "CARDFLOW_DATABASE_DRIVER=mysql", "CARDFLOW_DATABASE_DSN="+dsn)
 	}
-	if addr := os.Getenv(redisAddrVariable); addr != "" {
+	if addr := os.Getenv(redisAddrVariable); addr != "" && !own("redis") {
 		env = append(env, "CARDFLOW_REDIS_EMBEDDED=false", "CARDFLOW_REDIS_ADDR="+addr, "CARDFLOW_REDIS_PASSWORD="+os.Getenv(redisPasswordVariable),
 			"CARDFLOW_REDIS_KEY_PREFIX=test-"+rand.Text()+":")
 	}
