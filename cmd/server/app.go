@@ -47,7 +47,8 @@ type App struct {
 	Sandbox    *sandbox.Sandbox // nil outside of sandbox mode
 	Registry   *prometheus.Registry
 
-	URL string // where HTTP is served, once Listen has been called
+	URL       string // where HTTP is served, once Listen has been called
+	PublicURL string // where people are sent; the same, if nobody has said
 
 	stopping chan struct{} // closed when the server begins to shut down
 	stopped  sync.Once
@@ -322,14 +323,14 @@ func (a *App) Listen() error {
 	if err != nil {
 		return err
 	}
-	a.URL = "http://" + l.Addr().String()
-	if c.HTTP.PublicURL == DefaultConfig().HTTP.PublicURL {
-		c.HTTP.PublicURL = a.URL // nobody has said how people reach it: as it is
+	a.URL = "http://" + reachable(l.Addr().String())
+	if a.PublicURL = c.HTTP.PublicURL; a.PublicURL == DefaultConfig().HTTP.PublicURL {
+		a.PublicURL = a.URL // nobody has said how people reach it: as it is
 	}
 	h, err := handler.New(handler.Config{
 		Service: a.Service, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Consumer: c.Session.ConsumerTTL, Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
-		PublicURL: c.HTTP.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
+		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping,
 		Checks: map[string]func(context.Context) error{
 			"custody": a.Custody.Ready,

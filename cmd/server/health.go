@@ -20,16 +20,9 @@ const healthPatience = 10 * time.Second
 
 // Run implements the command. It is nil if the server is ready.
 func (healthCommand) Run(e *environment) error {
-	host, port, err := net.SplitHostPort(e.config.HTTP.Listen)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
 	ctx, cancel := context.WithTimeout(e.ctx, healthPatience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(e.config.HTTP.Listen)+"/readyz", nil)
 	if err != nil {
 		return err
 	}
@@ -53,4 +46,13 @@ func (healthCommand) Run(e *environment) error {
 	}
 	slices.Sort(failed)
 	return fmt.Errorf("not ready: %s (%s)", strings.Join(failed, ", "), response.Status)
+}
+
+// reachable is an address at which this machine reaches who listens on one: all interfaces are none to connect to.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return listen
 }

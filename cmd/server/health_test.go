@@ -9,6 +9,16 @@ import (
 	"testing"
 )
 
+func TestReachable(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": "127.0.0.1:8080", ":8080": "127.0.0.1:8080", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "127.0.0.1:1", "[::1]:1": "[::1]:1", "cards:1": "cards:1",
+	} {
+		if got := reachable(listen); got != want {
+			t.Errorf("who listens on %s is reached at %s, want %s", listen, got, want)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int

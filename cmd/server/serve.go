@@ -47,9 +47,9 @@ func (c serveCommand) Run(e *environment) error {
 		return err
 	}
 	if c.Demo {
-		stage.print(e.stdout, app.URL)
+		stage.print(e.stdout, app.PublicURL)
 	} else {
-		fmt.Fprintf(e.stdout, "CardFlow 卡流转  %s   (Ctrl-C 停止)\n", app.URL)
+		fmt.Fprintf(e.stdout, "CardFlow 卡流转  %s   (Ctrl-C 停止)\n", app.PublicURL)
 	}
 	<-e.ctx.Done()
 	e.logger.Info("stopping")

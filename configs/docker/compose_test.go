@@ -128,6 +128,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		{"a secret not read", "secret", "redis", "secrets: [wechat_app_secret]", "does not read"},
 		{"the machine's folder", "mounted", "server", "volumes: ['/etc:/host-etc:ro']", "of the machine"},
 		{"keys to write to", "mounted", "server", "volumes: ['redis-identity:/keys']", "may change the keys"},
+		{"an early owner", "mounted", "mysql", "volumes: ['mysql-identity:/keys:ro']", "become the owner"},
 		{"all keys", "mounted", "server", "volumes: ['material:/material:ro']", "everybody's keys"},
 		{"somebody's data", "mounted", "server", "volumes: ['mysql-data:/theirs:ro']", "too"},
 		{"started is enough", "ordered", "server", "depends_on: {mysql: {condition: service_started}}", "only to have been started"},

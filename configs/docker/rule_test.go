@@ -173,6 +173,8 @@ func mounted(p *types.Project, s types.ServiceConfig) (f faults) {
 	for _, v := range s.Volumes {
 		f.must(v.Type == types.VolumeTypeVolume && v.Source != "", "it mounts %s %q of the machine", v.Type, v.Source)
 		f.must(!strings.HasSuffix(v.Source, "-identity") || v.ReadOnly || s.Name == "material", "it may change the keys in %s", v.Source)
+		filled := strings.HasSuffix(v.Source, "-identity") || v.Source == "material"
+		f.must(!filled || s.Name == "material" || v.Volume != nil && v.Volume.NoCopy, "it may become the owner of %s before the job has filled it", v.Source)
 		f.must(v.Source != "material" || isJob(s), "it sees everybody's keys")
 		for _, other := range p.Services {
 			for _, theirs := range other.Volumes {
