@@ -109,10 +109,23 @@ func (l *Ledger) broadcast(ctx context.Context, e *fab.SignedEnvelope) (best tak
 }
 
 func (l *Ledger) send(ctx context.Context, o *orderer, e *fab.SignedEnvelope) (connected bool, err error) {
-	ctx, cancel := l.within(context.WithValue(ctx, dialed{}, &connected), l.config.BroadcastTimeout)
-	defer cancel()
-	ctx, done := l.network.request(ctx)
+	request, done := l.call(ctx, o, &connected)
 	defer done()
-	_, err = o.SendBroadcast(ctx, e)
+	_, err = o.SendBroadcast(request, e)
 	return connected, err
+}
+
+// call makes a context for one exchange with an orderer, and notes whether there was a connection. If it is not over in
+// time, that connection is given up for the next: whether the orderer waits for a leader or has gone without a word can't
+// be told apart.
+func (l *Ledger) call(ctx context.Context, o *orderer, connected *bool) (context.Context, func()) {
+	bounded, cancel := l.within(context.WithValue(ctx, dialed{}, connected), l.config.BroadcastTimeout)
+	request, done := l.network.request(bounded)
+	return request, func() {
+		if *connected && bounded.Err() != nil && ctx.Err() == nil {
+			l.network.drop(o.name)
+		}
+		done()
+		cancel()
+	}
 }

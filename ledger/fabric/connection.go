@@ -96,6 +96,17 @@ func (c *connections) get(target string, opts []grpc.DialOption) (*grpc.ClientCo
 	return conn, nil
 }
 
+// drop gives a connection up that is there and doesn't answer: whoever asks next gets a new one. TCP by itself would hold on
+// to one whose other end has gone without a word.
+func (c *connections) drop(target string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if conn := c.all[target]; conn != nil {
+		_ = conn.Close()
+		delete(c.all, target)
+	}
+}
+
 // ReleaseConn keeps the connection.
 func (c *connections) ReleaseConn(*grpc.ClientConn) {}
 

@@ -73,7 +73,7 @@ func (p *policies) now(contract string) *definition {
 
 func (p *policies) renew(contract string) {
 	if _, err := p.read(p.ctx, contract); err != nil && p.ctx.Err() == nil {
-		p.log.Warn("endorsement policy can't be read again", "contract", contract, "error", err.Error())
+		p.log.Debug("endorsement policy can't be read again", "contract", contract, "error", err.Error())
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -62,6 +62,7 @@ type Ledger struct {
 	log      *slog.Logger
 	patience time.Duration // to wait for peers that lack what a caller was told
 	slow     time.Duration // after which another peer is asked beside one that has not answered
+	quiet    time.Duration // after which a peer that has nothing to say is asked whether it is there
 	network  *network
 	peers    []*peer    // of the profile, in order of preference
 	orderers *orderers  // of the profile
@@ -87,13 +88,18 @@ func Open(config Config) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
+	l.start()
+	return l, nil
+}
+
+// start begins to follow the peers.
+func (l *Ledger) start() {
 	for _, p := range l.peers {
 		if p.roles.EventSource {
 			l.run(func() { l.watch(l.ctx, p) })
 		}
 	}
-	l.log.Info("ledger opened", "channel", config.Channel, "peers", len(l.peers), "orderers", len(l.orderers.list))
-	return l, nil
+	l.log.Info("ledger opened", "channel", l.config.Channel, "peers", len(l.peers), "orderers", len(l.orderers.list))
 }
 
 // build makes a ledger that follows nobody yet.
@@ -106,7 +112,7 @@ func build(config Config) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{
-		config: config, log: config.Logger, patience: time.Second, slow: 2 * time.Second,
+		config: config, log: config.Logger, patience: time.Second, slow: 2 * time.Second, quiet: 10 * time.Second,
 		network: n, peers: n.peers, orderers: n.orderers, chain: newChain(),
 	}
 	l.policies, l.members = newPolicies(l), newMembers(l)

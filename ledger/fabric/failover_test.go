@@ -34,15 +34,18 @@ type outage struct {
 	network *local.Fabric
 }
 
-// newOutage gives a test the private network with everything up, and puts it back so when the test ends.
-func newOutage(t *testing.T, change func(*Config)) *outage {
+// newOutage gives a test the private network with everything up, and puts it back so when the test ends. What is to be
+// otherwise about the ledger is set before it begins.
+func newOutage(t *testing.T, set func(*Ledger)) *outage {
+	t.Helper()
+	return outageOn(t, PrivateNetwork(t).Profile(), set)
+}
+
+func outageOn(t *testing.T, profile string, set func(*Ledger)) *outage {
 	t.Helper()
 	network := PrivateNetwork(t)
 	config := StackConfig(t, network.Dir(), "PlatformMSP")
-	config.Contracts = []string{ledgertest.Outer, ledgertest.Inner}
-	if change != nil {
-		change(&config)
-	}
+	config.Profile, config.Contracts = profile, []string{ledgertest.Outer, ledgertest.Inner}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
@@ -50,7 +53,7 @@ func newOutage(t *testing.T, change func(*Config)) *outage {
 			t.Errorf("the network does not come up again: %v", err)
 		}
 	})
-	l, err := Open(config)
+	l, err := build(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +62,10 @@ func newOutage(t *testing.T, change func(*Config)) *outage {
 			t.Errorf("Close: %v", err)
 		}
 	})
+	if set != nil {
+		set(l)
+	}
+	l.start()
 	o := &outage{l, t, network}
 	o.eventually("ready", func() error { return l.Ready(t.Context()) })
 	return o
@@ -256,8 +263,7 @@ func TestOnePeerDown(t *testing.T) {
 
 // TestPeerHangs: one that is there and does nothing is passed over, and its followers go elsewhere.
 func TestPeerHangs(t *testing.T) {
-	o := newOutage(t, nil)
-	o.slow = 200 * time.Millisecond
+	o := newOutage(t, func(l *Ledger) { l.slow = 200 * time.Millisecond })
 	f := o.follow(0)
 	o.signal(platformPeer, syscall.SIGSTOP)
 	defer o.signal(platformPeer, syscall.SIGCONT)
@@ -304,7 +310,7 @@ func TestNobodyEndorses(t *testing.T) {
 // TestNoOrderers: an orderer that isn't there has nothing; one that is there without a quorum may have it, until it knows.
 // Whatever was answered, the same proposal is valid once in the end.
 func TestNoOrderers(t *testing.T) {
-	o := newOutage(t, func(c *Config) { c.CommitTimeout = time.Second })
+	o := newOutage(t, func(l *Ledger) { l.config.CommitTimeout = time.Second })
 	all := []string{"orderer0.orderer.cardflow.example", "orderer1.orderer.cardflow.example", "orderer2.orderer.cardflow.example"}
 	proposals := []ledger.Proposal{}
 	try := func() (bool, error) {
@@ -415,7 +421,7 @@ func TestLeaderKilled(t *testing.T) {
 
 // TestUnknownThenFound: a caller who stopped waiting finds his transaction by its ID, and sending it again is a duplicate.
 func TestUnknownThenFound(t *testing.T) {
-	o := newOutage(t, func(c *Config) { c.CommitTimeout = time.Nanosecond })
+	o := newOutage(t, func(l *Ledger) { l.config.CommitTimeout = time.Nanosecond })
 	p := o.write(o.key("k"))
 	if _, sent, err := o.submit(p); !sent || ledger.ClassOf(err) != ledger.Unknown {
 		t.Fatalf("%t, %v", sent, err)

@@ -132,6 +132,11 @@ func (n *network) request(ctx context.Context) (context.Context, context.CancelF
 	return contextimpl.NewRequest(n.client, contextimpl.WithTimeout(until(deadline)), contextimpl.WithParent(ctx))
 }
 
+// drop gives up the connection to an address.
+func (n *network) drop(address string) {
+	n.client.InfraProvider().CommManager().(*connections).drop(address)
+}
+
 func (n *network) close() { n.sdk.Close() }
 
 // coreParts are what the SDK is given in place of its own: keys in memory only, our signer, our connections.

@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,7 +47,7 @@ func (l *Ledger) watchOnce(ctx context.Context, p *peer, heard func()) error {
 	}
 	defer s.close()
 	for {
-		response, err := s.next(ctx)
+		response, err := l.nextOrAlive(ctx, s, p)
 		if err != nil {
 			return err
 		}
@@ -63,6 +64,32 @@ func (l *Ledger) watchOnce(ctx context.Context, p *peer, heard func()) error {
 			heard = nil
 		}
 		from, known = block.Number+1, true
+	}
+}
+
+// aliveTimeout is how long a peer may take to say that it is there.
+const aliveTimeout = 3 * time.Second
+
+// nextOrAlive waits for a block. A stream on which nothing comes is quiet, or dead: a cable that was pulled, a firewall that
+// has forgotten. So when it has been quiet for a while the peer is asked, and if it doesn't answer its connection is given up.
+func (l *Ledger) nextOrAlive(ctx context.Context, s *stream, p *peer) (*pb.DeliverResponse, error) {
+	for {
+		waiting, cancel := context.WithTimeout(ctx, l.quiet)
+		response, err := s.next(waiting)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return response, err
+		}
+		asking, cancel := context.WithTimeout(ctx, aliveTimeout)
+		_, err = l.evaluate(asking, p, "qscc", "GetChainInfo", [][]byte{[]byte(l.config.Channel)})
+		late := asking.Err() != nil
+		cancel()
+		if late && ctx.Err() == nil {
+			l.network.drop(p.name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("it is silent: %w", err)
+		}
 	}
 }
 
