@@ -119,11 +119,14 @@ func (e *endorsement) collect(ctx context.Context) ([]*fab.TransactionProposalRe
 		}
 		select {
 		case a := <-e.arrived:
-			if err := e.take(a); err != nil {
+			if err := e.take(ctx, a); err != nil {
 				return nil, err
 			}
 		case <-hurry.C:
-			maps.Copy(e.late, e.pending)
+			for p := range e.pending {
+				e.late[p] = true
+				p.note(false)
+			}
 		case <-ctx.Done():
 			return nil, fmt.Errorf("waiting for endorsements: %w", ctx.Err())
 		}
@@ -139,9 +142,13 @@ func (e *endorsement) ask(ctx context.Context, p *peer) {
 }
 
 // take notes an answer. A refusal is one: whether it is the contract's word depends on what the others say.
-func (e *endorsement) take(a answer) error {
+func (e *endorsement) take(ctx context.Context, a answer) error {
 	delete(e.pending, a.peer)
 	delete(e.late, a.peer)
+	well := a.err == nil || refusalIn(a.err) != nil || isDuplicate(a.err, e.id)
+	if well || ctx.Err() == nil { // else it is the caller who has had enough
+		a.peer.note(well)
+	}
 	switch {
 	case a.err == nil, refusalIn(a.err) != nil:
 		e.answers[a.peer] = a
@@ -216,10 +223,11 @@ func (e *endorsement) responses(set []*peer) []*fab.TransactionProposalResponse 
 // any more. If that is not enough after a while, whoever is followed is a candidate.
 func (e *endorsement) choose(ctx context.Context) ([]*peer, error) {
 	before, _ := e.chain.now()
+	peers := inTurn(e.peers)
 	var set []*peer
 	enough := func(s state, least uint64, late bool) bool {
 		var candidates []*peer
-		for _, p := range e.peers {
+		for _, p := range peers {
 			up := s.heights[p] > 0 || !p.roles.EventSource
 			if _, answered := e.answers[p]; answered || p.roles.EndorsingPeer && up && s.heights[p] >= least && e.failed[p] == nil && (late || !e.late[p]) {
 				candidates = append(candidates, p)

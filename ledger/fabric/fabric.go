@@ -100,7 +100,13 @@ func (l *Ledger) start() {
 		}
 	}
 	l.log.Info("ledger opened", "channel", l.config.Channel, "peers", len(l.peers), "orderers", len(l.orderers.list))
+	if left := time.Until(l.network.identity.until); left < soon {
+		l.log.Warn("the gateway's certificate expires soon", "days", int(left.Hours()/24))
+	}
 }
+
+// soon is how long before its end a certificate is warned of.
+const soon = 30 * 24 * time.Hour
 
 // build makes a ledger that follows nobody yet.
 func build(config Config) (*Ledger, error) {

@@ -27,6 +27,7 @@ type identity struct {
 	cert    []byte // PEM
 	creator []byte // serialised: MSP ID and certificate
 	key     *ecdsa.PrivateKey
+	until   time.Time // the certificate is good
 }
 
 var _ sdkmsp.SigningIdentity = (*identity)(nil)
@@ -60,7 +61,7 @@ func readIdentity(mspID, certFile, keyFile string, now time.Time) (*identity, er
 	if err != nil {
 		return nil, err
 	}
-	return &identity{mspID, cert, creator, key}, nil
+	return &identity{mspID, cert, creator, key, parsed.NotAfter}, nil
 }
 
 // readKey reads an EC private key. Its errors hold nothing of it.

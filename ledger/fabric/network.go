@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hyperledger/fabric-sdk-go/pkg/common/logging"
@@ -38,6 +39,34 @@ type peer struct {
 	roles  fab.PeerChannelConfig
 	msp    string
 	name   string // address, for people
+
+	failed atomic.Int64 // when it last failed to answer, or took long, in nanoseconds since 1970
+}
+
+// recovery is how long a peer that failed is asked only after others.
+const recovery = 5 * time.Second
+
+// note remembers how a peer did.
+func (p *peer) note(well bool) {
+	var at int64
+	if !well {
+		at = time.Now().UnixNano()
+	}
+	p.failed.Store(at)
+}
+
+// inTurn are peers in order of preference, those that failed lately last.
+func inTurn(peers []*peer) []*peer {
+	list := slices.Clone(peers)
+	slices.SortStableFunc(list, func(a, b *peer) int { return a.rank() - b.rank() })
+	return list
+}
+
+func (p *peer) rank() int {
+	if time.Since(time.Unix(0, p.failed.Load())) < recovery {
+		return 1
+	}
+	return 0
 }
 
 func openNetwork(c Config) (*network, error) {
@@ -80,7 +109,7 @@ func (n *network) readPeers(c Config, p *profile) error {
 			faults = append(faults, fmt.Errorf("peer %s: %w", each.URL, err))
 			continue
 		}
-		n.peers = append(n.peers, &peer{made, each.PeerConfig, each.PeerChannelConfig, each.MSPID, address(each.URL)})
+		n.peers = append(n.peers, &peer{Peer: made, config: each.PeerConfig, roles: each.PeerChannelConfig, msp: each.MSPID, name: address(each.URL)})
 		if each.MSPID == c.MSPID {
 			place[each.URL] -= len(p.peers)
 		}

@@ -73,17 +73,19 @@ func (l *Ledger) process(ctx context.Context, p *peer, made *proposed) (*fab.Tra
 // not given up, but the next is asked beside it. final says which errors are answers.
 func first[A any](ctx context.Context, l *Ledger, may func(*peer) bool, ask func(context.Context, *peer) (A, error), final func(error) bool) (answer A, err error) {
 	type result struct {
+		peer   *peer
 		answer A
 		err    error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	start, _ := l.chain.now()
-	asked, pending := map[*peer]bool{}, 0
+	asked, silent, pending := map[*peer]bool{}, map[*peer]bool{}, 0
+	peers := inTurn(l.peers)
 	// next is whom to ask now; more says that there may be someone soon.
 	next := func(s state) (p *peer, more bool) {
 		more = len(asked) == 0
-		for _, p := range l.peers {
+		for _, p := range peers {
 			h := s.heights[p]
 			if !may(p) || asked[p] || h == 0 {
 				continue
@@ -111,11 +113,11 @@ func first[A any](ctx context.Context, l *Ledger, may func(*peer) bool, ask func
 			})
 		}
 		if p != nil {
-			asked[p] = true
+			asked[p], silent[p] = true, true
 			pending++
 			go func() {
 				answer, err := ask(ctx, p)
-				results <- result{answer, err}
+				results <- result{p, answer, err}
 			}()
 		}
 		if pending == 0 {
@@ -127,11 +129,19 @@ func first[A any](ctx context.Context, l *Ledger, may func(*peer) bool, ask func
 		select {
 		case r := <-results:
 			pending--
-			if r.err == nil || final(r.err) {
+			delete(silent, r.peer)
+			well := r.err == nil || final(r.err)
+			if well || ctx.Err() == nil { // else it is the caller who has had enough
+				r.peer.note(well)
+			}
+			if well {
 				return r.answer, r.err
 			}
 			faults = append(faults, r.err)
 		case <-hurry.C:
+			for p := range silent {
+				p.note(false)
+			}
 		case <-ctx.Done():
 			return answer, errors.Join(append(faults, ctx.Err())...)
 		}

@@ -84,6 +84,24 @@ func (r *rig) ahead(a *actor, height uint64) {
 	r.chain.tell(height)
 }
 
+// TestQueryRemembers: a peer that failed is asked last, for a while.
+func TestQueryRemembers(t *testing.T) {
+	r := newRig(t)
+	r.platform.endorse, r.carrier.endorse = down, says("carrier")
+	for range 5 {
+		if got, err := r.Query(context.Background(), "ownership", "GetLot"); err != nil || string(got) != "carrier" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	if r.platform.count() != 1 {
+		t.Errorf("the one that is down was asked %d times", r.platform.count())
+	}
+	r.carrier.endorse, r.platform.endorse = down, says("platform")
+	if got, err := r.Query(context.Background(), "ownership", "GetLot"); err != nil || string(got) != "regulator" && string(got) != "done" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // TestQueryWaits: a peer that lags by a moment is waited for.
 func TestQueryWaits(t *testing.T) {
 	r := newRig(t)

@@ -20,7 +20,8 @@ import (
 const readyTimeout = 5 * time.Second
 
 // Ready reports whether a write could be taken now, and if not, everything that is in its way: peers that don't follow the
-// channel, endorsement policies that those who are up can't satisfy, orderers that don't answer or have no leader.
+// channel, endorsement policies that those who are up can't satisfy, orderers that don't answer or have no leader, a
+// certificate that has expired.
 func (l *Ledger) Ready(ctx context.Context) error {
 	if err := errors.Join(ctx.Err(), l.open()); err != nil {
 		return err
@@ -39,6 +40,9 @@ func (l *Ledger) Ready(ctx context.Context) error {
 		go func() { faults <- check(ctx) }()
 	}
 	var all []error
+	if until := l.network.identity.until; time.Now().After(until) {
+		all = append(all, fmt.Errorf("LEDGER_CERTIFICATE: 网关身份证书已于 %s 过期；请换发证书后重启服务", until.Format(time.DateOnly)))
+	}
 	for range checks {
 		all = append(all, <-faults)
 	}

@@ -241,6 +241,17 @@ func TestSlowEndorser(t *testing.T) {
 	if r.regulator.count() != 1 {
 		t.Error("the third endorser was not asked")
 	}
+	if _, err := r.Submit(context.Background(), r.prepare(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r.platform.count() != 1 || r.regulator.count() != 2 {
+		t.Error("the one that hangs was asked first, again")
+	}
+	r.platform.hang = false
+	r.platform.note(true) // it has recovered
+	if _, err := r.Submit(context.Background(), r.prepare(), nil, nil); err != nil || r.platform.count() != 2 || r.regulator.count() != 2 {
+		t.Errorf("when it is well again it is not preferred: %v", err)
+	}
 	r.carrier.hang = true // whom nobody can replace
 	ctx, cancel := context.WithTimeout(context.Background(), 3*r.slow/2)
 	defer cancel()
