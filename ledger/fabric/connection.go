@@ -79,9 +79,9 @@ func (c *connections) get(target string, opts []grpc.DialOption) (*grpc.ClientCo
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		}),
-		// Fabric's servers hang up on clients that ping more often than once a minute. The profile may say otherwise: the
-		// SDK's options come after these.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 65 * time.Second, Timeout: 15 * time.Second}),
+		// Fabric's servers hang up on clients that ping more often than once a minute, and a machine that stalls for some
+		// seconds makes two pings come closer together. The profile may say otherwise: the SDK's options come after these.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 90 * time.Second, Timeout: 15 * time.Second}),
 		grpc.WithIdleTimeout(0),
 	}
 	last := []grpc.DialOption{

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hyperledger/fabric-sdk-go/pkg/core/logging/api"
+	"google.golang.org/grpc/grpclog"
 )
 
 // sdkLog is where the SDK's own log goes. It has one for the whole process and takes it once; whoever opened a ledger last
@@ -19,8 +21,21 @@ type sdkLogger struct{ to atomic.Pointer[slog.Logger] }
 
 func (s *sdkLogger) use(to *slog.Logger) api.LoggerProvider {
 	s.to.Store(to)
+	quietGRPC()
 	return s
 }
+
+// quietGRPC takes gRPC's own log along, which would go to standard error in a form of its own. It may be set once, before
+// the first connection.
+var quietGRPC = sync.OnceFunc(func() { grpclog.SetLoggerV2(grpcLogger{moduleLogger{&sdkLog, "grpc"}}) })
+
+// grpcLogger is the same for gRPC, which calls a warning by another name.
+type grpcLogger struct{ moduleLogger }
+
+func (g grpcLogger) Warning(v ...any)            { g.Warn(v...) }
+func (g grpcLogger) Warningf(f string, v ...any) { g.Warnf(f, v...) }
+func (g grpcLogger) Warningln(v ...any)          { g.Warnln(v...) }
+func (g grpcLogger) V(int) bool                  { return false }
 
 func (s *sdkLogger) GetLogger(module string) api.Logger { return moduleLogger{s, module} }
 
