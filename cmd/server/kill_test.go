@@ -44,7 +44,7 @@ func TestKilled(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	check(t, os.WriteFile(config, []byte(killedConfig), 0o600))
 	args := []string{"--config", config, "--data", dir}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	defer cancel()
 	m := newMarket(t, cards)
 	for round := 0; round < rounds || !m.busy(); round++ {
