@@ -25,13 +25,14 @@ type entry struct {
 
 // The acts in the audit.
 const (
-	actBegin  = "audit.begin"
-	actKEK    = "kek.make"
-	actKey    = "key.make"
-	actIntent = "sign.intent"
-	actRefuse = "sign.refuse"
-	actClose  = "attempt.close"
-	actAdopt  = "sign.adopt"
+	actBegin   = "audit.begin"
+	actKEK     = "kek.make"
+	actKey     = "key.make"
+	actRestore = "key.restore"
+	actIntent  = "sign.intent"
+	actRefuse  = "sign.refuse"
+	actClose   = "attempt.close"
+	actAdopt   = "sign.adopt"
 )
 
 // noHash is what the first row has before it.

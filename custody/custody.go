@@ -45,6 +45,9 @@ type Config struct {
 	Random  io.Reader        // crypto/rand.Reader outside of tests; read by several goroutines at once
 	Logger  *slog.Logger
 	Metrics Metrics
+	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
+	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
+	Keep func(model.CustodyKey) error
 }
 
 // Metrics are told what happens, if they are set. Each may be called by several
@@ -64,6 +67,7 @@ type Custody struct {
 	random  io.Reader
 	logger  *slog.Logger
 	metrics Metrics
+	keepKey func(model.CustodyKey) error
 	keys    *keyring
 }
 
@@ -80,7 +84,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	}
 	c := &Custody{
 		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
-		logger: config.Logger, metrics: config.Metrics, keys: newKeyring(config.Root),
+		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root),
 	}
 	if err := c.begin(ctx); err != nil {
 		c.Close()

@@ -82,10 +82,51 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 		if err := tx.AddCustodyKey(row); err != nil {
 			return err
 		}
+		if c.keepKey != nil {
+			if err := c.keepKey(row); err != nil {
+				return fmt.Errorf("keep a new key: %w", err)
+			}
+		}
 		return c.record(ctx, tx, entry{actor, actKey, row.ID, map[string]any{
 			"owner": row.Owner, "role": row.Role, "slot": row.Slot, "version": row.Version, "kek": row.KEKVersion,
 		}})
 	})
+}
+
+// Restore takes a key back that was made after the copy was taken to which the database was put back: as Keep was given
+// it. It must still open, and be the key it says. What is there already stays as it is, also another key that the owner
+// has been given in its slot since. Errors: ErrKeyUnreadable.
+func (c *Custody) Restore(ctx context.Context, row model.CustodyKey) error {
+	err := c.db.Write(ctx, func(tx *model.Tx) error {
+		_, err := tx.CustodyKey(row.ID)
+		if !errors.Is(err, model.ErrNotFound) {
+			return err
+		}
+		private, err := c.open(ctx, row)
+		if err != nil {
+			return err
+		}
+		private.Clear()
+		switch _, err := tx.NewestCustodyKey(row.Owner, row.Slot); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, model.ErrNotFound):
+			return err
+		}
+		if err := tx.AddCustodyKey(row); err != nil {
+			return err
+		}
+		return c.record(ctx, tx, entry{"ledger", actRestore, row.ID, map[string]any{
+			"owner": row.Owner, "role": row.Role, "slot": row.Slot, "version": row.Version, "kek": row.KEKVersion,
+		}})
+	})
+	if errors.Is(err, model.ErrConflict) {
+		return nil // another server has just done it
+	}
+	if err != nil {
+		return fmt.Errorf("restore custodial key %s: %w", row.ID, err)
+	}
+	return nil
 }
 
 // Possession answers what the ledger wants to know of a new key: its public half, what it may sign, and its proof

@@ -8,6 +8,7 @@ import (
 	"cardflow/custody"
 	"cardflow/gm"
 	"cardflow/ledger/request"
+	"cardflow/model"
 )
 
 // logFaults walks the sign log.
@@ -119,6 +120,83 @@ func TestSignLog(t *testing.T) {
 					t.Errorf("found %q, not %q", problems, c.finds)
 				}
 			})
+		}
+	})
+}
+
+// Every new key is kept elsewhere before it is one, and taken back from there: as it was, once, and only if it opens.
+func TestKeepAndRestore(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		var kept []model.CustodyKey
+		config := r.config()
+		config.Keep = func(k model.CustodyKey) error { kept = append(kept, k); return nil }
+		c, err := custody.Open(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		post := custody.Post{Owner: "c-1", Role: request.Consumer, Slot: custody.Account}
+		made, err := c.Ensure(t.Context(), post, "test")
+		if err != nil || len(kept) != 1 || kept[0].ID != made.ID {
+			t.Fatalf("made %+v, kept %d, %v", made, len(kept), err)
+		}
+		sig, req, err := c.Sign(t.Context(), custody.Ask{Owner: "c-1", Slot: custody.Account, Subject: "act", Attempt: 1, NotAfter: until, Actor: "test"},
+			request.Decline{Trade: "t", Receiver: "c-1", Reason: "DAMAGED"})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		// The database goes back to where it was.
+		r.unguarded()
+		r.exec("DELETE FROM custody_signatures")
+		r.exec("DELETE FROM custody_keys")
+		edited := kept[0]
+		edited.Owner = "c-2"
+		if err := c.Restore(t.Context(), edited); !errors.Is(err, custody.ErrKeyUnreadable) {
+			t.Errorf("another's key: %v", err)
+		}
+		before := r.whole().Rows
+		for range 2 {
+			if err := c.Restore(t.Context(), kept[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if rows := r.whole().Rows; rows != before+1 {
+			t.Errorf("%d rows of audit, want %d", rows, before+1)
+		}
+		if again, err := c.Ensure(t.Context(), post, "test"); err != nil || again.ID != made.ID {
+			t.Errorf("he has key %s, %v, and had %s", again.ID, err, made.ID)
+		}
+		if err := c.Adopt(t.Context(), "tx", req, sig); err != nil {
+			t.Error(err)
+		}
+
+		// Who has been given another key keeps that one.
+		r.exec("DELETE FROM custody_signatures")
+		r.exec("DELETE FROM custody_keys")
+		other, err := c.Ensure(t.Context(), post, "test")
+		if err != nil || other.ID == made.ID {
+			t.Fatalf("made %s, %v", other.ID, err)
+		}
+		if err := c.Restore(t.Context(), kept[0]); err != nil {
+			t.Error(err)
+		}
+		if now, err := c.ActiveKey(t.Context(), "c-1", custody.Account); err != nil || now.ID != other.ID {
+			t.Errorf("he has %s, %v", now.ID, err)
+		}
+
+		// What can't be kept is not made.
+		config.Keep = func(model.CustodyKey) error { return errors.New("the disk is full") }
+		full, err := custody.Open(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(full.Close)
+		if _, err := full.Ensure(t.Context(), custody.Post{Owner: "c-3", Role: request.Consumer, Slot: custody.Account}, "test"); err == nil {
+			t.Error("a key was made that could not be kept")
+		}
+		if _, err := full.ActiveKey(t.Context(), "c-3", custody.Account); !errors.Is(err, custody.ErrKeyNotFound) {
+			t.Errorf("and is there: %v", err)
 		}
 	})
 }

@@ -17,6 +17,8 @@ type SignLog interface {
 	// Adopt notes such a signature where the record lacks it: the database was put back to an older copy. txID is the
 	// ledger's transaction.
 	Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error
+	// Restore takes a key back, sealed as it was kept: the ledger names it, and it was made after the copy.
+	Restore(ctx context.Context, key model.CustodyKey) error
 	// VerifySignLog holds the record against custody's audit and calls find for each fault.
 	VerifySignLog(ctx context.Context, find func(subject, problem string)) error
 }
@@ -111,6 +113,9 @@ func (s *Service) adopt(ctx context.Context, b ledger.Block) error {
 		return err
 	}
 	for _, t := range strange {
+		if err := s.recoverKeys(ctx, t); err != nil {
+			return fmt.Errorf("transaction %s: %w", t.ID, err)
+		}
 		for _, c := range s.consents(t) {
 			if err := s.adoptOne(ctx, t.ID, c); err != nil {
 				return fmt.Errorf("transaction %s: %w", t.ID, err)

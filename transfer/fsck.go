@@ -11,7 +11,6 @@ import (
 
 	"cardflow/iccid"
 	"cardflow/ledger/contract"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -318,7 +317,7 @@ func lotDiffers(row model.Lot, l *contract.Lot) string {
 // which the database is lost.
 func (c *check) journal(ctx context.Context) error {
 	opened := map[string]bool{}
-	err := c.readJournals(func(o request.Openings) error {
+	err := c.readJournals(func(o Entry) error {
 		for hash := range o.Lots {
 			opened[hash] = true
 		}

@@ -13,11 +13,13 @@ import (
 	"syscall"
 
 	"cardflow/ledger/request"
+	"cardflow/model"
 )
 
-// Journal is an append-only file of sealed openings, fsynced before any transaction that needs them leaves. Nothing else
-// on earth can open a lot after the database is lost: the ledger has only hashes. So it is never rolled back, has a copy
-// elsewhere, and a restore is database copy + journal + replay of the ledger.
+// Journal is an append-only file of sealed entries: openings, fsynced before any transaction that needs them leaves, and
+// the accounts and custodial keys of those who come, before anyone is told of them. Nothing else on earth can open a lot
+// after the database is lost, or knows whose a pseudonym is: the ledger has only hashes and public keys. So it is never
+// rolled back, has a copy elsewhere, and a restore is database copy + journal + replay of the ledger.
 //
 // Each record is: length (4 bytes, big-endian), CRC-32C of the sealed bytes (4 bytes), sealed bytes. A crash while
 // appending leaves a torn end; Open cuts it off, which loses nothing, because its transaction has not left. An end is
@@ -74,13 +76,21 @@ func OpenJournal(path string, vault *Vault) (*Journal, error) {
 	return j, nil
 }
 
-// Append seals openings and makes them last. It returns only when they are on the disk.
-func (j *Journal) Append(openings request.Openings) error {
-	if len(openings.Lots) == 0 && len(openings.Codes) == 0 {
+// Entry is what one record of the journal holds. An account or a key may stand there that never came to be, because its
+// transaction failed afterwards; of several accounts of one login the last is the one that did, if any.
+type Entry struct {
+	request.Openings
+	Account *model.Account    `json:"account,omitempty"` // of a consumer
+	Key     *model.CustodyKey `json:"key,omitempty"`     // as custody keeps it: sealed
+}
+
+// Append seals an entry and makes it last. It returns only when it is on the disk.
+func (j *Journal) Append(e Entry) error {
+	if len(e.Lots) == 0 && len(e.Codes) == 0 && e.Account == nil && e.Key == nil {
 		return nil
 	}
-	openings.IssueKey = nil // it is derived, and has no place in a file that is copied about
-	sealed, err := j.vault.sealJSON("journal", openings)
+	e.IssueKey = nil // it is derived, and has no place in a file that is copied about
+	sealed, err := j.vault.sealJSON("journal", e)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -140,14 +150,14 @@ func (j *Journal) Ready() error {
 	return j.broken
 }
 
-// Read calls each for all openings, oldest first.
-func (j *Journal) Read(each func(request.Openings) error) error {
+// Read calls each for all entries, oldest first.
+func (j *Journal) Read(each func(Entry) error) error {
 	_, err := j.walk(func(sealed []byte) error {
-		var o request.Openings
-		if err := j.vault.openJSON("journal", sealed, &o); err != nil {
+		var e Entry
+		if err := j.vault.openJSON("journal", sealed, &e); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
-		return each(o)
+		return each(e)
 	})
 	return err
 }
@@ -210,9 +220,9 @@ func (j *Journal) torn(end, size int64) error {
 	return nil
 }
 
-// readJournal calls each for all openings in a journal of another server, oldest first, or in a copy of one: which may end
+// readJournal calls each for all entries of a journal of another server, oldest first, or in a copy of one: which may end
 // in the middle of a record, as this one may while the other writes.
-func readJournal(path string, vault *Vault, each func(request.Openings) error) error {
+func readJournal(path string, vault *Vault, each func(Entry) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("journal of another server: %w", err)

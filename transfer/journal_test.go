@@ -38,8 +38,8 @@ func (b diary) write(first, last int) {
 	check(b.t, j.Close())
 }
 
-func page(n int) request.Openings {
-	return request.Openings{Lots: map[string]request.LotOpening{fmt.Sprintf("lot-%d", n): {Rule: "SERIAL", Salt: bytes.Repeat([]byte{byte(n)}, 32), Canonical: id(n)}}}
+func page(n int) transfer.Entry {
+	return transfer.Entry{Openings: request.Openings{Lots: map[string]request.LotOpening{fmt.Sprintf("lot-%d", n): {Rule: "SERIAL", Salt: bytes.Repeat([]byte{byte(n)}, 32), Canonical: id(n)}}}}
 }
 
 // read lists the names of the records in order.
@@ -53,7 +53,7 @@ func (b diary) read() []string {
 func (b diary) names(j *transfer.Journal) []string {
 	b.t.Helper()
 	var names []string
-	check(b.t, j.Read(func(o request.Openings) error {
+	check(b.t, j.Read(func(o transfer.Entry) error {
 		for n := range o.Lots {
 			names = append(names, n)
 		}
@@ -99,7 +99,7 @@ func TestJournalHasNoIssueKey(t *testing.T) {
 	o := page(1)
 	o.IssueKey = []byte("key")
 	check(t, j.Append(o))
-	check(t, j.Read(func(o request.Openings) error {
+	check(t, j.Read(func(o transfer.Entry) error {
 		if o.IssueKey != nil {
 			t.Error("the issue key is in the journal")
 		}
@@ -165,7 +165,7 @@ func TestJournalOfAnotherKeyDoesNotOpen(t *testing.T) {
 	other := newDiary(t)
 	j := must2(transfer.OpenJournal(b.path, other.vault))(t)
 	defer j.Close()
-	if err := j.Read(func(request.Openings) error { return nil }); err == nil {
+	if err := j.Read(func(transfer.Entry) error { return nil }); err == nil {
 		t.Fatal("read with another data key")
 	}
 }
@@ -251,7 +251,7 @@ func FuzzJournal(f *testing.F) {
 		}
 		defer j.Close()
 		names := []string{}
-		err = j.Read(func(o request.Openings) error {
+		err = j.Read(func(o transfer.Entry) error {
 			for n := range o.Lots {
 				names = append(names, n)
 			}

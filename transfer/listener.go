@@ -126,7 +126,7 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 // sweeper, until ctx ends. Everything that was unfinished is taken up again; what this server itself left when it ended,
 // at once. Wait returns when all of it has stopped.
 func (s *Service) Start(ctx context.Context) error {
-	if err := s.recoverOpenings(ctx); err != nil {
+	if err := s.recoverJournal(ctx); err != nil {
 		return err
 	}
 	err := s.DB.Write(ctx, func(tx *model.Tx) error {

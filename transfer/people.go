@@ -61,11 +61,15 @@ func (s *Service) newConsumer(ctx context.Context, appID, openID, index string) 
 		}); err != nil {
 			return err
 		}
-		if err := tx.AddAccount(model.Account{ID: s.newID(), AppID: appID, OpenIDIndex: index, OpenIDSealed: sealed, ParticipantID: id, CreatedAt: s.now()}); err != nil {
+		a := model.Account{ID: s.newID(), AppID: appID, OpenIDIndex: index, OpenIDSealed: sealed, ParticipantID: id, CreatedAt: s.now()}
+		if err := tx.AddAccount(a); err != nil {
 			return err
 		}
-		_, err := s.accept(tx, registration(act, id, request.Consumer))
-		return err
+		if _, err := s.accept(tx, registration(act, id, request.Consumer)); err != nil {
+			return err
+		}
+		// Last, when nobody else can be this login any more: what the journal says last of it is true.
+		return s.Journal.Append(Entry{Account: &a})
 	})
 	s.kick()
 	return id, err

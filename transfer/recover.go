@@ -2,24 +2,28 @@ package transfer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"cardflow/iccid"
+	"cardflow/ledger"
 	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
-// lost are openings that the journal has and the database does not: for when the listener replays what they open, or a
-// repair makes its row.
+// lost is what the journal has and the database does not: for when the listener replays what openings open and who was
+// registered with a key, or a repair makes its row.
 type lost struct {
 	mu    sync.Mutex
 	lots  map[string]request.LotOpening
 	codes map[string]request.CodeOpening
+	keys  map[string]model.CustodyKey
 }
 
 func (l *lost) addLot(hash string, o request.LotOpening) {
@@ -38,6 +42,22 @@ func (l *lost) addCode(trade string, o request.CodeOpening) {
 		l.codes = map[string]request.CodeOpening{}
 	}
 	l.codes[trade] = o
+}
+
+func (l *lost) addKey(k model.CustodyKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keys == nil {
+		l.keys = map[string]model.CustodyKey{}
+	}
+	l.keys[k.ID] = k
+}
+
+func (l *lost) key(id string) (model.CustodyKey, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, ok := l.keys[id]
+	return k, ok
 }
 
 func (l *lost) lot(hash string) (request.LotOpening, bool) {
@@ -60,8 +80,8 @@ func (l *lost) count() (lots, codes int) {
 	return len(l.lots), len(l.codes)
 }
 
-// readJournals calls each for all openings that any server has recorded, as far as their journals can be read here.
-func (s *Service) readJournals(each func(request.Openings) error) error {
+// readJournals calls each for all entries that any server has recorded, as far as their journals can be read here.
+func (s *Service) readJournals(each func(Entry) error) error {
 	if err := s.Journal.Read(each); err != nil {
 		return err
 	}
@@ -76,9 +96,11 @@ func (s *Service) readJournals(each func(request.Openings) error) error {
 // openingsAtOnce is how many openings are looked up in one transaction.
 const openingsAtOnce = 500
 
-// recoverOpenings finds openings that a journal has and the database lacks: after a restore to an older copy. The
-// listener needs them when it replays the blocks that made those lots and trades.
-func (s *Service) recoverOpenings(ctx context.Context) error {
+// recoverJournal finds what a journal has and the database lacks: after a restore to an older copy. The listener needs it
+// when it replays the blocks that made those lots, trades and keys. Accounts are put back at once, so that whoever logs in
+// before the listener has come that far is himself.
+func (s *Service) recoverJournal(ctx context.Context) error {
+	accounts := map[string]model.Account{} // the last of each login
 	lots, codes := map[string]request.LotOpening{}, map[string]request.CodeOpening{}
 	look := func() error {
 		err := s.DB.Read(ctx, func(tx *model.Tx) error {
@@ -103,7 +125,13 @@ func (s *Service) recoverOpenings(ctx context.Context) error {
 		clear(codes)
 		return err
 	}
-	err := s.readJournals(func(o request.Openings) error {
+	err := s.readJournals(func(o Entry) error {
+		if a := o.Account; a != nil {
+			accounts[a.AppID+"|"+a.OpenIDIndex] = *a
+		}
+		if o.Key != nil {
+			s.lost.addKey(*o.Key) // which of them the database lacks is asked when the ledger names one
+		}
 		maps.Copy(lots, o.Lots)
 		maps.Copy(codes, o.Codes)
 		if len(lots)+len(codes) < openingsAtOnce {
@@ -117,7 +145,61 @@ func (s *Service) recoverOpenings(ctx context.Context) error {
 	if lots, codes := s.lost.count(); lots > 0 {
 		s.Logger.Warn("the journal has openings that the database lacks", "lots", lots, "codes", codes)
 	}
+	for _, a := range accounts {
+		if err == nil {
+			err = s.recoverAccount(ctx, a)
+		}
+	}
 	return err
+}
+
+// recoverAccount puts an account back that the database lacks. Its participant is registered when the ledger says so.
+func (s *Service) recoverAccount(ctx context.Context, a model.Account) error {
+	err := s.DB.Read(ctx, func(tx *model.Tx) error {
+		_, err := tx.AccountByOpenID(a.AppID, a.OpenIDIndex)
+		return err
+	})
+	if !errors.Is(err, model.ErrNotFound) {
+		return err
+	}
+	err = s.DB.Write(ctx, func(tx *model.Tx) error {
+		err := tx.AddParticipant(model.Participant{
+			ID: a.ParticipantID, Role: string(request.Consumer), Kind: model.Consumer, State: model.ParticipantPending, CreatedAt: a.CreatedAt,
+		})
+		if err != nil {
+			return err
+		}
+		return tx.AddAccount(a)
+	})
+	if err == nil {
+		s.Logger.Warn("the journal has an account that the database lacked", "participant", a.ParticipantID)
+	}
+	if errors.Is(err, model.ErrConflict) {
+		return nil // another server has just put it back; or he is known by the ledger, which is another case than this
+	}
+	return err
+}
+
+// recoverKeys gives custody keys back that a block names, and that it lost together with rows of the database. It comes
+// before the block is settled and its signatures are taken over, so a crash in between makes it happen again.
+func (s *Service) recoverKeys(ctx context.Context, t ledger.Transaction) error {
+	for _, w := range t.Writes {
+		if kind, _, _ := strings.Cut(w.Key, "/"); w.Contract != request.Identity || kind != "P" {
+			continue
+		}
+		var p contract.Participant
+		if err := json.Unmarshal(w.Value, &p); err != nil {
+			return err
+		}
+		for _, id := range p.Keys {
+			if k, ok := s.lost.key(id); ok {
+				if err := s.Signer.Restore(ctx, k); err != nil {
+					return fmt.Errorf("key of %s: %w", p.ID, err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // recoverLot makes the row of a lot that the ledger knows and this database does not.

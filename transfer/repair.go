@@ -47,7 +47,7 @@ func (c *check) openJournal(context.Context) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	return c.readJournals(func(o request.Openings) error {
+	return c.readJournals(func(o Entry) error {
 		for hash, opening := range o.Lots {
 			if wanted[hash] {
 				c.lost.addLot(hash, opening)
@@ -185,7 +185,7 @@ func (c *check) mendJournal(hash, problem string) Finding {
 				return err
 			}
 		}
-		return c.Journal.Append(o)
+		return c.Journal.Append(Entry{Openings: o})
 	})
 }
 

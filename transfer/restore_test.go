@@ -234,3 +234,47 @@ func TestRestoreInTheMiddleOfWhatIsPlannedLate(t *testing.T) {
 	r.confirm(r.consumer("ann"), trade, 20_000)
 	r.fsck()
 }
+
+// A consumer who first came after the copy was made is himself again, with his key and his cards: the journal knows his
+// login and has his key, sealed, and the ledger says that both came to be. One who came and was not registered any more
+// is registered now.
+func TestRestoreOfWhoCameLater(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, nil)
+	first, second := r.offer(retailer, 1, 2), r.offer(retailer, 3, 3)
+	copied := r.backUp()
+	eve := r.registered("eve")
+	r.confirm(eve, first, 1)
+	f.next("Register", 1_000_000, notSent)
+	fay := r.consumer("fay")
+	r.until("a try", func() bool { return f.tries("Register") > 0 })
+
+	r.restore(copied)
+	f.mu.Lock()
+	f.faults = nil
+	f.mu.Unlock()
+	for name, before := range map[string]transfer.Caller{"eve": eve, "fay": fay} {
+		if again := r.registered(name); again.Participant != before.Participant {
+			t.Errorf("%s is %s, and was %s", name, again.Participant, before.Participant)
+		}
+	}
+	cards, err := r.MyCards(r.ctx, eve, "", 10)
+	check(t, err)
+	if len(cards.Items) != 2 {
+		t.Errorf("she has %d cards", len(cards.Items))
+	}
+	r.confirm(eve, second, 3) // with the key that the ledger knows
+	act, err := r.Return(r.ctx, eve, idem("return"), first.TradeID, "")
+	check(t, err)
+	r.await(act, "")
+	r.noneUnfinished()
+	report := r.fsck()
+
+	// Again, and in the middle: nothing is put back twice.
+	r.reopen(t)
+	r.caughtUp()
+	if again := r.fsck(); again.Signatures != report.Signatures || again.Acts != report.Acts {
+		t.Errorf("%+v, and before %+v", again, report)
+	}
+}

@@ -178,9 +178,12 @@ func (r *rig) open(t *testing.T) {
 		r.ledger = r.wrap(r.file)
 	}
 	root := must2(custody.FileRoot(r.path("root.key"), rand.Reader))(t)
-	keys := must2(custody.Open(r.ctx, custody.Config{DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader}))(t)
 	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
+	keys := must2(custody.Open(r.ctx, custody.Config{
+		DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader,
+		Keep: func(k model.CustodyKey) error { return r.journal.Append(transfer.Entry{Key: &k}) },
+	}))(t)
 	c := transfer.Config{
 		DB: r.db, Ledger: r.ledger, Signer: signer{keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now,
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
@@ -245,6 +248,11 @@ func (s signer) Standing(ctx context.Context, req request.Request, sig request.S
 // Adopt implements transfer.SignLog.
 func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
 	return s.custody.Adopt(ctx, txID, req, sig)
+}
+
+// Restore implements transfer.SignLog.
+func (s signer) Restore(ctx context.Context, key model.CustodyKey) error {
+	return s.custody.Restore(ctx, key)
 }
 
 // VerifySignLog implements transfer.SignLog.

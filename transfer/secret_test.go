@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"cardflow/ledger/request"
 	"cardflow/transfer"
 )
 
@@ -91,7 +90,7 @@ func TestNothingPersonalOnTheLedgerOrInLogs(t *testing.T) {
 
 	// The salts: every one that the journal has.
 	var salts [][]byte
-	check(t, r.journal.Read(func(o request.Openings) error {
+	check(t, r.journal.Read(func(o transfer.Entry) error {
 		for _, l := range o.Lots {
 			salts = append(salts, l.Salt)
 		}

@@ -29,7 +29,7 @@ func (s *Service) prepare(ctx context.Context, a model.Act) (model.Act, error) {
 		return a, err
 	}
 	if makesLots(a.Function) {
-		if err := s.Journal.Append(openings); err != nil {
+		if err := s.Journal.Append(Entry{Openings: openings}); err != nil {
 			return a, err
 		}
 	}

@@ -50,6 +50,7 @@ type App struct {
 	URL       string // where HTTP is served, once Listen has been called
 	PublicURL string // where people are sent; the same, if nobody has said
 
+	vault    *transfer.Vault
 	stopping chan struct{} // closed when the server begins to shut down
 	stopped  sync.Once
 	cancel   context.CancelFunc // ends everything that runs in the background
@@ -70,7 +71,7 @@ func Open(ctx context.Context, c Config, logger *slog.Logger) (app *App, err err
 		}
 	}()
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.openRedis, app.openLedger, app.openCustody, app.openWeChat, app.openService,
+		app.openDatabase, app.openRedis, app.openLedger, app.openJournal, app.openCustody, app.openWeChat, app.openService,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
@@ -220,6 +221,19 @@ func (a *App) openLedger(context.Context, context.Context) error {
 	return nil
 }
 
+// openJournal opens the data key and the journal, in which custody keeps new keys too.
+func (a *App) openJournal(context.Context, context.Context) error {
+	var err error
+	if a.vault, err = transfer.OpenVault(a.Config.Path(a.Config.Vault.DataKeyFile), rand.Reader); err != nil {
+		return err
+	}
+	if a.Journal, err = transfer.OpenJournal(a.Config.Path(a.Config.Vault.JournalFile), a.vault); err != nil {
+		return err
+	}
+	a.onClose(a.Journal.Close)
+	return nil
+}
+
 func (a *App) openCustody(ctx, _ context.Context) error {
 	root, err := custody.FileRoot(a.Config.Path(a.Config.Custody.RootKeyFile), rand.Reader)
 	if err != nil {
@@ -228,6 +242,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	m := newCustodyMetrics(a.Registry)
 	a.Custody, err = custody.Open(ctx, custody.Config{
 		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m,
+		Keep: func(k model.CustodyKey) error { return a.Journal.Append(transfer.Entry{Key: &k}) },
 	})
 	if err != nil {
 		return err
@@ -266,15 +281,6 @@ func (a *App) openService(ctx, run context.Context) error {
 	if err != nil {
 		return err
 	}
-	vault, err := transfer.OpenVault(a.Config.Path(a.Config.Vault.DataKeyFile), rand.Reader)
-	if err != nil {
-		return err
-	}
-	a.Journal, err = transfer.OpenJournal(a.Config.Path(a.Config.Vault.JournalFile), vault)
-	if err != nil {
-		return err
-	}
-	a.onClose(a.Journal.Close)
 	name, err := transfer.OpenServerName(a.Config.Path("server.id"), rand.Reader)
 	if err != nil {
 		return err
@@ -289,7 +295,7 @@ func (a *App) openService(ctx, run context.Context) error {
 		journals = append(journals, c.Path(name))
 	}
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
+		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,

@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"cardflow/iccid"
-	"cardflow/ledger/request"
+	"cardflow/transfer"
 	"cardflow/transfer/cardfile"
 )
 
@@ -187,7 +187,7 @@ func (s *secrets) tellAll(on *site) {
 // openings adds salts and codes of all lots and trades that ever were, from the journal.
 func (s *secrets) openings(on *site) {
 	count := 0
-	check(on.t, on.Journal.Read(func(o request.Openings) error {
+	check(on.t, on.Journal.Read(func(o transfer.Entry) error {
 		for _, l := range o.Lots {
 			s.bytes("salt of a lot", l.Salt)
 			count++

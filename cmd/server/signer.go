@@ -59,6 +59,11 @@ func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig
 	return s.custody.Adopt(ctx, txID, req, sig)
 }
 
+// Restore implements transfer.SignLog.
+func (s signer) Restore(ctx context.Context, key model.CustodyKey) error {
+	return s.custody.Restore(ctx, key)
+}
+
 // VerifySignLog implements transfer.SignLog.
 func (s signer) VerifySignLog(ctx context.Context, find func(subject, problem string)) error {
 	_, err := s.custody.VerifySignLog(ctx, func(f custody.SignLogFault) { find(f.Subject, f.Problem) })
