@@ -26,13 +26,27 @@ func (s *Service) onDuty(ctx context.Context, name string, run func(context.Cont
 	for ctx.Err() == nil {
 		if s.takeLease(ctx, name) {
 			s.Logger.Debug("duty taken", "duty", name)
-			s.whileLeased(ctx, name, run)
+			if s.whileLeased(ctx, name, run) && ctx.Err() == nil {
+				// It can't be done here for now. Perhaps another server can: it gets the time to try.
+				s.Logger.Warn("duty given up for a while", "duty", name)
+				s.giveUpLease(ctx, name)
+				pause(ctx, 2*lookAgain)
+			}
 			continue
+		}
+		if name == dutyListen {
+			s.trouble.Store(nil) // what follows the ledger is elsewhere, and so is what keeps it from that
 		}
 		pause(ctx, min(s.Relay.Lease/4, lookAgain))
 	}
-	// A server that is told to stop lets the next one begin at once.
-	_ = s.DB.Write(context.WithoutCancel(ctx), func(tx *model.Tx) error { return tx.GiveUpLease(name, s.Server) })
+	s.giveUpLease(ctx, name) // a server that is told to stop lets the next one begin at once
+}
+
+func (s *Service) giveUpLease(ctx context.Context, name string) {
+	err := s.DB.Write(context.WithoutCancel(ctx), func(tx *model.Tx) error { return tx.GiveUpLease(name, s.Server) })
+	if err != nil {
+		s.Logger.Error("lease", "name", name, "error", err) // it ends by itself
+	}
 }
 
 func (s *Service) takeLease(ctx context.Context, name string) (taken bool) {
@@ -47,8 +61,9 @@ func (s *Service) takeLease(ctx context.Context, name string) (taken bool) {
 }
 
 // whileLeased runs a duty and prolongs its lease. It ends the duty when the lease was lost; a database that can't be
-// reached for a while ends it only when the lease is over by this server's own clock.
-func (s *Service) whileLeased(ctx context.Context, name string, run func(context.Context)) {
+// reached for a while ends it only when the lease is over by this server's own clock. It answers whether the duty ended by
+// itself, with the lease still here.
+func (s *Service) whileLeased(ctx context.Context, name string, run func(context.Context)) (ended bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
@@ -62,7 +77,7 @@ func (s *Service) whileLeased(ctx context.Context, name string, run func(context
 	for {
 		select {
 		case <-done:
-			return
+			return true
 		case <-tick.C:
 		}
 		if s.takeLease(ctx, name) {
@@ -70,7 +85,7 @@ func (s *Service) whileLeased(ctx context.Context, name string, run func(context
 		} else if time.Since(last) >= s.Relay.Lease || s.another(ctx, name) {
 			cancel()
 			<-done
-			return
+			return false
 		}
 	}
 }

@@ -15,48 +15,54 @@ const checkpoint = "ledger"
 
 // listen follows the ledger and settles every block, in the same database transaction that moves the checkpoint. After
 // a crash it goes on with the block after the checkpoint; after a restore of the database to an older copy it replays
-// what that copy has not seen.
+// what that copy has not seen. When it has not come on for the time of a lease it ends: perhaps another server can.
 func (s *Service) listen(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := s.follow(ctx)
+	for last := time.Now(); ctx.Err() == nil; {
+		came, err := s.follow(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if came {
+			last = time.Now()
 		}
 		s.trouble.Store(&err)
 		s.Metrics.Alarm("listener")
 		s.Logger.Error("listener: will start again", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
+		if time.Since(last) > s.Relay.Lease {
+			return
 		}
+		pause(ctx, time.Second)
 	}
 }
 
-func (s *Service) follow(ctx context.Context) error {
+// follow settles block after block until something goes wrong. came says whether it could follow at all.
+func (s *Service) follow(ctx context.Context) (came bool, err error) {
 	next, err := s.nextBlock(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if height, err := s.Ledger.Height(ctx); err == nil && next >= height {
 		s.trouble.Store(nil) // it has caught up, and no block need come to show it
+		came = true
 	}
 	for b, err := range s.Ledger.Blocks(ctx, next) {
 		if err != nil {
-			return err
+			return came, err
 		}
 		if b.Number != next {
-			return fmt.Errorf("block %d came where %d was due", b.Number, next)
+			return came, fmt.Errorf("block %d came where %d was due", b.Number, next)
 		}
 		if err := s.applyBlock(ctx, b); err != nil {
 			if errors.Is(err, model.ErrState) || errors.Is(err, model.ErrConflict) {
-				return fmt.Errorf("block %d: another server was faster, or the ledger is another one: %w", b.Number, err)
+				err = fmt.Errorf("another server was faster, or the ledger is another one: %w", err)
 			}
-			return fmt.Errorf("block %d: %w", b.Number, err)
+			return came, fmt.Errorf("block %d: %w", b.Number, err)
 		}
 		s.trouble.Store(nil)
+		came = true
 		next++
 	}
-	return errors.New("the ledger ended the sequence of blocks")
+	return came, errors.New("the ledger ended the sequence of blocks")
 }
 
 // errAnotherLedger: the blocks that the database has followed are not this ledger's, or not all of them.

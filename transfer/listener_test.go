@@ -7,8 +7,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cardflow/ledger"
+	"cardflow/transfer"
 )
 
 // deafLedger gives no blocks while it is deaf.
@@ -52,4 +54,33 @@ func TestListenerInTrouble(t *testing.T) {
 	check(t, r.CatchUp(r.ctx))
 	r.registered("ann")
 	r.fsck()
+}
+
+// A server that can't follow the ledger gives that up after the time of a lease, and one that can goes on. Neither is in
+// trouble then.
+func TestDeafListenerHandsOver(t *testing.T) {
+	t.Parallel()
+	deaf := &deafLedger{}
+	var shared transfer.Config
+	r := newStockedWith(t, func(l ledger.Ledger) ledger.Ledger { deaf.Ledger = l; return deaf }, func(c *transfer.Config) {
+		c.Server, c.Relay.Lease = "deaf", time.Second
+		shared = *c
+	})
+	trade := r.offer(retailer, 1, 1)
+	shared.Server, shared.Ledger = "hears", r.file
+	other := transfer.New(shared)
+	ctx, stop := context.WithCancel(context.Background())
+	check(t, other.Start(ctx))
+	t.Cleanup(func() { stop(); other.Wait() })
+	r.until("the deaf one has the duty", func() bool { return r.duties()["listen"] == "deaf" })
+	deaf.deaf.Store(true)
+	r.confirm(r.consumer("ann"), trade, 1)
+	r.until("the other one has the duty", func() bool { return r.duties()["listen"] == "hears" })
+	r.until("neither is in trouble", func() bool { return r.Following() == nil && other.Following() == nil })
+	check(t, other.CatchUp(ctx))
+	rep, err := other.Check(ctx, nil)
+	check(t, err)
+	if !rep.Clean() {
+		t.Errorf("%+v", rep.Findings)
+	}
 }
