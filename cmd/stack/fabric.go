@@ -18,7 +18,14 @@ type fabricCommand struct {
 	Down    fabricDown    `cmd:"" help:"Stop it. Keys and data stay; with --clean they go."`
 	Status  fabricStatus  `cmd:"" help:"List its servers. Exit status 0 if all run, else 1."`
 	Peer    fabricPeer    `cmd:"" help:"Run Fabric's peer command as an organisation's administrator."`
+	Build   fabricBuild   `cmd:"" help:"Build Fabric's programs, if they have not been yet. up does so by itself."`
 	Upgrade fabricUpgrade `cmd:"" help:"Replace chaincodes by what the source is now, under the next sequence number."`
+}
+
+type fabricBuild struct{}
+
+func (c *fabricBuild) Run(env *environment) error {
+	return local.BuildFabric(env.ctx, env.say.of("fabric"))
 }
 
 type fabricUp struct {

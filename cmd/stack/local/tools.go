@@ -33,6 +33,12 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "cardflow"), nil
 }
 
+// BuildFabric builds Fabric's programs, if they have not been built yet: whatever needs them later starts at once.
+func BuildFabric(ctx context.Context, say Say) error {
+	_, err := fabricTools(ctx, say)
+	return err
+}
+
 // fabricTools returns the folder of Fabric's programs, which are built from the Go module proxy if they have not been yet:
 // that takes a minute or two, and a second process that wants them waits.
 func fabricTools(ctx context.Context, say Say) (string, error) {
