@@ -40,7 +40,7 @@ func (c *Custody) CloseAttempt(ctx context.Context, owner, function, subject str
 	if (why != model.NeverBroadcast && why != model.DefinitelyInvalid) || !printable.MatchString(actor) {
 		return fmt.Errorf("close attempt %d: %w", attempt, ErrAsk)
 	}
-	err := c.db.Write(ctx, func(tx *model.Tx) error {
+	err := c.write(ctx, func(tx *model.Tx) error {
 		line, err := tx.Signature(owner, function, subject, attempt)
 		if errors.Is(err, model.ErrNotFound) {
 			return ErrAttemptUnknown

@@ -28,6 +28,7 @@ package custody
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -106,6 +107,18 @@ func (c *Custody) Ready(ctx context.Context) error {
 	return c.db.Read(ctx, func(tx *model.Tx) error {
 		_, err := c.head(ctx, tx, tx.AuditHead)
 		return err
+	})
+}
+
+// write runs one transaction of custody's, together with others that come at the same moment. All of them lock the head of
+// the audit, where each appends, and lock it first: then transactions of several servers queue in one place, and none
+// holds the head while it waits for a key that another one has.
+func (c *Custody) write(ctx context.Context, fn func(tx *model.Tx) error) error {
+	return c.db.WriteTogether(ctx, func(tx *model.Tx) error {
+		if _, err := tx.LockAuditHead(); err != nil && !errors.Is(err, model.ErrNotFound) { // without a head nothing is appended
+			return err
+		}
+		return fn(tx)
 	})
 }
 

@@ -75,7 +75,7 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 	}
 	scalar := private.Scalar()
 	defer scalar.Clear()
-	return c.db.Write(ctx, func(tx *model.Tx) error {
+	return c.write(ctx, func(tx *model.Tx) error {
 		if err := c.seal(ctx, tx, &row, scalar); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 // it. It must still open, and be the key it says. What is there already stays as it is, also another key that the owner
 // has been given in its slot since. Errors: ErrKeyUnreadable.
 func (c *Custody) Restore(ctx context.Context, row model.CustodyKey) error {
-	err := c.db.Write(ctx, func(tx *model.Tx) error {
+	err := c.write(ctx, func(tx *model.Tx) error {
 		_, err := tx.CustodyKey(row.ID)
 		if !errors.Is(err, model.ErrNotFound) {
 			return err

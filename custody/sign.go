@@ -112,11 +112,11 @@ func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.
 			"request": line.RequestID, "digest": line.Digest, "notAfter": int64(line.NotAfter),
 		}})
 	}
-	err = c.db.Write(ctx, write)
+	err = c.write(ctx, write)
 	if errors.Is(err, model.ErrConflict) {
 		// Someone wrote the line while we didn't hold the same key's lock: the key was replaced in between, or two of
 		// the owner's keys were asked for one act. Now the line is there to be compared.
-		err = c.db.Write(ctx, write)
+		err = c.write(ctx, write)
 	}
 	return line, key, err
 }
@@ -224,7 +224,7 @@ func (c *Custody) make(ctx context.Context, row model.CustodyKey, message []byte
 // workers make two signatures; the first stored is the one that goes out, from both. A crash before the commit throws
 // the signature away before anyone has seen it; a crash after it leaves a line that Sign answers without signing.
 func (c *Custody) keep(ctx context.Context, line model.CustodySignature, made gm.Signature) (kept gm.Signature, err error) {
-	err = c.db.Write(ctx, func(tx *model.Tx) error {
+	err = c.write(ctx, func(tx *model.Tx) error {
 		// A key that was suspended since the intent has signed for nothing.
 		key, err := tx.LockCustodyKey(line.KeyID)
 		if err != nil {
@@ -279,7 +279,7 @@ func (c *Custody) refuse(ctx context.Context, ask Ask, function string, cause er
 	}
 	// Whoever hangs up isn't let off.
 	ctx = context.WithoutCancel(ctx)
-	err := c.db.Write(ctx, func(tx *model.Tx) error {
+	err := c.write(ctx, func(tx *model.Tx) error {
 		return c.record(ctx, tx, entry{ask.Actor, actRefuse, ask.Subject, detail})
 	})
 	if err != nil {

@@ -59,7 +59,7 @@ func standing(tx *model.Tx, req request.Request, sig request.Signature) (Standin
 // txID is the ledger's transaction. Adopting what is recorded, or a key that is not kept here, changes nothing. A
 // signature that does not verify is no evidence: ErrKeyUnreadable.
 func (c *Custody) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
-	err := c.db.Write(ctx, func(tx *model.Tx) error {
+	err := c.write(ctx, func(tx *model.Tx) error {
 		s, err := standing(tx, req, sig)
 		if err != nil || s != Missing {
 			return err

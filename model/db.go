@@ -55,14 +55,15 @@ type Config struct {
 
 // DB is a database. It is safe for concurrent use.
 type DB struct {
-	driver string
-	dsn    string
-	log    *slog.Logger
-	write  *gorm.DB
-	group  *group   // SQLite: writers share commits
-	read   *gorm.DB // the same pool as write, except on SQLite
-	mysql  *driver.Config
-	marks  *marks // MySQL: what each commit leaves behind
+	driver   string
+	dsn      string
+	log      *slog.Logger
+	write    *gorm.DB
+	group    *group   // SQLite: all writers share commits
+	together *group   // MySQL: those of WriteTogether do
+	read     *gorm.DB // the same pool as write, except on SQLite
+	mysql    *driver.Config
+	marks    *marks // MySQL: what each commit leaves behind
 }
 
 // Tx is a transaction of [DB.Write] or [DB.Read]. It belongs to one goroutine and ends with the function it was
@@ -123,7 +124,9 @@ func (db *DB) openSQLite(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	db.group = newGroup()
+	db.group = newGroup(func(ctx context.Context, fn func(*gorm.DB) error) error {
+		return db.write.WithContext(ctx).Transaction(fn)
+	})
 	readers := cfg.MaxConns
 	if readers <= 0 {
 		readers = 4
@@ -180,6 +183,9 @@ func (db *DB) openMySQL(cfg Config) error {
 		return err
 	}
 	db.mysql, db.marks = c, newMarks(conns)
+	db.together = newGroup(func(ctx context.Context, fn func(*gorm.DB) error) error {
+		return db.transact(ctx, func(tx *Tx) error { return fn(tx.db) })
+	})
 	db.write, err = open(mysqlDialect{&mysql.Dialector{Config: &mysql.Config{Conn: pool, SkipInitializeWithVersion: true}}}, cfg, conns)
 	db.read = db.write
 	return err
@@ -270,13 +276,25 @@ const writeTries = 10
 // itself, Write asks the database whether the change stands, and then answers nil or starts over; it answers ErrUnknown
 // if the database didn't come back in time to be asked. A crash before Write returns leaves all of it or nothing.
 func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
+	if db.group != nil {
+		return db.again(ctx, func() error { return db.group.write(ctx, fn) })
+	}
+	return db.again(ctx, func() error { return db.transact(ctx, fn) })
+}
+
+// WriteTogether is Write for transactions that are short and all lock the same row: those of this server that come at
+// the same moment share one commit, instead of waiting for each other's. On SQLite all of them do anyway.
+func (db *DB) WriteTogether(ctx context.Context, fn func(tx *Tx) error) error {
+	if db.group != nil {
+		return db.Write(ctx, fn)
+	}
+	return db.again(ctx, func() error { return db.together.write(ctx, fn) })
+}
+
+// again runs a transaction until it neither was in somebody's way nor found the database away, a few times.
+func (db *DB) again(ctx context.Context, transaction func() error) error {
 	for try := 1; ; try++ {
-		var err error
-		if db.group != nil {
-			err = db.group.write(ctx, db.write, fn)
-		} else {
-			err = db.transact(ctx, fn)
-		}
+		err := transaction()
 		if err == nil || try == writeTries || !isTransient(err) {
 			return err
 		}

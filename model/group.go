@@ -10,11 +10,14 @@ import (
 	"gorm.io/gorm"
 )
 
-// group lets writers share a commit. SQLite has one writer at a time and pays an fsync for every commit; while one
-// commit is on its way to the disk others queue up, and the next commit takes them all. Each keeps a transaction of its
-// own: a savepoint, which is rolled back if his function fails and harms nobody else. Nobody is told of success before
-// the common commit is on the disk.
+// group lets writers share a commit, where they would else wait for each other's: on SQLite, which has one writer at a
+// time, and on MySQL if all of them lock the same row. Each commit is an fsync; while one is on its way to the disk others
+// queue up, and the next commit takes them all. Each keeps a transaction of its own: a savepoint, which is rolled back if
+// his function fails and harms nobody else. Nobody is told of success before the common commit is on the disk.
 type group struct {
+	// commit runs a function in one transaction and commits it.
+	commit func(ctx context.Context, fn func(*gorm.DB) error) error
+
 	mu    sync.Mutex
 	queue []*member
 	lead  chan struct{} // holds one token: whoever has it runs the queue
@@ -33,8 +36,8 @@ type member struct {
 // groupSize bounds the writers of one commit: one who waits behind all of them waits some tens of milliseconds.
 const groupSize = 64
 
-func newGroup() *group {
-	g := &group{lead: make(chan struct{}, 1)}
+func newGroup(commit func(context.Context, func(*gorm.DB) error) error) *group {
+	g := &group{commit: commit, lead: make(chan struct{}, 1)}
 	g.lead <- struct{}{}
 	return g
 }
@@ -43,7 +46,7 @@ func newGroup() *group {
 var errGroupLost = &storeError{text: "the common commit was lost", transient: true}
 
 // write runs fn in a savepoint of a common transaction.
-func (g *group) write(ctx context.Context, db *gorm.DB, fn func(*Tx) error) error {
+func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 	m := &member{ctx: ctx, fn: fn, done: make(chan struct{})}
 	g.mu.Lock()
 	g.queue = append(g.queue, m)
@@ -53,7 +56,7 @@ func (g *group) write(ctx context.Context, db *gorm.DB, fn func(*Tx) error) erro
 	case <-g.lead:
 		// The queue may have been served between the two: then there is nothing to lead.
 		for !m.served() {
-			g.run(db)
+			g.run()
 		}
 		g.lead <- struct{}{}
 	}
@@ -76,7 +79,7 @@ func (m *member) served() bool {
 }
 
 // run takes some of the queue through one transaction.
-func (g *group) run(db *gorm.DB) {
+func (g *group) run() {
 	g.mu.Lock()
 	n := min(len(g.queue), groupSize)
 	some := g.queue[:n:n]
@@ -88,8 +91,8 @@ func (g *group) run(db *gorm.DB) {
 		}
 	}()
 	// Nobody's context may end the common transaction: a statement that is interrupted half-way takes all of it along
-	// (https://www.sqlite.org/c3ref/interrupt.html).
-	err := db.WithContext(context.Background()).Transaction(func(tx *gorm.DB) error {
+	// (https://www.sqlite.org/c3ref/interrupt.html), or the connection.
+	err := g.commit(context.Background(), func(tx *gorm.DB) error {
 		for i, m := range some {
 			if m.err = m.ctx.Err(); m.err != nil {
 				continue
@@ -106,7 +109,7 @@ func (g *group) run(db *gorm.DB) {
 	for _, m := range some {
 		if m.err == nil && m.died == nil && !m.left {
 			m.err = errors.Join(errGroupLost, err)
-			if len(some) == 1 {
+			if len(some) == 1 || errors.Is(err, ErrUnknown) { // what may stand is not begun again
 				m.err = err
 			}
 		}
@@ -128,7 +131,7 @@ func (m *member) run(tx *gorm.DB, name string) error {
 			return err
 		}
 	}
-	return tx.Exec("RELEASE " + name).Error
+	return tx.Exec("RELEASE SAVEPOINT " + name).Error
 }
 
 // guarded keeps a panic, or the end of a goroutine, to him whose function it was: who leads has the others to serve. So

@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"cardflow/model"
+	"cardflow/model/modeltest"
 )
 
-// sqliteFile opens a migrated SQLite database: sharing commits is its affair alone.
+// sqliteFile opens a migrated SQLite database, whatever the run is about.
 func sqliteFile(t *testing.T) *model.DB {
 	t.Helper()
 	ctx := context.Background()
@@ -49,13 +50,13 @@ func stored(t *testing.T, db *model.DB) map[string]bool {
 
 // Writers who share a commit share nothing else: one who fails, after he has written, leaves no trace and harms nobody.
 func TestSharedCommitKeepsWritersApart(t *testing.T) {
-	db := sqliteFile(t)
+	db := modeltest.Open(t)
 	boom := errors.New("changed my mind")
 	var wg sync.WaitGroup
 	errs := make([]error, 200)
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = db.Write(context.Background(), func(tx *model.Tx) error {
+			errs[i] = db.WriteTogether(context.Background(), func(tx *model.Tx) error {
 				if err := tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i))); err != nil {
 					return err
 				}
@@ -81,12 +82,12 @@ func TestSharedCommitKeepsWritersApart(t *testing.T) {
 
 // A constraint that one of them breaks is his error alone.
 func TestSharedCommitConflict(t *testing.T) {
-	db := sqliteFile(t)
+	db := modeltest.Open(t)
 	var wg sync.WaitGroup
 	errs := make([]error, 50)
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = db.Write(context.Background(), func(tx *model.Tx) error { return tx.AddParticipant(retailer("r-one")) })
+			errs[i] = db.WriteTogether(context.Background(), func(tx *model.Tx) error { return tx.AddParticipant(retailer("r-one")) })
 		})
 	}
 	wg.Wait()
@@ -106,13 +107,13 @@ func TestSharedCommitConflict(t *testing.T) {
 
 // A panic stays with him whose function it was, and takes only his writes along.
 func TestSharedCommitPanic(t *testing.T) {
-	db := sqliteFile(t)
+	db := modeltest.Open(t)
 	var wg sync.WaitGroup
 	died := make([]any, 40)
 	for i := range died {
 		wg.Go(func() {
 			defer func() { died[i] = recover() }()
-			err := db.Write(context.Background(), func(tx *model.Tx) error {
+			err := db.WriteTogether(context.Background(), func(tx *model.Tx) error {
 				if err := tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i))); err != nil {
 					return err
 				}
@@ -138,12 +139,12 @@ func TestSharedCommitPanic(t *testing.T) {
 // A function that ends its goroutine, as a test does that fails, ends that of its writer, and nobody else's: the others
 // are served, whoever of them leads.
 func TestSharedCommitGoexit(t *testing.T) {
-	db := sqliteFile(t)
+	db := modeltest.Open(t)
 	var wg sync.WaitGroup
 	stayed := make([]bool, 40)
 	for i := range stayed {
 		wg.Go(func() {
-			err := db.Write(context.Background(), func(tx *model.Tx) error {
+			err := db.WriteTogether(context.Background(), func(tx *model.Tx) error {
 				if err := tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i))); err != nil {
 					return err
 				}
@@ -166,19 +167,53 @@ func TestSharedCommitGoexit(t *testing.T) {
 
 // Whoever has given up before his turn writes nothing; whoever gives up in the middle doesn't take the others along.
 func TestSharedCommitCancelled(t *testing.T) {
-	db := sqliteFile(t)
+	db := modeltest.Open(t)
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	err := db.Write(gone, func(tx *model.Tx) error { return tx.AddParticipant(retailer("r-gone")) })
+	err := db.WriteTogether(gone, func(tx *model.Tx) error { return tx.AddParticipant(retailer("r-gone")) })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a writer who had given up got %v", err)
 	}
 	leaving, cancel := context.WithCancel(context.Background())
-	err = db.Write(leaving, func(tx *model.Tx) error {
+	err = db.WriteTogether(leaving, func(tx *model.Tx) error {
 		cancel()
 		return tx.AddParticipant(retailer("r-leaving"))
 	})
 	if all := stored(t, db); all["r-gone"] || all["r-leaving"] != (err == nil) {
 		t.Errorf("stored %v, and the one who left was told %v", all, err)
+	}
+}
+
+// Those who lock one row, and each other's next one, from two servers at once: nobody waits for ever, and every write
+// happens once.
+func TestSharedCommitsOfTwoServers(t *testing.T) {
+	place := modeltest.Fresh(t)
+	const each = 60
+	var wg sync.WaitGroup
+	for server := range 2 {
+		db := modeltest.OpenConfig(t, place.Config)
+		for n := range each {
+			wg.Go(func() {
+				id := fmt.Sprintf("r-%d-%03d", server, n)
+				err := db.WriteTogether(context.Background(), func(tx *model.Tx) error {
+					now := model.Millis(1000*server + n + 1)
+					if ok, err := tx.TakeLease("head", "all", now, now+1); err != nil || !ok {
+						return fmt.Errorf("the head: %t, %w", ok, err)
+					}
+					if err := tx.AddParticipant(retailer(id)); err != nil {
+						return err
+					}
+					_, err := tx.TakeLease(fmt.Sprint("key-", n%3), "all", now, now+1)
+					return err
+				})
+				if err != nil {
+					t.Errorf("%s: %v", id, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if all := stored(t, modeltest.OpenConfig(t, place.Config)); len(all) < 2*each {
+		t.Errorf("%d of %d are stored", len(all), 2*each)
 	}
 }
