@@ -3,8 +3,6 @@ package model
 import (
 	"errors"
 	"strings"
-
-	"gorm.io/gorm/clause"
 )
 
 // Lease is a duty that one server has at a time, as long as it comes back before the lease ends.
@@ -23,8 +21,11 @@ func (tx *Tx) TakeLease(name, owner string, now, until Millis) (bool, error) {
 	old, err := one[Lease](tx.locked().Where("name = ?", name))
 	switch {
 	case errors.Is(err, ErrNotFound):
-		result := tx.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&next)
-		return result.RowsAffected == 1, named("lease", name, result.Error)
+		err := tx.db.Create(&next).Error
+		if errors.Is(err, ErrConflict) {
+			return false, nil // another server has just taken it
+		}
+		return err == nil, named("lease", name, err)
 	case err != nil:
 		return false, named("lease", name, err)
 	case old.Owner != owner && old.UntilAt > now:
