@@ -63,6 +63,10 @@ var (
 	// ErrAttemptUnknown: no such attempt has been recorded.
 	ErrAttemptUnknown = &Error{"CUSTODY_ATTEMPT_UNKNOWN", "没有找到对应的签名记录。"}
 
+	// ErrUnnoted: the ledger has a signature of a key kept here that the sign log does not have. After a restore that is
+	// as it should be. Nobody is refused anything by it; it only raises an alarm.
+	ErrUnnoted = &Error{"CUSTODY_SIGNATURE_UNNOTED", "账本上有托管密钥的签名，签名记录中没有。除非刚刚恢复过数据库备份，否则请按入侵处理。"}
+
 	// ErrAuditUnwritable: a record couldn't be appended, so nothing was done.
 	ErrAuditUnwritable = &Error{"CUSTODY_AUDIT_UNWRITABLE", "审计日志无法写入，签名已暂停。请联系运维人员。"}
 

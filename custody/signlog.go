@@ -19,8 +19,7 @@ type Standing string
 const (
 	Foreign  Standing = "foreign"  // the key is not kept here: a terminal's, or another platform's
 	Recorded Standing = "recorded" // the sign log has this very signature
-	Missing  Standing = "missing"  // the key is kept here, and the sign log knows nothing of it
-	Unlike   Standing = "unlike"   // the sign log has another signature for this request and deadline
+	Missing  Standing = "missing"  // the key is kept here, and the sign log does not have it
 )
 
 // StandingOf looks a signature up that stands on the ledger under a request.
@@ -42,24 +41,24 @@ func standing(tx *model.Tx, req request.Request, sig request.Signature) (Standin
 	if err != nil {
 		return "", err
 	}
-	found := Missing
 	for _, l := range lines {
-		switch {
-		case bytes.Equal(l.Signature, sig.Bytes):
+		if bytes.Equal(l.Signature, sig.Bytes) {
 			return Recorded, nil
-		case int64(l.NotAfter) == sig.NotAfter:
-			found = Unlike
 		}
 	}
-	return found, nil
+	return Missing, nil
 }
 
 // Adopt notes a signature that stands on the ledger and that the sign log does not have: it was made after the copy was
 // taken to which this database was put back. Whoever asks for that act again finds it applied; nothing is signed here.
 // txID is the ledger's transaction. Adopting what is recorded, or a key that is not kept here, changes nothing. A
 // signature that does not verify is no evidence: ErrKeyUnreadable.
+//
+// It raises an alarm (ErrUnnoted): where nothing was put back, somebody else has the key.
 func (c *Custody) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
+	adopted := false
 	err := c.write(ctx, func(tx *model.Tx) error {
+		adopted = false
 		s, err := standing(tx, req, sig)
 		if err != nil || s != Missing {
 			return err
@@ -85,16 +84,21 @@ func (c *Custody) Adopt(ctx context.Context, txID string, req request.Request, s
 		if err := tx.StoreSignature(line.ID, sig.Bytes, c.now()); err != nil {
 			return err
 		}
-		return c.record(ctx, tx, entry{line.Actor, actAdopt, line.Subject, map[string]any{
+		err = c.record(ctx, tx, entry{line.Actor, actAdopt, line.Subject, map[string]any{
 			"owner": line.Owner, "function": line.Purpose, "attempt": line.Attempt, "key": line.KeyID,
 			"request": line.RequestID, "digest": line.Digest, "notAfter": int64(line.NotAfter),
 		}})
+		adopted = true
+		return err
 	})
 	if errors.Is(err, model.ErrConflict) {
 		return nil // another server has just adopted it
 	}
 	if err != nil {
 		return fmt.Errorf("adopt: %w", err)
+	}
+	if adopted {
+		c.alarm(ErrUnnoted, "tx", txID, "function", req.Function, "key", sig.KeyID)
 	}
 	return nil
 }

@@ -53,9 +53,6 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unlike := lost
-		unlike.Bytes = slices.Clone(sig.Bytes)
-		standing(lostReq, unlike, custody.Unlike)
 		r.unguarded()
 		r.exec("DELETE FROM custody_signatures WHERE subject = 'act-2'")
 		standing(lostReq, lost, custody.Missing)
@@ -79,6 +76,9 @@ func TestAdopt(t *testing.T) {
 		if rows := r.whole().Rows; rows != before+1 {
 			t.Errorf("%d rows of audit, want %d", rows, before+1)
 		}
+		if alarms := r.heard(&r.alarms); !slices.Equal(alarms, []string{custody.ErrUnnoted.Code}) {
+			t.Errorf("alarms %v", alarms)
+		}
 		if err := r.Adopt(t.Context(), "tx-2", req, foreign); err != nil {
 			t.Error(err)
 		}
@@ -87,6 +87,47 @@ func TestAdopt(t *testing.T) {
 		}
 		if public, err := gm.ParsePublicKey(k.Public.Bytes()); err != nil || gm.Verify(public, lostReq.SigningBytes(lost.KeyID, lost.NotAfter), lost.Bytes) != nil {
 			t.Error("the signature that was taken over is none")
+		}
+	})
+}
+
+// What the copy has of a request may be an intent without a signature, or the signature that an earlier wish for the very
+// same was refused with: what stands on the ledger is taken over beside it, and the record is whole.
+func TestAdoptBesideALine(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-1", request.Consumer, custody.Account)
+		body := request.Decline{Trade: "t", Receiver: "c-1", Reason: "DAMAGED"}
+		sign := func(subject string) (request.Signature, request.Request) {
+			t.Helper()
+			ask := custody.Ask{Owner: "c-1", Slot: custody.Account, Subject: subject, Attempt: 1, NotAfter: until, Actor: "test"}
+			sig, req, err := r.Sign(t.Context(), ask, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sig, req
+		}
+		sign("refused")
+		lost, req := sign("act")
+		r.unguarded()
+		for n, copied := range []string{
+			"UPDATE custody_signatures SET signature = NULL, signed_at = 0 WHERE subject = 'act'",
+			"UPDATE custody_signatures SET signature = NULL, signed_at = 0",
+		} {
+			r.exec("DELETE FROM custody_signatures WHERE actor = 'ledger'")
+			r.exec("DELETE FROM custody_audit WHERE act = 'sign.adopt'")
+			r.exec(copied)
+			if got, err := r.StandingOf(t.Context(), req, lost); err != nil || got != custody.Missing {
+				t.Errorf("%d: standing is %s, %v", n, got, err)
+			}
+			if err := r.Adopt(t.Context(), "tx", req, lost); err != nil {
+				t.Error(err)
+			}
+			if got, err := r.StandingOf(t.Context(), req, lost); err != nil || got != custody.Recorded {
+				t.Errorf("%d: adopted, and its standing is %s, %v", n, got, err)
+			}
+			if lines, problems := r.logFaults(); lines != 3 || len(problems) > 0 {
+				t.Errorf("%d: %d lines, found %q", n, lines, problems)
+			}
 		}
 	})
 }

@@ -86,12 +86,6 @@ func values(keys []string) []any {
 	return out
 }
 
-// ActByRequest finds the latest act that makes this request. Errors: ErrNotFound.
-func (tx *Tx) ActByRequest(requestID string) (Act, error) {
-	a, err := one[Act](tx.db.Where("request_id = ?", requestID).Order("created_at DESC, id DESC").Limit(1))
-	return a, named("act of request", requestID, err)
-}
-
 // LockActByTx does the same, and keeps others from moving the act until the transaction ends.
 func (tx *Tx) LockActByTx(txID string) (Act, error) {
 	a, err := one[Act](tx.locked().Where("tx_id = ?", txID))

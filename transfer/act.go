@@ -111,7 +111,8 @@ func (s *Service) accept(tx *model.Tx, d draft) (model.Act, error) {
 		a.Actor = d.Fields.Parties[0].Owner
 	}
 	if d.Body != nil {
-		a.Contract, a.Function, a.Body = d.Body.Contract(), d.Body.Function(), request.Encode(d.Body)
+		req := request.New(s.Ledger.Channel(), d.Body)
+		a.Contract, a.Function, a.Body, a.RequestID = req.Contract, req.Function, req.Args, req.ID()
 	}
 	var err error
 	if a.FieldsSealed, err = s.Vault.sealJSON("act/"+a.ID, d.Fields); err != nil {

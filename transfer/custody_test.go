@@ -16,7 +16,8 @@ type moody struct {
 	transfer.Signer
 	mu     sync.Mutex
 	mood   error
-	denied int // how often it said no
+	early  bool // it says no before anything is fixed, too
+	denied int  // how often it said no
 }
 
 func (m *moody) set(err error) {
@@ -31,15 +32,27 @@ func (m *moody) asked() int {
 	return m.denied
 }
 
-func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
+// no is what it says, if it is in the mood.
+func (m *moody) no(early bool) error {
 	m.mu.Lock()
-	err := m.mood
-	if err != nil {
-		m.denied++
+	defer m.mu.Unlock()
+	if m.mood == nil || early && !m.early {
+		return nil
 	}
-	m.mu.Unlock()
-	if err != nil {
-		return request.Signature{}, errors.Join(err, errWire)
+	m.denied++
+	return errors.Join(m.mood, errWire)
+}
+
+func (m *moody) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
+	if err := m.no(true); err != nil {
+		return "", err
+	}
+	return m.Signer.ActiveKey(ctx, owner, slot)
+}
+
+func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
+	if err := m.no(false); err != nil {
+		return request.Signature{}, err
 	}
 	return m.Signer.Sign(ctx, ask, body)
 }

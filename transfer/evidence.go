@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"cardflow/ledger"
@@ -30,8 +29,7 @@ type Standing string
 const (
 	SignedElsewhere Standing = "foreign"  // by a key that custody does not keep
 	SignedHere      Standing = "recorded" // this very signature is recorded
-	SignedUnnoted   Standing = "missing"  // by a key that custody keeps, and nothing is recorded
-	SignedOtherwise Standing = "unlike"   // another signature is recorded for this request and deadline
+	SignedUnnoted   Standing = "missing"  // by a key that custody keeps, and it is not recorded
 )
 
 // consent is one signature of a transaction, with the request that it is under.
@@ -49,7 +47,7 @@ func (s *Service) consents(t ledger.Transaction) []consent {
 	if err != nil {
 		return nil
 	}
-	req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
+	req := s.requestOf(t)
 	var list []consent
 	for _, sig := range proof.Signatures {
 		list = append(list, consent{req, sig})
@@ -76,9 +74,10 @@ func (s *Service) consents(t ledger.Transaction) []consent {
 	return append(list, consent{request.New(s.Ledger.Channel(), ticket), *proof.Ticket})
 }
 
-// adopt tells custody of signatures in a block that it has made and does not know of: those of acts that this database
-// does not have, because it was put back to an older copy. It comes before the block is settled, so that a crash between
-// the two makes it happen again.
+// adopt tells custody of signatures in a block that it has made and does not know of, because the database was put back to
+// an older copy, which does not have the act, or has it from before it was signed. Of an act whose row names the
+// transaction there is nothing to ask. It comes before the block is settled, so that a crash between the two makes it happen
+// again.
 func (s *Service) adopt(ctx context.Context, b ledger.Block) error {
 	var strange []ledger.Transaction
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
@@ -94,18 +93,9 @@ func (s *Service) adopt(ctx context.Context, b ledger.Block) error {
 			return err
 		}
 		for _, t := range b.Transactions {
-			if t.Validation != ledger.Valid || ours[t.ID] {
-				continue
+			if t.Validation == ledger.Valid && !ours[t.ID] {
+				strange = append(strange, t)
 			}
-			if len(t.Args) > 0 { // an act of ours may have landed by an earlier transaction than its row names
-				req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
-				if _, err := tx.ActByRequest(req.ID()); err == nil {
-					continue
-				} else if !errors.Is(err, model.ErrNotFound) {
-					return err
-				}
-			}
-			strange = append(strange, t)
 		}
 		return nil
 	})
@@ -130,7 +120,6 @@ func (s *Service) adoptOne(ctx context.Context, txID string, c consent) error {
 	if err != nil || standing != SignedUnnoted {
 		return err
 	}
-	s.Logger.Warn("listener: a signature of custody's stands on the ledger and was not recorded here", "tx", txID, "function", c.request.Function)
 	return s.Signer.Adopt(ctx, txID, c.request, c.signature)
 }
 
@@ -149,9 +138,6 @@ func (c *check) witness(ctx context.Context, t ledger.Transaction) error {
 			f.Problem = "has a signature of key " + one.signature.KeyID + " that the sign log does not have"
 			f.Remedy = "note it in the sign log"
 			f.fix = func(ctx context.Context) error { return c.Signer.Adopt(ctx, t.ID, one.request, one.signature) }
-			c.report.find(f)
-		case SignedOtherwise:
-			f.Problem = "has another signature of key " + one.signature.KeyID + " than the sign log"
 			c.report.find(f)
 		}
 	}

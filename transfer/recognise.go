@@ -14,14 +14,18 @@ import (
 // the act had gone on to another transaction before this one turned out to have landed. Errors: model.ErrNotFound.
 func (s *Service) actOf(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
 	a, err := tx.LockActByTx(t.ID)
-	if errors.Is(err, model.ErrNotFound) && len(t.Args) > 0 {
-		req := request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
-		a, err = tx.LockActByRequest(req.ID())
+	if errors.Is(err, model.ErrNotFound) && len(t.Args) == 2 {
+		a, err = tx.LockActByRequest(s.requestOf(t).ID())
 	}
 	if errors.Is(err, model.ErrNotFound) {
 		return s.forgottenAct(tx, t)
 	}
 	return a, err
+}
+
+// requestOf is the request that a transaction of two arguments, request and proof, carried.
+func (s *Service) requestOf(t ledger.Transaction) request.Request {
+	return request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
 }
 
 // forgottenAct finds the act that a transaction of ours carried out, of which this database, put back to an older copy,

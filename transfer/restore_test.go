@@ -2,6 +2,7 @@ package transfer_test
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -277,4 +278,78 @@ func TestRestoreOfWhoCameLater(t *testing.T) {
 	if again := r.fsck(); again.Signatures != report.Signatures || again.Acts != report.Acts {
 		t.Errorf("%+v, and before %+v", again, report)
 	}
+}
+
+// The copy was made before anything was signed. What custody signed afterwards, and stands on the ledger, is on its record
+// again; nothing is signed twice, whether the body was fixed when it was asked for or later.
+func TestRestoreBeforeTheSignature(t *testing.T) {
+	t.Parallel()
+	for name, early := range map[string]bool{"accepted": true, "with key and deadline fixed": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, m := newMoody(t)
+			ann := r.consumer("ann")
+			trade, other := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+			m.early = early
+			m.set(transfer.ErrSealed)
+			confirmed, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+			check(t, err)
+			cancelled, err := r.Cancel(r.ctx, retailer, idem("cancel"), other.TradeID)
+			check(t, err)
+			offered, err := r.Offer(r.ctx, distributor, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(20_000, 20_009)})
+			check(t, err)
+			r.until("each has come as far as it can", func() bool {
+				fixed := 0
+				check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+					page, err := tx.ListActs(model.ActFilter{States: []model.ActState{model.ActAccepted}}, "", 10)
+					for _, a := range page.Items {
+						if a.KeyID != "" {
+							fixed++
+						}
+					}
+					return err
+				}))
+				return m.asked() > 2 && (fixed == 3) != early
+			})
+			signed := r.signed()
+			copied := r.backUp()
+			m.set(nil)
+			r.await(confirmed, "")
+			r.await(cancelled, "")
+			r.offered(distributor, offered.Trades[0])
+			receipt := must2(r.Receipt(r.ctx, ann, confirmed.ID))(t)
+			whole := r.fsck()
+
+			r.restore(copied)
+			r.await(confirmed, "")
+			r.await(cancelled, "")
+			if again := must2(r.Receipt(r.ctx, ann, confirmed.ID))(t); !reflect.DeepEqual(again, receipt) {
+				t.Errorf("the receipt says %+v, and said %+v", again, receipt)
+			}
+			r.offered(distributor, offered.Trades[0])
+			r.noneUnfinished()
+			if again := r.fsck(); again.Signatures != whole.Signatures {
+				t.Errorf("%d signatures of custody's stand on the ledger, and before the restore %d", again.Signatures, whole.Signatures)
+			}
+			if n := r.signed() - signed; n != 4 { // ann's and her ticket, and one of each seller
+				t.Errorf("%d signatures on custody's record for three acts", n)
+			}
+		})
+	}
+}
+
+// signed counts the signatures on custody's record.
+func (r *rig) signed() (n int) {
+	r.t.Helper()
+	check(r.t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+		n = 0
+		lines, err := tx.SignaturesAfter(0, 1000)
+		for _, l := range lines {
+			if len(l.Signature) > 0 {
+				n++
+			}
+		}
+		return err
+	}))
+	return n
 }

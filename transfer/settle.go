@@ -216,6 +216,10 @@ func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act) ([]str
 	a, err := tx.MoveAct(a.ID, a.State, model.ActCommitted, func(r *model.Act) {
 		r.TxID, r.BlockNumber, r.CommittedAt = t.ID, int64(t.BlockNumber), model.MillisOf(t.Time)
 		r.ErrorCode, r.ErrorText = "", ""
+		if len(t.Args) == 2 { // where the database was put back to an older copy, the row may have another plan, or none
+			req := s.requestOf(t)
+			r.Body, r.Proof, r.RequestID = req.Args, t.Args[1], req.ID()
+		}
 	})
 	if err != nil {
 		return nil, err

@@ -289,9 +289,9 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 		}
 		next, err = tx.MoveAct(a.ID, a.State, model.ActAccepted, func(r *model.Act) {
 			r.Attempt++
-			r.KeyID, r.RequestID, r.TxID, r.Proof, r.Proposal, r.Sent, r.Tries = "", "", "", nil, nil, false, 0
+			r.KeyID, r.TxID, r.Proof, r.Proposal, r.Sent, r.Tries = "", "", nil, nil, false, 0
 			if plannedLate(r.Function) {
-				r.Body = nil
+				r.Body, r.RequestID = nil, ""
 			}
 		})
 		return err
