@@ -111,7 +111,8 @@ func (tx *Tx) MoveTrade(id string, from, to TradeState, change func(*Trade)) (Tr
 }
 
 // SaveTradeMirror stores a trade as the ledger has it. A trade that isn't there yet (a terminal made it) is added
-// whole; of one that is there, only what the ledger knows is taken: batch, code, count, reason text and creator stay.
+// whole; of one that is there, only what the ledger knows is taken: batch, code, count, reason text and creator stay. The
+// code of an offer that had failed, and that the ledger has as open, can be used again.
 // Errors: ErrState if the table doesn't allow the state.
 func (tx *Tx) SaveTradeMirror(t Trade) error {
 	stored, err := many[Trade](tx.locked().Where("id = ?", t.ID))
@@ -126,6 +127,9 @@ func (tx *Tx) SaveTradeMirror(t Trade) error {
 		return fmt.Errorf("trade %s: %w: %s to %s", t.ID, ErrState, old.State, t.State)
 	}
 	t.LiveCode, t.PendingAct = old.LiveCode, old.PendingAct
+	if old.State == TradeFailed {
+		t.LiveCode = old.CodeIndex
+	}
 	t = t.settled()
 	return swapped("trade", t.ID, tx.db.Model(&t).Where("state = ?", old.State).Select(mirroredTrade).Updates(&t))
 }

@@ -522,3 +522,42 @@ func TestReleaseThatFails(t *testing.T) {
 	r.until("it is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
 	r.fsck()
 }
+
+// An offer that was given up, because the ledger refused it and it did not turn up for so long, turns up after all: it has
+// happened, and its code leads to it.
+func TestOfferThatLandsAfterAll(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Relay.Grace = time.Millisecond })
+	left := make(chan try, 1)
+	f.next("Offer", 1, func(x try) (ledger.Commit, error) { left <- x; return lost(x) })
+	f.next("Offer", 1_000_000, refusing(contract.KeyInactive))
+	wants(t, "the offer", r.tryOffer(retailer, span(1, 2)), contract.KeyInactive)
+	var act model.Act
+	var trades []model.Trade
+	check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+		page, err := tx.ListActs(model.ActFilter{Function: "Offer", Actor: retailer.Participant}, "", 1)
+		if err != nil {
+			return err
+		}
+		act = page.Items[0]
+		trades, err = tx.TradesOfBatch(act.ID)
+		return err
+	}))
+	if act.State != model.ActFailed || len(trades) != 1 || trades[0].State != model.TradeFailed {
+		t.Fatalf("%s, %+v", act.State, trades)
+	}
+	x := <-left
+	if _, err := f.Ledger.Submit(r.ctx, x.p, x.transient, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the offer has happened", func() bool { return r.trade(retailer, trades[0].ID).State == "offered" })
+	r.await(transfer.Act{ID: act.ID}, "")
+	r.fsck()
+	trade := r.trade(retailer, trades[0].ID)
+	if trade.Code == "" {
+		t.Error("it has no code any more")
+	}
+	r.confirm(r.consumer("ann"), trade, 1)
+	r.fsck()
+}
