@@ -33,6 +33,12 @@ func (tx *Tx) Repairs(limit int) ([]Repair, error) {
 	return many[Repair](tx.db.Order("id DESC").Limit(limit))
 }
 
+// ForceParticipant stores the role and the key of a participant as the ledger has them. Errors: ErrNotFound.
+func (tx *Tx) ForceParticipant(id, role, keyID string) error {
+	p := Participant{ID: id, Role: role, KeyID: keyID}
+	return missing("participant", id, tx.db.Model(&p).Select("Role", "KeyID").Updates(&p))
+}
+
 // ForceLot stores a lot as the ledger has it, whatever the row says, with its cards. Inside Mend only: the database
 // refuses it elsewhere. Errors: ErrNotFound.
 func (tx *Tx) ForceLot(l Lot) error {

@@ -199,6 +199,8 @@ func participantDiffers(row model.Participant, p *contract.Participant) string {
 		return fmt.Sprintf("is %s here and registered on the ledger", row.State)
 	case row.Role != string(p.Role):
 		return fmt.Sprintf("is a %s here and a %s on the ledger", row.Role, p.Role)
+	case !slices.Contains(p.Keys, row.KeyID):
+		return fmt.Sprintf("has key %s here, and not on the ledger", row.KeyID)
 	}
 	return ""
 }
@@ -307,8 +309,10 @@ func lotDiffers(row model.Lot, l *contract.Lot) string {
 		return fmt.Sprintf("has version %d here and %d on the ledger", row.Version, l.Version)
 	case row.Issuer != l.Issuer || string(row.Rule) != l.Rule || row.RetailPolicy != string(l.RetailPolicy):
 		return "issuer, rule or retail policy differ"
-	case !slices.Equal(row.Frozen, roleNames(l.Frozen)) && len(row.Frozen)+len(l.Frozen) > 0:
+	case !slices.Equal(row.Frozen, roleNames(l.Frozen)):
 		return "freezes differ"
+	case !slices.Equal(row.Restrictions, l.Restrictions):
+		return "restrictions differ"
 	}
 	return ""
 }
@@ -384,8 +388,8 @@ func tradeDiffers(row model.Trade, t *contract.Trade) string {
 	switch {
 	case !ok || row.State != want && !(want == model.TradeOffered && waits(row.State)):
 		return fmt.Sprintf("is %s here and %s on the ledger", row.State, t.State)
-	case row.Seller != t.Seller || row.LotHash != t.Lot || row.State.Ended() && row.Receiver != t.Receiver:
-		return "sides or lot differ"
+	case row.Seller != t.Seller || row.Receiver != t.Receiver || row.LotHash != t.Lot || row.Mode != string(t.Mode) || int64(row.ExpiresAt) != t.ExpiresAt:
+		return "sides, lot, mode or expiry differ"
 	case row.State.Ended() && row.EndTx != t.EndTx:
 		return fmt.Sprintf("ended by %s here and by %s on the ledger", row.EndTx, t.EndTx)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"cardflow/iccid"
 	"cardflow/ledger"
 	"cardflow/ledger/request"
 	"cardflow/model"
@@ -100,7 +101,10 @@ func (c *check) mendParticipant(id, problem string) Finding {
 		if err != nil {
 			return err
 		}
-		return c.mirrorParticipant(tx, *p)
+		if err := c.mirrorParticipant(tx, *p); err != nil {
+			return err
+		}
+		return tx.ForceParticipant(p.ID, string(p.Role), p.Keys[0])
 	})
 }
 
@@ -121,7 +125,7 @@ func (c *check) mendLot(hash, problem string) Finding {
 		case l == nil:
 			row.Status, row.Version = model.LotAbandoned, 0
 		default:
-			row.Issuer = l.Issuer
+			row.Issuer, row.Rule = l.Issuer, iccid.Rule(l.Rule)
 			row = lotAs(row, t, *l)
 		}
 		return tx.ForceLot(row)
