@@ -455,6 +455,8 @@ func (c *check) actDiffers(tx *model.Tx, a model.Act) (string, error) {
 		}
 	}
 	switch {
+	case a.State == model.ActCommitted && !applied && c.truth.valid[a.TxID] == 1:
+		return "has another request here than its transaction on the ledger", nil
 	case a.State == model.ActCommitted && (!applied || by.tx != a.TxID):
 		return "is committed here; the ledger does not have its transaction " + a.TxID, nil
 	case a.State == model.ActCommitted && c.truth.valid[a.TxID] != 1:

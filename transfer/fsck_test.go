@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -181,10 +182,14 @@ var damages = []damage{
 	{"an act that is called failed", []string{"UPDATE acts SET state = 'failed', error_code = 'X' WHERE id = '{act}'"}, "ACT failed here; the ledger applied it in", "as the ledger did"},
 	{"an act that is called unfinished", []string{"UPDATE acts SET state = 'submitted', next_at = 9000000000000000, lease_until = 9000000000000000 WHERE id = '{act}'"}, "ACT is submitted here; the ledger applied it in", "as the ledger did"},
 	{"an act with another transaction", []string{"UPDATE acts SET tx_id = 'x' WHERE id = '{act}'"}, "ACT is committed here; the ledger does not have its transaction x", "as the ledger did"},
-	{"an act that never was", []string{"UPDATE acts SET tx_id = 'never', request_id = 'never' WHERE id = '{act}'"}, "ACT is committed here; the ledger does not have its transaction never", "as the ledger did"},
+	{"request of an act", []string{"UPDATE acts SET request_id = 'x', body = x'00', proof = x'00' WHERE id = '{act}'"}, "ACT has another request here than its transaction on the ledger", "as the ledger did"},
+	{neverWas, []string{"UPDATE acts SET tx_id = 'never', request_id = 'never' WHERE id = '{act}'"}, "ACT is committed here; the ledger does not have its transaction never", "as the ledger did"},
 	{"a lot that is held for nothing", []string{"UPDATE lots SET held_by = '{act}' WHERE hash = '{lot}'"}, "LOT is held by act", "let it go"},
 	{"cards that are set aside for nothing", []string{"INSERT INTO reservations (act_id, owner, rule, head, width, lo, hi) VALUES ('{act}', 'shop-a', 'SERIAL', 'x', 7, 1, 1)"}, "ACT has ended, and still has cards set aside", "let it go"},
 }
+
+// neverWas is the one damage of an act by which it is not to be found on the ledger any more.
+const neverWas = "an act that never was"
 
 // What the ledger or the journal proves is put right, whatever the row says; fsck finds each damage by name, and
 // nothing afterwards.
@@ -192,6 +197,7 @@ func TestRepair(t *testing.T) {
 	t.Parallel()
 	r := newStocked(t)
 	ann := r.consumer("ann")
+	sales := 0
 	for i, d := range damages {
 		t.Run(d.name, func(t *testing.T) {
 			mended := *r
@@ -200,6 +206,8 @@ func TestRepair(t *testing.T) {
 			card := 1 + 4*i
 			sold, open := r.offer(retailer, card, card+2), r.offer(retailer, card+3, card+3)
 			act := r.confirm(ann, sold, card)
+			sales++
+			receipt := must2(r.Receipt(r.ctx, ann, act.ID))(t)
 			names := strings.NewReplacer("{lot}", sold.LotHash, "{trade}", sold.TradeID, "{open}", open.TradeID, "{act}", act.ID)
 			var statements []string
 			for _, s := range d.sql {
@@ -235,12 +243,17 @@ func TestRepair(t *testing.T) {
 				}
 				return err
 			}))
+			if d.name != neverWas {
+				if again := must2(r.Receipt(r.ctx, ann, act.ID))(t); !reflect.DeepEqual(again, receipt) {
+					t.Errorf("the receipt says %+v, and said %+v", again, receipt)
+				}
+			}
 			// And the trade goes on.
 			if v := r.trade(retailer, open.TradeID); v.State != "offered" || v.Code != open.Code {
 				t.Errorf("the open trade is %s with code %q, not %q", v.State, v.Code, open.Code)
 			}
 			r.confirm(r.consumer("bob"), open, card+3)
-			if cards, err := r.MyCards(r.ctx, ann, "", 200); err != nil || len(cards.Items) != 3*(i+1) {
+			if cards, err := r.MyCards(r.ctx, ann, "", 200); err != nil || len(cards.Items) != 3*sales {
 				t.Errorf("she has %d cards, %v", len(cards.Items), err)
 			}
 			r.fsck()

@@ -68,13 +68,20 @@ func (c *check) openJournal(context.Context) error {
 func (c *check) mending(f Finding, remedy string, do func(context.Context, *model.Tx) error) Finding {
 	f.Remedy = remedy
 	f.fix = func(ctx context.Context) error {
-		return c.DB.Write(ctx, func(tx *model.Tx) error {
+		err := c.DB.Write(ctx, func(tx *model.Tx) error {
 			note := model.Repair{At: c.now(), Kind: f.Kind, Subject: f.Subject, Problem: f.Problem, Remedy: remedy}
 			return tx.Mend(note, func() error { return do(ctx, tx) })
 		})
+		if errors.Is(err, errMoot) {
+			return nil
+		}
+		return err
 	}
 	return f
 }
+
+// errMoot: the row has come right by itself meanwhile. Nothing is done, and no repair is noted.
+var errMoot = errors.New("there is nothing to repair any more")
 
 // source is the transaction of the ledger that left a record as it is; nil where the ledger has no such record.
 func source[V any](ctx context.Context, c *check, records map[string][]record[V], key string) (*V, ledger.Transaction, error) {
@@ -228,11 +235,14 @@ func (c *check) mendWait(id, problem string) Finding {
 	f := Finding{Kind: "TRADE", Subject: id, Problem: problem}
 	return c.mending(f, "open the trade again", func(_ context.Context, tx *model.Tx) error {
 		row, err := tx.LockTrade(id)
-		if err != nil || !waits(row.State) {
-			return err // it goes on
+		if err != nil {
+			return err
+		}
+		if !waits(row.State) {
+			return errMoot
 		}
 		if a, err := tx.Act(row.PendingAct); err == nil && !a.State.Finished() {
-			return nil
+			return errMoot
 		} else if err != nil && !errors.Is(err, model.ErrNotFound) {
 			return err
 		}
@@ -253,21 +263,25 @@ func (c *check) mendAct(id, problem string) Finding {
 			return err
 		}
 		by, ok := c.truth.applied[a.RequestID]
+		if !ok && c.truth.valid[a.TxID] == 1 {
+			by.tx, ok = a.TxID, true // it is the request that is damaged
+		}
 		switch {
 		case !ok && a.State == model.ActCommitted:
 			return tx.ForceAct(id, model.ActFailed, func(a *model.Act) {
 				a.ErrorCode, a.ErrorText = "NOT_ON_LEDGER", "repaired: the ledger has no transaction "+a.TxID
 			})
 		case !ok:
-			return nil
-		case a.State == model.ActCommitted && a.TxID != by.tx:
-			return tx.ForceAct(id, model.ActCommitted, func(a *model.Act) { a.TxID, a.BlockNumber = by.tx, int64(by.block) })
+			return errMoot
 		case c.truth.valid[by.tx] != 1:
 			return errors.New("the ledger counts it more than once")
 		}
 		t, err := c.Ledger.Transaction(ctx, by.tx)
 		if err != nil {
 			return err
+		}
+		if a.State == model.ActCommitted {
+			return tx.ForceAct(id, model.ActCommitted, c.carriedOut(t))
 		}
 		_, err = c.settle(tx, t)
 		return err
@@ -279,7 +293,7 @@ func (c *check) mendHold(kind, subject, act, problem string) Finding {
 	f := Finding{Kind: kind, Subject: subject, Problem: problem}
 	return c.mending(f, "let it go", func(_ context.Context, tx *model.Tx) error {
 		if a, err := tx.Act(act); err == nil && !a.State.Finished() {
-			return nil
+			return errMoot
 		} else if err != nil && !errors.Is(err, model.ErrNotFound) {
 			return err
 		}

@@ -213,19 +213,25 @@ func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act) ([]str
 	if a.State == model.ActCommitted {
 		return nil, nil
 	}
-	a, err := tx.MoveAct(a.ID, a.State, model.ActCommitted, func(r *model.Act) {
-		r.TxID, r.BlockNumber, r.CommittedAt = t.ID, int64(t.BlockNumber), model.MillisOf(t.Time)
-		r.ErrorCode, r.ErrorText = "", ""
-		if len(t.Args) == 2 { // where the database was put back to an older copy, the row may have another plan, or none
-			req := s.requestOf(t)
-			r.Body, r.Proof, r.RequestID = req.Args, t.Args[1], req.ID()
-		}
-	})
+	a, err := tx.MoveAct(a.ID, a.State, model.ActCommitted, s.carriedOut(t))
 	if err != nil {
 		return nil, err
 	}
 	s.Metrics.ActEnded(a.Function, string(a.State), s.Clock().Sub(a.CreatedAt.Time()))
 	return s.letGo(tx, a)
+}
+
+// carriedOut is what an act's row says of the transaction that carried it out. Its request is the ledger's too: where the
+// database was put back to an older copy, or is damaged, the row has another one, or none.
+func (s *Service) carriedOut(t ledger.Transaction) func(*model.Act) {
+	return func(r *model.Act) {
+		r.TxID, r.BlockNumber, r.CommittedAt = t.ID, int64(t.BlockNumber), model.MillisOf(t.Time)
+		r.ErrorCode, r.ErrorText = "", ""
+		if len(t.Args) == 2 {
+			req := s.requestOf(t)
+			r.Body, r.Proof, r.RequestID = req.Args, t.Args[1], req.ID()
+		}
+	}
 }
 
 // letGo frees what an act had set aside and wakes whoever waited for it.
