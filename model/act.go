@@ -86,7 +86,13 @@ func values(keys []string) []any {
 	return out
 }
 
-// LockActByTx does the same, and keeps others from moving the act until the transaction ends.
+// LockAct fetches one act, and keeps others from moving it until the transaction ends. Errors: ErrNotFound.
+func (tx *Tx) LockAct(id string) (Act, error) {
+	a, err := one[Act](tx.locked().Where("id = ?", id))
+	return a, named("act", id, err)
+}
+
+// LockActByTx is LockAct for the act whose present transaction has this ID.
 func (tx *Tx) LockActByTx(txID string) (Act, error) {
 	a, err := one[Act](tx.locked().Where("tx_id = ?", txID))
 	return a, named("act of transaction", txID, err)
@@ -109,9 +115,9 @@ func (tx *Tx) AddAct(a Act) error {
 // that a finished act has none. Errors: ErrNotFound; ErrState if it isn't in from (another worker was faster) or the
 // table doesn't allow the move; ErrConflict if the transaction ID is taken.
 func (tx *Tx) MoveAct(id string, from, to ActState, change func(*Act)) (Act, error) {
-	a, err := one[Act](tx.locked().Where("id = ?", id))
+	a, err := tx.LockAct(id)
 	if err != nil {
-		return a, named("act", id, err)
+		return a, err
 	}
 	if a.State != from || !ActMoves.Can(from, to) {
 		return a, fmt.Errorf("act %s: %w: %s, not %s to %s", id, ErrState, a.State, from, to)
@@ -152,9 +158,9 @@ func (tx *Tx) LeaseActs(owner string, now, until Millis, limit int) ([]Act, erro
 // LeaseAct is LeaseActs for one act, by ID, whether or not its time has come. Errors: ErrNotFound; ErrState if it is
 // finished or somebody has it.
 func (tx *Tx) LeaseAct(id, owner string, now, until Millis) (Act, error) {
-	a, err := one[Act](tx.locked().Where("id = ?", id))
+	a, err := tx.LockAct(id)
 	if err != nil {
-		return a, named("act", id, err)
+		return a, err
 	}
 	if a.State.Finished() || a.LeaseUntil > now {
 		return a, named("act", id, ErrState)

@@ -74,9 +74,9 @@ func (tx *Tx) ForceTrade(t Trade) error {
 
 // ForceAct moves an act to a state, whatever state it is in. Inside Mend only. Errors: ErrNotFound.
 func (tx *Tx) ForceAct(id string, to ActState, change func(*Act)) error {
-	a, err := one[Act](tx.locked().Where("id = ?", id))
+	a, err := tx.LockAct(id)
 	if err != nil {
-		return named("act", id, err)
+		return err
 	}
 	change(&a)
 	a.ID, a.State, a.LeaseOwner, a.LeaseUntil = id, to, "", 0

@@ -524,40 +524,44 @@ func TestReleaseThatFails(t *testing.T) {
 }
 
 // An offer that was given up, because the ledger refused it and it did not turn up for so long, turns up after all: it has
-// happened, and its code leads to it.
+// happened, and its code leads to it. So does one that had been signed anew before it was given up.
 func TestOfferThatLandsAfterAll(t *testing.T) {
 	t.Parallel()
-	f := &faulty{}
-	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Relay.Grace = time.Millisecond })
-	left := make(chan try, 1)
-	f.next("Offer", 1, func(x try) (ledger.Commit, error) { left <- x; return lost(x) })
-	f.next("Offer", 1_000_000, refusing(contract.KeyInactive))
-	wants(t, "the offer", r.tryOffer(retailer, span(1, 2)), contract.KeyInactive)
-	var act model.Act
-	var trades []model.Trade
-	check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
-		page, err := tx.ListActs(model.ActFilter{Function: "Offer", Actor: retailer.Participant}, "", 1)
-		if err != nil {
-			return err
-		}
-		act = page.Items[0]
-		trades, err = tx.TradesOfBatch(act.ID)
-		return err
-	}))
-	if act.State != model.ActFailed || len(trades) != 1 || trades[0].State != model.TradeFailed {
-		t.Fatalf("%s, %+v", act.State, trades)
+	for name, refusals := range map[string][]string{"refused": nil, "signed anew, and refused": {contract.RequestExpired}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &faulty{}
+			r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Relay.Grace = time.Millisecond })
+			left := make(chan try, 1)
+			f.next("Offer", 1, func(x try) (ledger.Commit, error) { left <- x; return lost(x) })
+			for _, code := range refusals {
+				f.next("Offer", 1, refusing(code))
+			}
+			f.next("Offer", 1_000_000, refusing(contract.KeyInactive))
+			wants(t, "the offer", r.tryOffer(retailer, span(1, 2)), contract.KeyInactive)
+			var act model.Act
+			var trades []model.Trade
+			check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+				page, err := tx.ListActs(model.ActFilter{Function: "Offer", Actor: retailer.Participant}, "", 1)
+				if err != nil {
+					return err
+				}
+				act = page.Items[0]
+				trades, err = tx.TradesOfBatch(act.ID)
+				return err
+			}))
+			if act.State != model.ActFailed || act.Attempt != 1+len(refusals) || len(trades) != 1 || trades[0].State != model.TradeFailed {
+				t.Fatalf("%s at attempt %d, %+v", act.State, act.Attempt, trades)
+			}
+			x := <-left
+			if _, err := f.Ledger.Submit(r.ctx, x.p, x.transient, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.until("the offer has happened", func() bool { return r.trade(retailer, trades[0].ID).State == "offered" })
+			r.await(transfer.Act{ID: act.ID}, "")
+			r.fsck()
+			r.confirm(r.consumer("ann"), r.trade(retailer, trades[0].ID), 1)
+			r.fsck()
+		})
 	}
-	x := <-left
-	if _, err := f.Ledger.Submit(r.ctx, x.p, x.transient, nil); err != nil {
-		t.Fatal(err)
-	}
-	r.until("the offer has happened", func() bool { return r.trade(retailer, trades[0].ID).State == "offered" })
-	r.await(transfer.Act{ID: act.ID}, "")
-	r.fsck()
-	trade := r.trade(retailer, trades[0].ID)
-	if trade.Code == "" {
-		t.Error("it has no code any more")
-	}
-	r.confirm(r.consumer("ann"), trade, 1)
-	r.fsck()
 }

@@ -28,13 +28,14 @@ func (s *Service) requestOf(t ledger.Transaction) request.Request {
 	return request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
 }
 
-// forgottenAct finds the act that a transaction of ours carried out, of which this database, put back to an older copy,
-// only knows that it was asked for: what was planned and signed for it then is not what would be planned now. It is known
-// by its trades, or as the one act of that kind on that lot by that participant. What has been planned for it since is
-// given up. Errors: model.ErrNotFound, which is how it is with terminals' transactions.
+// forgottenAct finds the act that a transaction of ours carried out, where its row names neither transaction nor request:
+// the database was put back to an older copy, which only knows that it was asked for; or it had been planned anew, or given
+// up, before what was sent first turned out to have landed. It is known by its trades, by the participant that it registers,
+// or as the one act of that kind on that lot by that participant. What has been planned for it since is given up. Errors:
+// model.ErrNotFound, which is how it is with terminals' transactions.
 func (s *Service) forgottenAct(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
 	none := model.Act{}
-	if len(t.Args) != 2 || !plannedLate(t.Function) {
+	if len(t.Args) != 2 {
 		return none, model.ErrNotFound
 	}
 	body, err := decodeBody(t.Function, t.Args[0])
@@ -47,6 +48,8 @@ func (s *Service) forgottenAct(tx *model.Tx, t ledger.Transaction) (model.Act, e
 		a, err = s.tradeActOf(tx, b)
 	case request.Return:
 		a, err = s.tradeActOf(tx, b.Offer)
+	case request.Register:
+		a, err = s.registerActOf(tx, b)
 	case request.Merge:
 		a, err = s.lotActOf(tx, t, slices.Min(b.Inputs))
 	case request.Freeze:
@@ -55,8 +58,10 @@ func (s *Service) forgottenAct(tx *model.Tx, t ledger.Transaction) (model.Act, e
 		a, err = s.lotActOf(tx, t, b.Lot)
 	case request.Retire:
 		a, err = s.lotActOf(tx, t, b.Lot)
+	default:
+		return none, model.ErrNotFound // what it asks for was fixed when it was asked for
 	}
-	if err != nil || a.State.Finished() {
+	if err != nil || a.State == model.ActCommitted {
 		return none, cmp.Or(err, model.ErrNotFound)
 	}
 	return a, s.giveUpPlan(tx, a)
@@ -70,7 +75,15 @@ func (s *Service) tradeActOf(tx *model.Tx, b request.Offer) (model.Act, error) {
 	if err != nil {
 		return model.Act{}, err
 	}
-	return tx.Act(t.Batch)
+	return tx.LockAct(t.Batch)
+}
+
+func (s *Service) registerActOf(tx *model.Tx, b request.Register) (model.Act, error) {
+	p, err := tx.Participant(b.Participant)
+	if err != nil {
+		return model.Act{}, err
+	}
+	return tx.LockAct(p.RegisterAct)
 }
 
 func (s *Service) lotActOf(tx *model.Tx, t ledger.Transaction, lot string) (model.Act, error) {
@@ -82,18 +95,19 @@ func (s *Service) lotActOf(tx *model.Tx, t ledger.Transaction, lot string) (mode
 	if err != nil {
 		return model.Act{}, err
 	}
-	var found []model.Act
+	found := ""
 	for _, a := range open {
 		p, err := tx.Participant(a.Actor)
 		if err != nil {
 			return a, err
 		}
-		if a.Function == t.Function && p.KeyID == proof.Signatures[0].KeyID {
-			found = append(found, a)
+		if a.Function != t.Function || p.KeyID != proof.Signatures[0].KeyID {
+			continue
 		}
+		if found != "" {
+			return model.Act{}, model.ErrNotFound // which of them it was, nobody can say
+		}
+		found = a.ID
 	}
-	if len(found) != 1 {
-		return model.Act{}, model.ErrNotFound
-	}
-	return found[0], nil
+	return tx.LockAct(found)
 }

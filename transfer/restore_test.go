@@ -298,6 +298,7 @@ func TestRestoreBeforeTheSignature(t *testing.T) {
 			check(t, err)
 			offered, err := r.Offer(r.ctx, distributor, idem("offer"), transfer.OfferInput{Mode: "BEARER", Segments: span(20_000, 20_009)})
 			check(t, err)
+			r.consumer("gus")
 			r.until("each has come as far as it can", func() bool {
 				fixed := 0
 				check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
@@ -309,7 +310,7 @@ func TestRestoreBeforeTheSignature(t *testing.T) {
 					}
 					return err
 				}))
-				return m.asked() > 2 && (fixed == 3) != early
+				return m.asked() > 3 && (fixed == 4) != early
 			})
 			signed := r.signed()
 			copied := r.backUp()
@@ -317,6 +318,7 @@ func TestRestoreBeforeTheSignature(t *testing.T) {
 			r.await(confirmed, "")
 			r.await(cancelled, "")
 			r.offered(distributor, offered.Trades[0])
+			gus := r.registered("gus")
 			receipt := must2(r.Receipt(r.ctx, ann, confirmed.ID))(t)
 			whole := r.fsck()
 
@@ -327,12 +329,15 @@ func TestRestoreBeforeTheSignature(t *testing.T) {
 				t.Errorf("the receipt says %+v, and said %+v", again, receipt)
 			}
 			r.offered(distributor, offered.Trades[0])
+			if again := r.registered("gus"); again.Participant != gus.Participant {
+				t.Errorf("he is %s, and was %s", again.Participant, gus.Participant)
+			}
 			r.noneUnfinished()
 			if again := r.fsck(); again.Signatures != whole.Signatures {
 				t.Errorf("%d signatures of custody's stand on the ledger, and before the restore %d", again.Signatures, whole.Signatures)
 			}
-			if n := r.signed() - signed; n != 4 { // ann's and her ticket, and one of each seller
-				t.Errorf("%d signatures on custody's record for three acts", n)
+			if n := r.signed() - signed; n != 5 { // ann's and her ticket, one of each seller, and the registrar's
+				t.Errorf("%d signatures on custody's record for four acts", n)
 			}
 		})
 	}
