@@ -114,6 +114,8 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 				}
 			}
 			return nil
+		case c.Value+1 < int64(b.Number):
+			return fmt.Errorf("the database has fallen back to block %d", c.Value) // and is followed up from there
 		}
 		for _, t := range b.Transactions {
 			acts, err := s.settle(tx, t)

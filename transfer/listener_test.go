@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"cardflow/ledger"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -82,5 +84,26 @@ func TestDeafListenerHandsOver(t *testing.T) {
 	check(t, err)
 	if !rep.Clean() {
 		t.Errorf("%+v", rep.Findings)
+	}
+}
+
+// A database that falls back under a server which follows the ledger (a replica took over that had not seen the last
+// commits) is followed up from where it is now: no block is passed over.
+func TestDatabaseFallsBack(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	var then model.Checkpoint
+	check(t, r.db.Read(r.ctx, func(tx *model.Tx) (err error) { then, err = tx.Checkpoint("ledger"); return err }))
+	open := r.offer(retailer, 1, 1)
+	r.caughtUp()
+	r.tamper([]string{
+		"DELETE FROM trades WHERE id = '" + open.TradeID + "'",
+		fmt.Sprintf("UPDATE checkpoints SET value = %d, hash = '%s' WHERE name = 'ledger'", then.Value, then.Hash),
+	})
+	r.offer(retailer, 2, 2)
+	r.caughtUp()
+	r.fsck()
+	if v := r.trade(retailer, open.TradeID); v.State != "offered" {
+		t.Errorf("the trade is %s", v.State)
 	}
 }
