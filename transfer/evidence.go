@@ -40,14 +40,14 @@ type consent struct {
 
 // consents lists the signatures that a transaction carries. A transaction that is no signed request of ours has none.
 func (s *Service) consents(t ledger.Transaction) []consent {
-	if len(t.Args) != 2 || t.Contract != request.Identity && t.Contract != request.Ownership {
+	req, ok := s.requestOf(t)
+	if !ok {
 		return nil
 	}
 	proof, err := request.DecodeProof(t.Args[1])
 	if err != nil {
 		return nil
 	}
-	req := s.requestOf(t)
 	var list []consent
 	for _, sig := range proof.Signatures {
 		list = append(list, consent{req, sig})

@@ -14,8 +14,8 @@ import (
 // the act had gone on to another transaction before this one turned out to have landed. Errors: model.ErrNotFound.
 func (s *Service) actOf(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
 	a, err := tx.LockActByTx(t.ID)
-	if errors.Is(err, model.ErrNotFound) && len(t.Args) == 2 {
-		a, err = tx.LockActByRequest(s.requestOf(t).ID())
+	if req, ok := s.requestOf(t); ok && errors.Is(err, model.ErrNotFound) {
+		a, err = tx.LockActByRequest(req.ID())
 	}
 	if errors.Is(err, model.ErrNotFound) {
 		return s.forgottenAct(tx, t)
@@ -23,9 +23,13 @@ func (s *Service) actOf(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
 	return a, err
 }
 
-// requestOf is the request that a transaction of two arguments, request and proof, carried.
-func (s *Service) requestOf(t ledger.Transaction) request.Request {
-	return request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}
+// requestOf is the request that a transaction carries, beside its proof. One that is no signed request of ours has none:
+// a channel may have other contracts, with functions of the same names.
+func (s *Service) requestOf(t ledger.Transaction) (request.Request, bool) {
+	if len(t.Args) != 2 || t.Contract != request.Identity && t.Contract != request.Ownership {
+		return request.Request{}, false
+	}
+	return request.Request{Channel: s.Ledger.Channel(), Contract: t.Contract, Function: t.Function, Args: t.Args[0]}, true
 }
 
 // forgottenAct finds the act that a transaction of ours carried out, where its row names neither transaction nor request:
@@ -35,11 +39,12 @@ func (s *Service) requestOf(t ledger.Transaction) request.Request {
 // model.ErrNotFound, which is how it is with terminals' transactions.
 func (s *Service) forgottenAct(tx *model.Tx, t ledger.Transaction) (model.Act, error) {
 	none := model.Act{}
-	if len(t.Args) != 2 {
+	req, ok := s.requestOf(t)
+	if !ok {
 		return none, model.ErrNotFound
 	}
-	body, err := decodeBody(t.Function, t.Args[0])
-	if err != nil {
+	body, err := decodeBody(req.Function, req.Args)
+	if err != nil || body.Contract() != req.Contract {
 		return none, model.ErrNotFound // nobody's of ours
 	}
 	var a model.Act

@@ -227,8 +227,7 @@ func (s *Service) carriedOut(t ledger.Transaction) func(*model.Act) {
 	return func(r *model.Act) {
 		r.TxID, r.BlockNumber, r.CommittedAt = t.ID, int64(t.BlockNumber), model.MillisOf(t.Time)
 		r.ErrorCode, r.ErrorText = "", ""
-		if len(t.Args) == 2 {
-			req := s.requestOf(t)
+		if req, ok := s.requestOf(t); ok {
 			r.Body, r.Proof, r.RequestID = req.Args, t.Args[1], req.ID()
 		}
 	}
