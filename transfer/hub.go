@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -54,25 +55,24 @@ type Crier interface {
 	Hear(ctx context.Context, heard func(names []string))
 }
 
-// relayWaits is the word for acts that wait for a worker, when this server has none free.
+// relayWaits is the word for acts that wait for a worker and need not any longer, or find none free on this server.
 const relayWaits = "relay"
 
 // tell wakes everyone who listens to these, on every server.
 func (s *Service) tell(names ...string) {
-	s.hub.tell(names...)
+	s.rouse(names)
 	if s.Crier != nil && len(names) > 0 {
 		s.Crier.Cry(names...)
 	}
 }
 
-// hear wakes those on this server who listen to what others cry.
-func (s *Service) hear(ctx context.Context) {
-	s.Crier.Hear(ctx, func(names []string) {
-		for _, name := range names {
-			if name == relayWaits {
-				s.kick()
-			}
-		}
-		s.hub.tell(names...)
-	})
+// rouse wakes those on this server.
+func (s *Service) rouse(names []string) {
+	if slices.Contains(names, relayWaits) {
+		s.kick()
+	}
+	s.hub.tell(names...)
 }
+
+// hear wakes those on this server who listen to what others cry.
+func (s *Service) hear(ctx context.Context) { s.Crier.Hear(ctx, s.rouse) }

@@ -98,9 +98,7 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 	if err := s.adopt(ctx, b); err != nil {
 		return err
 	}
-	var moved []string
-	err := s.settling(ctx, func(tx *model.Tx) error {
-		moved = moved[:0]
+	return s.settling(ctx, func(tx *model.Tx, m *moves) error {
 		c, err := tx.LockCheckpoint(checkpoint) // one server's listener applies a block, the others' wait for it here
 		switch {
 		case errors.Is(err, model.ErrNotFound):
@@ -110,7 +108,7 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 			// Another server has applied it. Who watches here learns it from this one all the same.
 			for _, t := range b.Transactions {
 				if a, err := tx.ActByTx(t.ID); err == nil {
-					moved = append(moved, a.ID)
+					m.names = append(m.names, a.ID)
 				}
 			}
 			return nil
@@ -118,16 +116,12 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 			return fmt.Errorf("the database has fallen back to block %d", c.Value) // and is followed up from there
 		}
 		for _, t := range b.Transactions {
-			acts, err := s.settle(tx, t)
-			if err != nil {
+			if err := s.settle(tx, t, m); err != nil {
 				return err
 			}
-			moved = append(moved, acts...)
 		}
 		return tx.SetCheckpoint(checkpoint, int64(b.Number), b.Hash)
 	})
-	s.tell(moved...)
-	return err
 }
 
 // Start recovers, then runs the relay, imports and jobs, and, as far as no other server does, the listener and the

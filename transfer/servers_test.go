@@ -3,12 +3,15 @@ package transfer_test
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"cardflow/ledger"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -220,6 +223,67 @@ func TestBusyServerAsksTheOthers(t *testing.T) {
 	r.await(quick, "")
 	close(goOn)
 	r.await(slow, "")
+	r.fsck()
+}
+
+// townCrier calls heard with what it is told.
+type townCrier struct{ heard func(names []string) }
+
+func (c townCrier) Cry(names ...string)                        { c.heard(names) }
+func (c townCrier) Hear(ctx context.Context, _ func([]string)) { <-ctx.Done() }
+
+// An act that waits for another one is called when that one has ended, and when whoever is called can see that it has.
+func TestWaitersAreCalledAfterTheCommit(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	var r *rig
+	var second atomic.Pointer[string]
+	called := make(chan string, 100)
+	town := townCrier{func(names []string) {
+		id := second.Load()
+		if id == nil || !slices.Contains(names, "relay") {
+			return
+		}
+		check(t, r.db.Read(context.Background(), func(tx *model.Tx) error {
+			a, err := tx.Act(*id)
+			called <- a.WaitsFor
+			return err
+		}))
+	}}
+	r = newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Crier = town })
+	goOn := make(chan struct{})
+	f.next("Offer", 1, func(x try) (ledger.Commit, error) { <-goOn; return x.through() })
+	offer := func(key transfer.Idem, n int) func() {
+		return func() {
+			if _, err := r.Offer(r.ctx, retailer, key, transfer.OfferInput{Mode: "BEARER", Segments: span(n, n)}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(offer(idem("offer"), 1))
+	r.until("the first one is on its way", func() bool { return f.tries("Offer") > 0 })
+	wg.Go(offer(idem("offer"), 2))
+	r.until("the second one waits", func() bool {
+		check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+			page, err := tx.ListActs(model.ActFilter{Function: "Offer", Actor: retailer.Participant}, "", 1)
+			if err == nil && page.Items[0].WaitsFor != "" {
+				second.Store(&page.Items[0].ID)
+			}
+			return err
+		}))
+		return second.Load() != nil
+	})
+	close(goOn)
+	select {
+	case waits := <-called:
+		if waits != "" {
+			t.Errorf("called, and it still waits for %s", waits)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nobody was called")
+	}
+	wg.Wait()
 	r.fsck()
 }
 

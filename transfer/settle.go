@@ -15,45 +15,65 @@ import (
 
 // settle applies a committed transaction to the business rows, from whatever state they are in: the ledger is the
 // truth, and the rows follow. It may be called for the same transaction any number of times, in any order with others:
-// lots carry the ledger's version, the ends of a trade are final. It returns the acts that it moved, for whoever
-// watches them; tell them after the commit.
-func (s *Service) settle(tx *model.Tx, t ledger.Transaction) ([]string, error) {
+// lots carry the ledger's version, the ends of a trade are final. What it moves is told after the commit.
+func (s *Service) settle(tx *model.Tx, t ledger.Transaction, m *moves) error {
 	if t.Validation != ledger.Valid {
-		return nil, nil // its relay learns it from the ledger
+		return nil // its relay learns it from the ledger
 	}
 	// The act before what it is about, as everyone else who moves both.
 	a, err := s.actOf(tx, t)
 	if err != nil && !errors.Is(err, model.ErrNotFound) {
-		return nil, err
+		return err
 	}
 	for _, w := range t.Writes {
 		if err := s.mirror(tx, t, w); err != nil {
-			return nil, fmt.Errorf("transaction %s, %s: %w", t.ID, w.Key, err)
+			return fmt.Errorf("transaction %s, %s: %w", t.ID, w.Key, err)
 		}
 	}
 	if err != nil {
-		return nil, nil // a terminal's
+		return nil // a terminal's
 	}
-	return s.finish(tx, t, a)
+	return s.finish(tx, t, a, m)
+}
+
+// moves is what a transaction has done that others wait for. Nobody hears of it before the commit: who looks sooner finds
+// nothing, and a transaction that starts over would be counted twice.
+type moves struct {
+	names []string // for the hub: acts, and relayWaits if some act need not wait any longer
+	ended []model.Act
+}
+
+// moved tells of moves that have been committed.
+func (s *Service) moved(m moves) {
+	for _, a := range m.ended {
+		outcome := string(a.State)
+		if a.State == model.ActFailed {
+			outcome = a.ErrorCode
+		}
+		s.Metrics.ActEnded(a.Function, outcome, s.Clock().Sub(a.CreatedAt.Time()))
+	}
+	s.tell(m.names...)
 }
 
 // settleOne applies one transaction, when the reconciler found it before the listener did.
 func (s *Service) settleOne(ctx context.Context, t ledger.Transaction) error {
-	var moved []string
-	err := s.settling(ctx, func(tx *model.Tx) (err error) {
-		moved, err = s.settle(tx, t)
-		return err
-	})
-	s.tell(moved...)
-	return err
+	return s.settling(ctx, func(tx *model.Tx, m *moves) error { return s.settle(tx, t, m) })
 }
 
 // settling runs a transaction that settles. Where two run side by side, a row that one was about to add may be there by
 // the time it does: the other is settling the same transaction, and what it left is found when this one runs again.
-func (s *Service) settling(ctx context.Context, fn func(tx *model.Tx) error) error {
-	err := s.DB.Write(ctx, fn)
+func (s *Service) settling(ctx context.Context, fn func(*model.Tx, *moves) error) error {
+	var m moves
+	run := func(tx *model.Tx) error {
+		m = moves{}
+		return fn(tx, &m)
+	}
+	err := s.DB.Write(ctx, run)
 	if errors.Is(err, model.ErrConflict) {
-		err = s.DB.Write(ctx, fn)
+		err = s.DB.Write(ctx, run)
+	}
+	if err == nil {
+		s.moved(m)
 	}
 	return err
 }
@@ -127,7 +147,7 @@ func roleNames(roles []request.Role) []string {
 }
 
 func (s *Service) mirrorLot(tx *model.Tx, t ledger.Transaction, l contract.Lot) error {
-	row, err := tx.Lot(l.Hash)
+	row, err := tx.LockLot(l.Hash) // what is made of it here starts from what another server has just made of it
 	if errors.Is(err, model.ErrNotFound) {
 		row, err = s.recoverLot(tx, l)
 	}
@@ -209,16 +229,15 @@ func tradeAs(row model.Trade, t ledger.Transaction, l contract.Trade, state mode
 }
 
 // finish ends the act that this transaction carried out.
-func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act) ([]string, error) {
+func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act, m *moves) error {
 	if a.State == model.ActCommitted {
-		return nil, nil
+		return nil
 	}
 	a, err := tx.MoveAct(a.ID, a.State, model.ActCommitted, s.carriedOut(t))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.Metrics.ActEnded(a.Function, string(a.State), s.Clock().Sub(a.CreatedAt.Time()))
-	return s.letGo(tx, a)
+	return s.letGo(tx, a, m)
 }
 
 // carriedOut is what an act's row says of the transaction that carried it out. Its request is the ledger's too: where the
@@ -233,27 +252,28 @@ func (s *Service) carriedOut(t ledger.Transaction) func(*model.Act) {
 	}
 }
 
-// letGo frees what an act had set aside and wakes whoever waited for it.
-func (s *Service) letGo(tx *model.Tx, a model.Act) ([]string, error) {
+// letGo frees what an act that has ended had set aside, and wakes whoever waited for it.
+func (s *Service) letGo(tx *model.Tx, a model.Act, m *moves) error {
 	if err := tx.ReleaseHold(a.ID); err != nil {
-		return nil, err
+		return err
 	}
 	if err := tx.Unreserve(a.ID); err != nil {
-		return nil, err
+		return err
 	}
-	if n, err := tx.WakeWaiters(a.ID, s.now()); err != nil {
-		return nil, err
-	} else if n > 0 {
-		s.kick()
+	woken, err := tx.WakeWaiters(a.ID, s.now())
+	if woken > 0 {
+		m.names = append(m.names, relayWaits)
 	}
-	return []string{a.ID}, nil
+	m.names, m.ended = append(m.names, a.ID), append(m.ended, a)
+	return err
 }
 
 // fail ends an act that can't succeed, and puts back what it had set aside. An act that was sent never comes here
 // without proof that it can't land.
 func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
-	var moved []string
+	var m moves
 	err := s.DB.Write(ctx, func(tx *model.Tx) error {
+		m = moves{}
 		failed, err := tx.MoveAct(a.ID, a.State, model.ActFailed, func(r *model.Act) { r.ErrorCode, r.ErrorText = why.Code, brief(why) })
 		if err != nil {
 			return err
@@ -261,8 +281,7 @@ func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
 		if err := s.putBack(tx, failed); err != nil {
 			return err
 		}
-		moved, err = s.letGo(tx, failed)
-		return err
+		return s.letGo(tx, failed, &m)
 	})
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, model.ErrState) {
@@ -270,9 +289,8 @@ func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
 		}
 		return
 	}
-	s.Metrics.ActEnded(a.Function, why.Code, s.Clock().Sub(a.CreatedAt.Time()))
 	s.Logger.Info("relay: act failed", "act", a.ID, "function", a.Function, "code", why.Code)
-	s.tell(moved...)
+	s.moved(m)
 }
 
 // putBack undoes an act's reservations: its trades fail or are open again, its lots never were.

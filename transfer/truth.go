@@ -95,6 +95,9 @@ func (t *truth) take(block uint64, x ledger.Transaction) {
 		t.report.find(Finding{Kind: "TRANSACTION", Subject: x.ID, Problem: "counts twice"})
 	}
 	for _, w := range x.Writes {
+		if w.Contract != request.Identity && w.Contract != request.Ownership {
+			continue // of another contract on the channel
+		}
 		kind, name, _ := strings.Cut(w.Key, "/")
 		switch {
 		case kind == "Q":
