@@ -17,12 +17,6 @@ func (tx *Tx) AccountByOpenID(appID, index string) (Account, error) {
 	return a, named("account", "", err)
 }
 
-// AccountOf finds the WeChat login of a participant. Errors: ErrNotFound.
-func (tx *Tx) AccountOf(participant string) (Account, error) {
-	a, err := one[Account](tx.db.Where("participant_id = ?", participant))
-	return a, named("account of", participant, err)
-}
-
 // AddAccount stores a new login. Errors: ErrConflict if the openid or the participant has one already: somebody
 // logged in at the same moment, so look again.
 func (tx *Tx) AddAccount(a Account) error {

@@ -169,12 +169,6 @@ func (tx *Tx) LeaseAct(id, owner string, now, until Millis) (Act, error) {
 	return a, swapped("act", id, tx.db.Model(&Act{}).Where("id = ?", id).UpdateColumns(map[string]any{"lease_owner": owner, "lease_until": until}))
 }
 
-// RenewLease keeps an act for its worker. Errors: ErrState if he has lost it.
-func (tx *Tx) RenewLease(id, owner string, until Millis) error {
-	return swapped("act", id, tx.db.Model(&Act{}).Where("id = ? AND lease_owner = ? AND state IN ?", id, owner, unfinished).
-		UpdateColumn("lease_until", until))
-}
-
 // skipLocked is locked without waiting for rows that others have locked.
 func (tx *Tx) skipLocked() *gorm.DB {
 	return tx.db.Clauses(clause.Locking{Strength: "UPDATE", Options: "SKIP LOCKED"})

@@ -122,14 +122,11 @@ func TestLease(t *testing.T) {
 		refused(t, db, model.ErrState, func(tx *model.Tx) error { _, err := tx.LeaseAct("f", "me", now, now+10); return err })
 		refused(t, db, model.ErrNotFound, func(tx *model.Tx) error { _, err := tx.LeaseAct("none", "me", now, now+10); return err })
 
-		write(t, db, func(tx *model.Tx) error { return tx.RenewLease("a", "me", now+11) })
-		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.RenewLease("a", "you", now+30) })
 		mine.Tries, mine.NextAt, mine.LeaseUntil = 2, now+5, now+12
 		write(t, db, func(tx *model.Tx) error { return tx.SaveAct(mine) })
 
 		write(t, db, func(tx *model.Tx) error { _, err := tx.LeaseAct("a", "you", now+12, now+20); return err })
 		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.SaveAct(mine) }) // the sleeper wakes
-		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.RenewLease("a", "me", now+30) })
 
 		got := read(t, db, func(tx *model.Tx) (model.Act, error) { return tx.Act("a") })
 		if got.LeaseOwner != "you" || got.Tries != 2 || got.NextAt != now+5 {
@@ -150,7 +147,6 @@ func TestLease(t *testing.T) {
 			}
 			return err
 		})
-		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.RenewLease("a", "you", now+30) })
 	})
 }
 

@@ -38,10 +38,3 @@ func (tx *Tx) Recall(actor, route, key string) (Idempotency, error) {
 	row, err := one[Idempotency](tx.db.Where("actor = ? AND route = ? AND idempotency_key = ?", actor, route, key))
 	return row, named("idempotency key", "", err)
 }
-
-// StoreResponse stores the answer that asking again gets. Errors: ErrNotFound.
-func (tx *Tx) StoreResponse(actor, route, key string, status int, response []byte) error {
-	return missing("idempotency key", "", tx.db.Model(&Idempotency{}).
-		Where("actor = ? AND route = ? AND idempotency_key = ?", actor, route, key).
-		Updates(map[string]any{"status": status, "response": response}))
-}

@@ -179,11 +179,6 @@ func (tx *Tx) ReleaseHold(act string) error {
 	return tx.db.Model(&Lot{}).Where("held_by = ?", act).Update("held_by", gorm.Expr("NULL")).Error
 }
 
-// HeldBy lists the lots that an act holds, by hash.
-func (tx *Tx) HeldBy(act string) ([]Lot, error) {
-	return many[Lot](tx.db.Where("held_by = ?", act).Order("hash"))
-}
-
 // Parents lists the lots that a lot was made of, by hash.
 func (tx *Tx) Parents(hash string) ([]Lot, error) {
 	return many[Lot](tx.db.Where("hash IN (?)", tx.db.Model(&LotParent{}).Select("parent").Where("child = ?", hash)).Order("hash"))

@@ -83,7 +83,7 @@ func TestAccounts(t *testing.T) {
 		refused(t, db, model.ErrNotFound, func(tx *model.Tx) error { _, err := tx.AccountByOpenID("wx3", a.OpenIDIndex); return err })
 
 		write(t, db, func(tx *model.Tx) error { return tx.NoteAccountLogin("a1", now+1) })
-		if got := read(t, db, func(tx *model.Tx) (model.Account, error) { return tx.AccountOf("ann") }); got.LastLoginAt != now+1 || got.ID != "a1" {
+		if got := read(t, db, func(tx *model.Tx) (model.Account, error) { return tx.AccountByOpenID(a.AppID, a.OpenIDIndex) }); got.LastLoginAt != now+1 || got.ID != "a1" {
 			t.Errorf("after a login: %+v", got)
 		}
 		refused(t, db, model.ErrNotFound, func(tx *model.Tx) error { return tx.NoteAccountLogin("none", now) })
