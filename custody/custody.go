@@ -49,6 +49,7 @@ type Config struct {
 	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
 	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
 	Keep func(model.CustodyKey) error
+	At   func(point string) // called at the points of point.go, for the crash suite; nil outside of it
 }
 
 // Metrics are told what happens, if they are set. Each may be called by several
@@ -70,6 +71,7 @@ type Custody struct {
 	metrics Metrics
 	keepKey func(model.CustodyKey) error
 	keys    *keyring
+	atPoint func(point string)
 }
 
 // Open opens the custody in a migrated database. In an empty one it makes the
@@ -85,7 +87,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	}
 	c := &Custody{
 		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
-		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root),
+		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), atPoint: config.At,
 	}
 	if err := c.begin(ctx); err != nil {
 		c.Close()

@@ -72,12 +72,15 @@ func (c *Custody) sign(ctx context.Context, ask Ask, body request.Body) (request
 	message := req.SigningBytes(line.KeyID, ask.NotAfter)
 	bytes := gm.Signature(line.Signature)
 	if bytes == nil {
+		c.at(AtIntended)
 		if bytes, err = c.make(ctx, key, message); err != nil {
 			return request.Signature{}, req, err
 		}
+		c.at(AtSigned)
 		if bytes, err = c.keep(ctx, line, bytes); err != nil {
 			return request.Signature{}, req, err
 		}
+		c.at(AtKept)
 		if c.metrics.Signed != nil {
 			c.metrics.Signed(req.Function, c.clock().Sub(began))
 		}
@@ -107,10 +110,14 @@ func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.
 		if line, err = tx.AddSignature(line); err != nil {
 			return err
 		}
-		return c.record(ctx, tx, entry{ask.Actor, actIntent, ask.Subject, map[string]any{
+		err = c.record(ctx, tx, entry{ask.Actor, actIntent, ask.Subject, map[string]any{
 			"owner": line.Owner, "function": line.Purpose, "attempt": line.Attempt, "key": line.KeyID,
 			"request": line.RequestID, "digest": line.Digest, "notAfter": int64(line.NotAfter),
 		}})
+		if err == nil {
+			c.at(AtIntending)
+		}
+		return err
 	}
 	err = c.write(ctx, write)
 	if errors.Is(err, model.ErrConflict) {

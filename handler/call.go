@@ -49,6 +49,7 @@ func (s *server) handle(r *route) echo.HandlerFunc {
 				return err
 			}
 			c.key = key
+			s.beforeReply(c)
 		}
 		if err := c.takeBody(); err != nil {
 			return err

@@ -84,6 +84,8 @@ type Config struct {
 	Checks map[string]func(context.Context) error
 	// Stopping closes when the server begins to shut down: event streams end, so that clients ask elsewhere. May be nil.
 	Stopping <-chan struct{}
+	// At is called at the points of point.go, for the crash suite; nil outside of it.
+	At func(point string)
 }
 
 // server is the state behind all routes.

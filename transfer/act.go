@@ -152,7 +152,9 @@ func (s *Service) once(ctx context.Context, c Caller, idem Idem, accept func(tx 
 			if id, err = accept(tx); err != nil {
 				return err
 			}
-			_, err = tx.Remember(c.actor(), idem.Route, idem.Key, idem.BodyDigest, id)
+			if _, err = tx.Remember(c.actor(), idem.Route, idem.Key, idem.BodyDigest, id); err == nil {
+				s.at(AtAccepting)
+			}
 			return err
 		})
 	}
@@ -176,6 +178,7 @@ func (s *Service) once(ctx context.Context, c Caller, idem Idem, accept func(tx 
 	if err != nil {
 		return "", err
 	}
+	s.at(AtAccepted)
 	s.kick()
 	return id, nil
 }

@@ -41,7 +41,8 @@ func (s *Service) follow(ctx context.Context) (came bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if height, err := s.Ledger.Height(ctx); err == nil && next >= height {
+	height, err := s.Ledger.Height(ctx)
+	if err == nil && next >= height {
 		s.trouble.Store(nil) // it has caught up, and no block need come to show it
 		came = true
 	}
@@ -52,6 +53,7 @@ func (s *Service) follow(ctx context.Context) (came bool, err error) {
 		if b.Number != next {
 			return came, fmt.Errorf("block %d came where %d was due", b.Number, next)
 		}
+		s.at(AtBlock)
 		if err := s.applyBlock(ctx, b); err != nil {
 			if errors.Is(err, model.ErrState) || errors.Is(err, model.ErrConflict) {
 				err = fmt.Errorf("another server was faster, or the ledger is another one: %w", err)
@@ -60,7 +62,9 @@ func (s *Service) follow(ctx context.Context) (came bool, err error) {
 		}
 		s.trouble.Store(nil)
 		came = true
-		next++
+		if next++; next < height {
+			s.at(AtCatchingUp)
+		}
 	}
 	return came, errors.New("the ledger ended the sequence of blocks")
 }
@@ -120,6 +124,7 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 				return err
 			}
 		}
+		s.at(AtSettling)
 		return tx.SetCheckpoint(checkpoint, int64(b.Number), b.Hash)
 	})
 }

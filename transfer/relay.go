@@ -110,6 +110,9 @@ func (s *Service) lease(ctx context.Context, n int) (acts []model.Act, err error
 		acts, err = tx.LeaseActs(s.worker(), now, s.leaseEnd(), n)
 		return err
 	})
+	if len(acts) > 0 && err == nil {
+		s.at(AtLeased)
+	}
 	return acts, err
 }
 
@@ -275,8 +278,15 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 		req := request.Request{Channel: s.Ledger.Channel(), Contract: a.Contract, Function: a.Function, Args: next.Body}
 		next.KeyID, next.RequestID = key, req.ID()
 		next.NotAfter, next.LeaseUntil = s.notAfter(tx, a), s.leaseEnd()
-		return tx.SaveAct(next)
+		if err := tx.SaveAct(next); err != nil {
+			return err
+		}
+		s.at(AtIntending)
+		return nil
 	})
+	if err == nil {
+		s.at(AtIntended)
+	}
 	return either(next, a, err)
 }
 
@@ -333,6 +343,7 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 		}
 		proof.Ticket = &sig
 	}
+	s.at(AtSigned)
 	var next model.Act
 	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
 		next, err = tx.MoveAct(a.ID, model.ActAccepted, model.ActSigned, func(r *model.Act) {
@@ -340,6 +351,9 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 		})
 		return err
 	})
+	if err == nil {
+		s.at(AtStored)
+	}
 	return either(next, a, err)
 }
 

@@ -41,7 +41,8 @@ type rig struct {
 	wrap  func(ledger.Ledger) ledger.Ledger
 	// config, if not nil, changes what a service is made of: log, randomness, signer.
 	config  func(*transfer.Config)
-	dbClock func() time.Time // the database's, if it is not the rig's
+	dbClock func() time.Time   // the database's, if it is not the rig's
+	at      func(point string) // is called at the points of a write's way; nil is fine
 }
 
 // clock runs with the machine's, shifted by what a test says.
@@ -181,11 +182,11 @@ func (r *rig) open(t *testing.T) {
 	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
 	keys := must2(custody.Open(r.ctx, custody.Config{
-		DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader,
+		DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader, At: r.at,
 		Keep: func(k model.CustodyKey) error { return r.journal.Append(transfer.Entry{Key: &k}) },
 	}))(t)
 	c := transfer.Config{
-		DB: r.db, Ledger: r.ledger, Signer: signer{keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now,
+		DB: r.db, Ledger: r.ledger, Signer: signer{keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond},
 		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},

@@ -73,6 +73,7 @@ func (s *Service) settling(ctx context.Context, fn func(*model.Tx, *moves) error
 		err = s.DB.Write(ctx, run)
 	}
 	if err == nil {
+		s.at(AtSettled)
 		s.moved(m)
 	}
 	return err
@@ -281,7 +282,9 @@ func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
 		if err := s.putBack(tx, failed); err != nil {
 			return err
 		}
-		return s.letGo(tx, failed, &m)
+		err = s.letGo(tx, failed, &m)
+		s.at(AtFailing)
+		return err
 	})
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, model.ErrState) {

@@ -32,6 +32,7 @@ func (s *Service) prepare(ctx context.Context, a model.Act) (model.Act, error) {
 		if err := s.Journal.Append(Entry{Openings: openings}); err != nil {
 			return a, err
 		}
+		s.at(AtJournaled)
 	}
 	p.Args = nil // they are body and proof, which the act has
 	b, err := json.Marshal(p)
@@ -45,6 +46,9 @@ func (s *Service) prepare(ctx context.Context, a model.Act) (model.Act, error) {
 		})
 		return err
 	})
+	if err == nil {
+		s.at(AtPrepared)
+	}
 	return either(next, a, err)
 }
 
@@ -79,13 +83,16 @@ func (s *Service) submit(ctx context.Context, a model.Act) (model.Act, error) {
 	try, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
 	_, err = s.Ledger.Submit(try, p, openings.Transient(), func() error {
+		s.at(AtEndorsed)
 		sent, err := s.sending(try, a)
 		if err == nil {
 			a = sent
+			s.at(AtLeaving)
 		}
 		return err
 	})
 	if err == nil {
+		s.at(AtHeard)
 		return a, errHandedOver
 	}
 	return s.after(ctx, a, err)
@@ -162,6 +169,7 @@ func (s *Service) enquire(ctx context.Context, a model.Act) (model.Act, error) {
 func (s *Service) verdict(ctx context.Context, a model.Act, t ledger.Transaction) (model.Act, error) {
 	switch t.Validation {
 	case ledger.Valid:
+		s.at(AtVerdict)
 		if err := s.settleOne(ctx, t); err != nil {
 			return a, err
 		}

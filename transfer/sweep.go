@@ -58,6 +58,9 @@ func (s *Service) SweepOnce(ctx context.Context) error {
 					return err
 				}
 			}
+			if n > 0 {
+				s.at(AtReleasing)
+			}
 			return nil
 		})
 		if err != nil {

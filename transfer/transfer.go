@@ -116,6 +116,8 @@ type Config struct {
 	MSISDNPrefixes []string
 	// Imports is the folder where card files wait to be read.
 	Imports ImportConfig
+	// At is called at the points of point.go, for the crash suite; nil outside of it.
+	At func(point string)
 }
 
 // TradeConfig bounds offers.

@@ -199,7 +199,7 @@ func (a *App) openLedger(context.Context, context.Context) error {
 			Profile: a.Config.Path(c.Fabric.Profile), Channel: c.Channel, MSPID: c.Fabric.MSPID,
 			Certificate: a.Config.Path(c.Fabric.CertFile), Key: a.Config.Path(c.Fabric.KeyFile), Contracts: []string{request.Identity, request.Ownership},
 			EndorseTimeout: c.Fabric.EndorseTimeout, BroadcastTimeout: c.Fabric.BroadcastTimeout, CommitTimeout: c.Fabric.CommitTimeout,
-			QueryTimeout: c.Fabric.QueryTimeout, Logger: a.Logger,
+			QueryTimeout: c.Fabric.QueryTimeout, Logger: a.Logger, At: at,
 		})
 		if err != nil {
 			return err
@@ -211,7 +211,7 @@ func (a *App) openLedger(context.Context, context.Context) error {
 	l, err := embedded.Open(embedded.Config{
 		Path: a.Config.Path(c.File), Channel: c.Channel, Organisation: organisation,
 		Contracts:  []contract.Contract{&contract.Identity{Deployer: organisation}, &contract.Ownership{}},
-		TimeWindow: c.TimeWindow, BlockInterval: c.BlockInterval, MaxBlockTransactions: c.MaxBlockTxs, Logger: a.Logger,
+		TimeWindow: c.TimeWindow, BlockInterval: c.BlockInterval, MaxBlockTransactions: c.MaxBlockTxs, Logger: a.Logger, At: at,
 	})
 	if err != nil {
 		return err
@@ -241,7 +241,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	}
 	m := newCustodyMetrics(a.Registry)
 	a.Custody, err = custody.Open(ctx, custody.Config{
-		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m,
+		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m, At: at,
 		Keep: func(k model.CustodyKey) error { return a.Journal.Append(transfer.Entry{Key: &k}) },
 	})
 	if err != nil {
@@ -296,7 +296,7 @@ func (a *App) openService(ctx, run context.Context) error {
 	}
 	a.Service = transfer.New(transfer.Config{
 		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
-		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes,
+		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
 		},
@@ -337,7 +337,7 @@ func (a *App) Listen() error {
 		Service: a.Service, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Consumer: c.Session.ConsumerTTL, Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
-		TLS: c.HTTP.TLSInFront, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping,
+		TLS: c.HTTP.TLSInFront, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
 		Checks: map[string]func(context.Context) error{
 			"custody": a.Custody.Ready,
 			"redis":   func(ctx context.Context) error { return a.Redis.Ping(ctx).Err() },

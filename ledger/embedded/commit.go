@@ -126,9 +126,11 @@ func (l *Ledger) write(last tip, number uint64, batch []*envelope) (b written, u
 		return written{}, false, fmt.Errorf("write block %d: %w", number, err)
 	}
 	id, committing = uint64(tx.ID()), true
+	l.at(AtWriting)
 	if err := tx.Commit(); err != nil {
 		return written{}, false, fmt.Errorf("commit block %d: %w", number, err)
 	}
+	l.at(AtWritten)
 	return b, false, nil
 }
 

@@ -59,6 +59,8 @@ type Config struct {
 	MaxBlockTransactions int
 
 	Logger *slog.Logger // IDs, numbers and causes only; nothing is logged if nil
+
+	At func(point string) // called at the points of point.go, for the crash suite; nil outside of it
 }
 
 // Ledger is an open ledger. It implements ledger.Ledger.

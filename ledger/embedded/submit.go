@@ -129,6 +129,7 @@ func (l *Ledger) order(ctx context.Context, id string, e *envelope) (ledger.Comm
 	case <-l.quit:
 		return ledger.Commit{}, notSent(ErrClosed)
 	}
+	l.at(AtSent)
 	select {
 	case v := <-e.verdict:
 		return v.commit(id, e.result)

@@ -141,7 +141,13 @@ func (l *Ledger) source() source {
 			}
 			return next, s.close, nil
 		},
-		fetch: l.rawBlock,
+		fetch: func(ctx context.Context, number uint64) (*common.Block, error) {
+			block, err := l.rawBlock(ctx, number)
+			if err == nil {
+				l.at(AtFetched)
+			}
+			return block, err
+		},
 		pause: func(ctx context.Context) {
 			select {
 			case <-time.After(200 * time.Millisecond):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,12 +23,15 @@ import (
 //     connect. The SDK's cache never asks: it waits until its time is up.
 //   - It closes what has been idle for 30 s, so that a quiet server pays for the handshakes again and again.
 type connections struct {
+	extra  []grpc.DialOption
 	mu     sync.Mutex
 	all    map[string]*grpc.ClientConn
 	closed bool
 }
 
-func newConnections() *connections { return &connections{all: map[string]*grpc.ClientConn{}} }
+func newConnections(extra ...grpc.DialOption) *connections {
+	return &connections{extra: extra, all: map[string]*grpc.ClientConn{}}
+}
 
 var errNoConnections = errors.New("the connections are closed")
 
@@ -88,7 +92,7 @@ func (c *connections) get(target string, opts []grpc.DialOption) (*grpc.ClientCo
 		// The SDK would have a call wait for a peer that is down, on a stream without a deadline for ever.
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 	}
-	conn, err := grpc.NewClient("passthrough:///"+target, append(append(standard, opts...), last...)...)
+	conn, err := grpc.NewClient("passthrough:///"+target, slices.Concat(standard, opts, last, c.extra)...)
 	if err != nil {
 		return nil, fmt.Errorf("connection to %s: %w", target, err)
 	}

@@ -54,6 +54,8 @@ type Config struct {
 	Clock  func() time.Time // stamps proposals; time.Now if nil. Peers refuse what is minutes away from their own
 	Random io.Reader        // for nonces; crypto/rand if nil
 	Logger *slog.Logger     // IDs, addresses, numbers and causes only; nothing is logged if nil
+
+	At func(point string) // called at the points of point.go, for the crash suite; nil outside of it
 }
 
 // Ledger is an open ledger. It implements ledger.Ledger.

@@ -21,6 +21,7 @@ import (
 	"github.com/hyperledger/fabric-sdk-go/pkg/fabsdk"
 	"github.com/hyperledger/fabric-sdk-go/pkg/fabsdk/provider/fabpvdr"
 	"github.com/hyperledger/fabric-sdk-go/pkg/msp"
+	"google.golang.org/grpc"
 )
 
 // network is the SDK, as far as it is used: its configuration, its connections and the identity that signs.
@@ -76,7 +77,11 @@ func openNetwork(c Config) (*network, error) {
 		return nil, err
 	}
 	logging.Initialize(sdkLog.use(c.Logger))
-	sdk, err := fabsdk.New(config.FromRaw(p.text, "yaml"), fabsdk.WithCorePkg(coreParts{id}), fabsdk.WithMSPPkg(mspParts{}))
+	var extra []grpc.DialOption
+	if c.At != nil {
+		extra = append(extra, broadcasting(c.At))
+	}
+	sdk, err := fabsdk.New(config.FromRaw(p.text, "yaml"), fabsdk.WithCorePkg(coreParts{id, extra}), fabsdk.WithMSPPkg(mspParts{}))
 	if err != nil {
 		return nil, fmt.Errorf("profile %s: %w", c.Profile, err)
 	}
@@ -169,7 +174,10 @@ func (n *network) drop(address string) {
 func (n *network) close() { n.sdk.Close() }
 
 // coreParts are what the SDK is given in place of its own: keys in memory only, our signer, our connections.
-type coreParts struct{ *identity }
+type coreParts struct {
+	*identity
+	dial []grpc.DialOption
+}
 
 func (coreParts) CreateCryptoSuiteProvider(core.CryptoSuiteConfig) (core.CryptoSuite, error) {
 	return sw.GetSuiteWithDefaultEphemeral()
@@ -177,8 +185,8 @@ func (coreParts) CreateCryptoSuiteProvider(core.CryptoSuiteConfig) (core.CryptoS
 func (p coreParts) CreateSigningManager(core.CryptoSuite) (core.SigningManager, error) {
 	return signer{p.identity}, nil
 }
-func (coreParts) CreateInfraProvider(c fab.EndpointConfig) (fab.InfraProvider, error) {
-	return &infrastructure{fabpvdr.New(c), newConnections()}, nil
+func (p coreParts) CreateInfraProvider(c fab.EndpointConfig) (fab.InfraProvider, error) {
+	return &infrastructure{fabpvdr.New(c), newConnections(p.dial...)}, nil
 }
 
 type infrastructure struct {

@@ -41,6 +41,7 @@ func (l *Ledger) Submit(ctx context.Context, p ledger.Proposal, transient map[st
 	if known == certainlyNot {
 		return ledger.Commit{}, notSent(err)
 	}
+	l.at(AtAnswered)
 	// If an orderer may have it, its block is waited for as well: it says more than the orderer could.
 	v, late := l.verdict(ctx, verdicts, since)
 	if late != nil {
