@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"cardflow/ledger/contract"
+	"cardflow/ledger/embedded"
 	"cardflow/transfer"
 )
 
@@ -23,6 +23,7 @@ const rounds = 11
 // killedConfig takes up what a dead server left soon, and lets a crowd in from one address.
 const killedConfig = `
 relay: {lease: 1s, poll_interval: 50ms, backoff_min: 10ms, backoff_max: 500ms}
+trade: {min_expiry: 1s, sweep_interval: 200ms}
 limits:
   wrong_codes: 100 per 1s
   wrong_codes_per_address: 100000 per 1m
@@ -40,30 +41,33 @@ log: {level: warn}
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	dir := demoWorld(t)
-	cards := stock(t, dir, 2000)
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	check(t, os.WriteFile(config, []byte(killedConfig), 0o600))
 	args := []string{"--config", config, "--data", dir}
+	m := newMarket(t, 2, 4, goods{each: 3, brief: 2 * time.Second})
+	for seller, cards := range slices.Collect(slices.Chunk(stock(t, dir, 2000), 1000)) {
+		m.shelve(seller, cards)
+	}
+	kinds := []string{"confirm", "decline", "cancel"}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	defer cancel()
-	m := newMarket(t, cards)
-	for round := 0; round < rounds || !m.busy(); round++ {
+	for round := 0; round < rounds || !m.busy(kinds...); round++ {
 		p := startProcess(t, append(args, "serve")...)
 		end, status := p.kill, -1
 		switch round % 4 {
 		case 2: // once in a while an operator stops it, in the middle of everything: it must end well
 			end, status = p.terminate, 0
 		case 3: // while it starts, mostly
-			time.AfterFunc(time.Duration(rand.IntN(int(time.Second))), p.kill)
+			time.AfterFunc(rand.N(time.Second), p.kill)
 		}
-		var why error
 		if p.listening() {
-			why = m.run(ctx, p.url, 3+rand.IntN(12), end)
+			m.at(p)
+			m.run(p.living(ctx), 3+rand.IntN(12), end)
 		}
 		select {
 		case <-p.ended:
 		case <-time.After(patience):
-			t.Fatalf("round %d: the server lives, and everybody has stopped: %v\n%s", round, why, p.errs)
+			t.Fatalf("round %d: the server lives, and everybody has stopped\n%s", round, p.errs)
 		}
 		if got := p.cmd.ProcessState.ExitCode(); got != status {
 			t.Fatalf("round %d: the server ended with %d, %v, want %d\n%s", round, got, p.err, status, p.errs)
@@ -80,16 +84,47 @@ func TestKilled(t *testing.T) {
 	if m.unanswered == 0 {
 		t.Error("the server was never killed while it had something to answer")
 	}
-	check(t, m.finish(ctx, p.url))
-	m.settled()
-	m.owned()
+	m.at(p)
+	m.judge(ctx)
+	t.Log(m)
 	p.stop(t)
-	fsck := exec.Command("server", append(args, "fsck")...)
-	fsck.Env = plainEnvironment()
-	out, err := fsck.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "✓ 数据库与账本逐行一致") || !strings.Contains(string(out), "在册卡 3000") {
-		t.Errorf("fsck: %v\n%s", err, out)
+	m.onEmbeddedLedger(ctx, dir)
+	fsck(t, 3000, args)
+}
+
+// onEmbeddedLedger is onLedger, for the ledger of a server that does not run.
+func (m *market) onEmbeddedLedger(ctx context.Context, dir string) {
+	m.t.Helper()
+	l, err := embedded.Open(embedded.Config{
+		Path: filepath.Join(dir, "ledger.db"), Channel: DefaultConfig().Ledger.Channel, Organisation: organisation,
+		Contracts: []contract.Contract{&contract.Identity{Deployer: organisation}, &contract.Ownership{}},
+	})
+	check(m.t, err)
+	m.onLedger(ctx, l)
+	check(m.t, l.Close())
+}
+
+// fsck runs the command of that name on a server's data, and demands that it finds nothing, so many cards, and no write
+// that has not ended.
+func fsck(t *testing.T, cards int, args []string, env ...string) {
+	t.Helper()
+	if out := fsckFindsNothing(t, cards, args, env...); !strings.Contains(out, "（未完成 0）") {
+		t.Errorf("fsck: some writes have not ended\n%s", out)
 	}
+}
+
+// fsckFindsNothing does so, while writes may be under way.
+func fsckFindsNothing(t *testing.T, cards int, args []string, env ...string) string {
+	t.Helper()
+	cmd := exec.Command("server", append(slices.Clone(args), "fsck")...)
+	cmd.Env = append(plainEnvironment(), env...)
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{"✓ 数据库与账本逐行一致", fmt.Sprint("在册卡 ", cards)} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Fatalf("fsck: %v; it should say %s\n%s", err, want, out)
+		}
+	}
+	return string(out)
 }
 
 // stock gives the shop cards to sell.
@@ -108,55 +143,4 @@ func stock(t *testing.T, dir string, count int) []string {
 		cards[n] = number(n)
 	}
 	return cards
-}
-
-// settled waits until every write that was accepted has ended, and demands that it is committed: what is accepted has
-// its trade to itself. Nobody who was told so before may be told otherwise now.
-func (m *market) settled() {
-	m.t.Helper()
-	told := map[string]int{}
-	for _, id := range slices.Sorted(maps.Keys(m.fates)) {
-		f := m.fates[id]
-		var now confirmation
-		until(m.t, f.what+" "+id+" to end", func() bool {
-			check(m.t, f.who.call(soon(m.t), http.MethodGet, "/confirmations/"+id, nil, &now))
-			return now.State == "committed" || now.State == "failed"
-		})
-		if now.State != "committed" {
-			m.t.Errorf("%s of trade %s was accepted and has failed: %+v", f.what, f.trade.TradeID, now.Error)
-		}
-		if f.txID != "" && now.TxID != f.txID {
-			m.t.Errorf("%s of trade %s was committed in %s and is now in %q", f.what, f.trade.TradeID, f.txID, now.TxID)
-		}
-		if f.txID != "" {
-			told[f.what]++
-		}
-	}
-	m.t.Logf("%d offers; %d requests that got no answer; %d writes accepted, of which the server said before it died that they are committed: %v",
-		len(m.offered), m.unanswered, len(m.fates), told)
-}
-
-// owned demands that each buyer has exactly the cards that he confirmed, and that no trade was ended twice.
-func (m *market) owned() {
-	m.t.Helper()
-	want, ended := map[*hand][]string{}, map[string]string{}
-	for id, f := range m.fates {
-		if other, twice := ended[f.trade.TradeID]; twice {
-			m.t.Errorf("trade %s was ended by %s and by %s", f.trade.TradeID, other, id)
-		}
-		ended[f.trade.TradeID] = id
-		if f.what == "confirm" {
-			want[f.who] = append(want[f.who], f.trade.Segments[0].Start)
-		}
-	}
-	for _, h := range m.hands {
-		if h.sells() {
-			continue
-		}
-		slices.Sort(want[h])
-		v := &visitor{h.client, m.t}
-		if got := numbers(v.owns()); !slices.Equal(got, want[h]) {
-			m.t.Errorf("%s confirmed %v and owns %v", h.name, want[h], got)
-		}
-	}
 }

@@ -28,15 +28,24 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == xlsCommand {
 		main()
 	}
+	if filepath.Base(os.Args[0]) != "server" {
+		beforeAll()
+	}
 	testscript.Main(clean{m}, map[string]func(){"server": server})
 }
+
+// beforeAll and afterAll are what the crash suite does before and after all tests.
+var (
+	beforeAll = func() {}
+	afterAll  = func(status int) int { return status }
+)
 
 // clean runs the tests and removes what they share.
 type clean struct{ *testing.M }
 
 // Run implements testscript.TestingM.
 func (c clean) Run() int {
-	status := c.M.Run()
+	status := afterAll(c.M.Run())
 	if parent != "" {
 		os.RemoveAll(parent)
 	}
@@ -179,11 +188,17 @@ type process struct {
 // startProcess starts `server args…` and returns at once.
 func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startProcessWith(t, nil, args...)
+}
+
+// startProcessWith does so with variables beside the usual ones.
+func startProcessWith(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
 	if i := slices.Index(args, "--data"); i >= 0 {
 		placeOf(t, args[i+1])
 	}
 	p := &process{cmd: exec.Command("server", args...), said: make(chan string, 1024), errs: &lockedBuffer{}, ended: make(chan struct{})}
-	p.cmd.Env, p.cmd.Stderr = append(plainEnvironment(), "CARDFLOW_HTTP_LISTEN=127.0.0.1:0"), p.errs
+	p.cmd.Env, p.cmd.Stderr = append(append(plainEnvironment(), "CARDFLOW_HTTP_LISTEN=127.0.0.1:0"), env...), p.errs
 	out, err := p.cmd.StdoutPipe()
 	check(t, err)
 	check(t, p.cmd.Start())
@@ -210,6 +225,19 @@ func (p *process) listening() bool {
 		}
 	}
 	return false
+}
+
+// living is ctx, as long as the server lives.
+func (p *process) living(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx
 }
 
 // kill ends it as a power cut would.
