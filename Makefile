@@ -7,7 +7,7 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-full demo test bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help run run-full demo test crash bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: build ## 约十秒演完主流程 · play the whole story on a fresh direc
 
 test: ## 检查环境、格式、vet、构建、测试 · check the machine, then format, vet, build, test
 	@.ci/test
+
+crash: ## 崩溃测试全量：各处各时杀进程、断网、写满磁盘 · the crash suite in full: kills, cut networks, full disks
+	go test -tags crash -count=1 -timeout 3h -run '^TestCrash' -v ./cmd/server -crash.all -crash.out $(CURDIR)/docs/performance/crash.md
 
 bench: build ## 性能测试，写入 docs/performance；LEDGER=fabric 则在完整环境上 · measure; LEDGER=fabric: on all the real engines
 ifeq ($(LEDGER),fabric)
