@@ -72,7 +72,7 @@ func (s *Service) whileLeased(ctx context.Context, name string, run func(context
 		run(ctx)
 	})
 	last := time.Now()
-	tick := time.NewTicker(s.Relay.Lease / 3)
+	tick := time.NewTicker(s.Relay.leased() / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -82,7 +82,7 @@ func (s *Service) whileLeased(ctx context.Context, name string, run func(context
 		}
 		if s.takeLease(ctx, name) {
 			last = time.Now()
-		} else if time.Since(last) >= s.Relay.Lease || s.another(ctx, name) {
+		} else if time.Since(last) >= s.Relay.leased() || s.another(ctx, name) {
 			cancel()
 			<-done
 			return false
@@ -107,7 +107,7 @@ func (s *Service) another(ctx context.Context, name string) bool {
 func (s *Service) live(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.takeLease(ctx, serverLease+s.Server)
-		pause(ctx, s.Relay.Lease/3)
+		pause(ctx, s.Relay.leased()/3)
 	}
 }
 

@@ -49,7 +49,7 @@ type held[R any] struct {
 
 // leaseEnd is until when something leased now is this server's.
 func (s *Service) leaseEnd() model.Millis {
-	return s.now() + model.Millis(s.Relay.Lease.Milliseconds())
+	return s.now() + model.Millis(s.Relay.leased().Milliseconds())
 }
 
 // note changes what the next save stores.

@@ -15,7 +15,7 @@ import (
 // RelayConfig bounds the relay.
 type RelayConfig struct {
 	Workers int           // acts under way at once on this server
-	Lease   time.Duration // how long an act is one server's; longer than any step takes
+	Lease   time.Duration // within which another server has taken over what a dead one had; longer than any step takes
 	Poll    time.Duration // how often to look for work that nobody announced
 	// Grace is how long a transaction that was sent, and that the ledger would refuse by now, may take to turn up in a
 	// block before it is given up. A peer that lags refuses wrongly, and not for so long.
@@ -45,6 +45,10 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	}
 	return c
 }
+
+// leased is how long something is one server's. The quarter that is left of Lease is for the others to notice, on a machine
+// that has enough to do with what it has taken over.
+func (c RelayConfig) leased() time.Duration { return c.Lease * 3 / 4 }
 
 // kick tells the relay that there is work.
 func (s *Service) kick() {
