@@ -1,6 +1,8 @@
 package model_test
 
 import (
+	"encoding/base64"
+	"fmt"
 	"regexp"
 	"slices"
 	"testing"
@@ -11,9 +13,9 @@ import (
 
 // How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
 var (
-	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency)$`)
+	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors)$`)
 	byIndex    = regexp.MustCompile(`INDEX (\w+)`)
-	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`)}
+	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`), regexp.MustCompile(`SEARCH (custody_\w+) USING INTEGER PRIMARY KEY`)}
 )
 
 // TestLookupsUseTheirIndex: what runs for every trade reads a few rows of one index, however full the tables are. SQLite
@@ -69,6 +71,18 @@ type lookup struct {
 	want []string // SQLite: the indexes of the table that is searched, in alphabetical order
 }
 
+// audit lists the audit, from before a row on.
+func audit(f model.AuditFilter, before int64) func(tx *model.Tx) error {
+	return func(tx *model.Tx) error {
+		cursor := ""
+		if before > 0 {
+			cursor = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"s":%d}`, before))
+		}
+		_, err := tx.ListAudit(f, cursor, 10)
+		return err
+	}
+}
+
 func lookups(t *testing.T) map[string]lookup {
 	head := run(0, 0).Head
 	cards := set(t, run(3, 4), run(6, 7))
@@ -100,6 +114,14 @@ func lookups(t *testing.T) map[string]lookup {
 		"details of a card":  {func(tx *model.Tx) error { _, err := tx.CardsWithin(iccid.Luhn, run(0, 9), 10); return err }, []string{"card_details_primary"}},
 		"a person by name":   {func(tx *model.Tx) error { _ = missingIsFine(tx.PersonByUsername("x")); return nil }, []string{"people_username"}},
 		"a WeChat login":     {func(tx *model.Tx) error { _ = missingIsFine(tx.AccountByOpenID("x", "y")); return nil }, []string{"accounts_openid"}},
+		"newest anchor":      {func(tx *model.Tx) error { _ = missingIsFine(tx.NewestAuditAnchor("custody")); return nil }, []string{"custody_anchors_primary"}},
+		"anchors in order":   {func(tx *model.Tx) error { _, err := tx.AuditAnchors("custody", 7, 10); return err }, []string{"custody_anchors_primary"}},
+		"audit, a page":      {audit(model.AuditFilter{}, 7), []string{"custody_audit_primary"}},
+		"audit of an actor":  {audit(model.AuditFilter{Actor: "x"}, 7), []string{"custody_audit_actor"}},
+		"audit of an act":    {audit(model.AuditFilter{Act: "x"}, 7), []string{"custody_audit_act"}},
+		"audit of a key":     {audit(model.AuditFilter{Key: "x"}, 7), []string{"custody_audit_key"}},
+		"audit of a subject": {audit(model.AuditFilter{Subject: "x"}, 0), []string{"custody_audit_subject"}},
+		"audit of a time":    {audit(model.AuditFilter{From: now, To: now + 1}, 0), []string{"custody_audit_at", "custody_audit_primary"}},
 		"an idempotency key": {func(tx *model.Tx) error { _ = missingIsFine(tx.Recall("x", "y", "z")); return nil }, []string{"idempotency_primary"}},
 	}
 }

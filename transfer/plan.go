@@ -387,6 +387,8 @@ func decodeBody(function string, args []byte) (request.Body, error) {
 		return decode[request.SetIssuer](args)
 	case "SetPolicy":
 		return decode[request.SetPolicy](args)
+	case "Anchor":
+		return decode[request.Anchor](args)
 	case "Issue":
 		return decode[request.Issue](args)
 	case "Offer":

@@ -107,6 +107,8 @@ func (s *Service) mirror(tx *model.Tx, t ledger.Transaction, w ledger.Write) err
 			return err
 		}
 		return s.mirrorParticipant(tx, p)
+	case w.Contract == request.Identity && kind == "A":
+		return s.mirrorAnchor(tx, t, w)
 	}
 	return nil
 }

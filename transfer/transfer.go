@@ -110,6 +110,9 @@ type Config struct {
 	Metrics Metrics
 	Relay   RelayConfig
 	Trade   TradeConfig
+	// Audit is what is anchored on the ledger; nil: nothing is.
+	Audit  Audit
+	Anchor AnchorConfig
 	// Crier tells other servers what has moved here; nil if there are none, or they may look by themselves.
 	Crier Crier
 	// MSISDNPrefixes are those of the carriers' IoT numbers; nil means iccid's defaults.
@@ -142,8 +145,9 @@ type Metrics interface {
 }
 
 // Alarms are what Metrics.Alarm can be called with: the listener can't follow the ledger; a block holds an invalid
-// transaction of ours for no known reason; the ledger has a lot that nothing here opens.
-var Alarms = []string{"listener", "ledger_invalid", "lot_without_opening"}
+// transaction of ours for no known reason; the ledger has a lot that nothing here opens; the audit can't be anchored; the
+// ledger has anchored another audit than this one.
+var Alarms = []string{"listener", "ledger_invalid", "lot_without_opening", "anchor", "audit_fork"}
 
 // Service is the use cases over one database and one ledger. Any number of servers may run one each.
 type Service struct {
@@ -178,6 +182,7 @@ func New(c Config) *Service {
 		c.Trade.EachAtOnce = request.MaxOutputs
 	}
 	c.Relay = c.Relay.withDefaults()
+	c.Anchor = c.Anchor.withDefaults()
 	return &Service{Config: c, hub: newHub(), wake: make(chan struct{}, 1)}
 }
 

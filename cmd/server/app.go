@@ -296,6 +296,7 @@ func (a *App) openService(ctx, run context.Context) error {
 	}
 	a.Service = transfer.New(transfer.Config{
 		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
+		Audit: audit{a.Custody}, Anchor: transfer.AnchorConfig{Interval: c.Audit.AnchorInterval},
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
@@ -310,7 +311,13 @@ func (a *App) openService(ctx, run context.Context) error {
 	if err := a.Service.Start(run); err != nil {
 		return err
 	}
-	a.onClose(func() error { a.cancel(); a.Service.Wait(); return nil })
+	a.onClose(func() error {
+		a.lastAnchor()
+		a.cancel()
+		a.Service.Wait()
+		return nil
+	})
+	a.Registry.MustRegister(anchorMetrics{a.Service})
 	return a.Service.Bootstrap(ctx)
 }
 
@@ -320,6 +327,19 @@ func (a *App) crier() transfer.Crier {
 		return nil
 	}
 	return newCrier(a.Redis, a.Config.Redis.KeyPrefix, a.Logger)
+}
+
+// lastAnchor anchors the audit's head of a server that has served and is told to stop. What doesn't come to be in time
+// comes with the next server's first anchor.
+func (a *App) lastAnchor() {
+	if a.URL == "" || a.Config.Audit.StopTimeout == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.Config.Audit.StopTimeout)
+	defer cancel()
+	if err := a.Service.AnchorLast(ctx); err != nil {
+		a.Logger.Warn("the end of the audit is not anchored", "error", err)
+	}
 }
 
 // Listen serves HTTP at the configured address until Close; port 0 takes a free one. It returns once the port is open.

@@ -21,6 +21,7 @@ type Config struct {
 	Ledger    LedgerConfig    `yaml:"ledger"`
 	WeChat    WeChatConfig    `yaml:"wechat"`
 	Custody   CustodyConfig   `yaml:"custody"`
+	Audit     AuditConfig     `yaml:"audit"`
 	Vault     VaultConfig     `yaml:"vault"`
 	Session   SessionConfig   `yaml:"session"`
 	Limits    LimitsConfig    `yaml:"limits"`
@@ -111,6 +112,13 @@ type WeChatConfig struct {
 // CustodyConfig says where the root key is. The file is relative to the data directory.
 type CustodyConfig struct {
 	RootKeyFile string `yaml:"root_key_file"`
+}
+
+// AuditConfig is how often the head of custody's audit is written to the ledger, and how
+// long a server that stops waits for the last time.
+type AuditConfig struct {
+	AnchorInterval time.Duration `yaml:"anchor_interval"`
+	StopTimeout    time.Duration `yaml:"stop_timeout"`
 }
 
 // VaultConfig says where the platform's own data key and the journals of openings are.
@@ -221,6 +229,7 @@ func DefaultConfig() Config {
 			Timeout:    5 * time.Second,
 		},
 		Custody: CustodyConfig{RootKeyFile: "root.key"},
+		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},
 		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
 		Session: SessionConfig{
 			ConsumerTTL: 7 * 24 * time.Hour,

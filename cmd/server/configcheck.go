@@ -83,6 +83,8 @@ func (c Config) faults() Faults {
 	c.Ledger.check(v)
 	c.WeChat.check(v)
 	v.file("custody.root_key_file", c.Custody.RootKeyFile)
+	v.between("audit.anchor_interval", c.Audit.AnchorInterval, time.Second, day)
+	v.between("audit.stop_timeout", c.Audit.StopTimeout, 0, time.Minute)
 	c.Vault.check(v)
 	c.Session.check(v)
 	c.Limits.check(v)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,45 @@ func newCustodyMetrics(r *prometheus.Registry) custody.Metrics {
 		Signed:  func(function string, took time.Duration) { signed.WithLabelValues(function).Observe(took.Seconds()) },
 		Refused: func(code string) { refused.WithLabelValues(code).Inc() },
 		Alarm:   func(code string) { alarms.WithLabelValues(code).Inc() },
+	}
+}
+
+// anchorMetrics asks, whenever somebody looks, how far the ledger vouches for the audit. All servers say the same.
+type anchorMetrics struct{ service *transfer.Service }
+
+var (
+	auditRows     = prometheus.NewDesc("cardflow_audit_rows", "Rows of custody's audit.", nil, nil)
+	auditAnchored = prometheus.NewDesc("cardflow_audit_anchored_row", "The newest row of the audit that is anchored on the ledger.", nil, nil)
+	auditLag      = prometheus.NewDesc("cardflow_audit_anchor_lag_rows", "Rows of the audit after the newest anchor; 0 while nothing waits to be anchored.", nil, nil)
+	auditAge      = prometheus.NewDesc("cardflow_audit_anchor_age_seconds", "Age of the newest anchor.", nil, nil)
+)
+
+// anchorPatience is how long the database may take to answer.
+const anchorPatience = 2 * time.Second
+
+// Describe implements prometheus.Collector.
+func (anchorMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{auditRows, auditAnchored, auditLag, auditAge} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector. What can't be found out is left out: a rule on absent() sees it.
+func (m anchorMetrics) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), anchorPatience)
+	defer cancel()
+	state, err := m.service.AnchorState(ctx)
+	if err != nil {
+		return
+	}
+	lag := int64(0)
+	if state.Moved {
+		lag = state.Rows - state.Anchored
+	}
+	for d, v := range map[*prometheus.Desc]float64{
+		auditRows: float64(state.Rows), auditAnchored: float64(state.Anchored), auditLag: float64(lag), auditAge: state.Age.Seconds(),
+	} {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"cardflow/transfer"
@@ -78,8 +79,11 @@ func TestRestart(t *testing.T) {
 			t.Errorf("%s was\n%s\nand is, after the restart,\n%s", name, before[name], after[name])
 		}
 	}
-	if len(after) != len(before) {
-		t.Errorf("there are %d things to see, there were %d", len(after), len(before))
+	for name, text := range after {
+		// The first server anchored its audit when it was told to stop, perhaps the second one when it began.
+		if _, ok := before[name]; !ok && !strings.Contains(text, `"Function":"Anchor"`) {
+			t.Errorf("%s is new: %s", name, text)
+		}
 	}
 	for _, v := range []*visitor{shop, li} {
 		v.base = second.URL + "/api/v1"

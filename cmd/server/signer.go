@@ -70,6 +70,20 @@ func (s signer) VerifySignLog(ctx context.Context, find func(subject, problem st
 	return err
 }
 
+// audit shows the relay what it anchors.
+type audit struct{ custody *custody.Custody }
+
+var _ transfer.Audit = audit{}
+
+// Stream implements transfer.Audit.
+func (audit) Stream() string { return custody.AuditStream }
+
+// Head implements transfer.Audit.
+func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, error) {
+	h, err := a.custody.AuditHead(ctx, since)
+	return h.Sequence, h.Hash, h.Moved, err
+}
+
 // translate gives custody's errors the meaning that the relay acts on.
 func translate(err error) error {
 	switch {

@@ -151,7 +151,14 @@ const insertBytes = 1 << 20
 
 // inserts writes the rows of a table as statements.
 func inserts(ctx context.Context, conn *sql.Conn, table string) ([]string, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT * FROM "+table)
+	// What is generated follows from the rest, and can't be given.
+	stored, err := column(ctx, conn, `SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE()
+		AND table_name = '`+table+`' AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position`, 0)
+	if err != nil {
+		return nil, err
+	}
+	names := "`" + strings.Join(stored, "`, `") + "`"
+	rows, err := conn.QueryContext(ctx, "SELECT "+names+" FROM "+table)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +178,7 @@ func inserts(ctx context.Context, conn *sql.Conn, table string) ([]string, error
 			return nil, err
 		}
 		if b.Len() == 0 {
-			b.WriteString("INSERT INTO " + table + " VALUES (")
+			b.WriteString("INSERT INTO " + table + " (" + names + ") VALUES (")
 		} else {
 			b.WriteString(",(")
 		}
