@@ -33,6 +33,13 @@ const (
 	actRefuse  = "sign.refuse"
 	actClose   = "attempt.close"
 	actAdopt   = "sign.adopt"
+
+	// Of the life of a key; suspend, resume, revoke and replace stand there under those names, after "key.".
+	actPrepare    = "key.prepare"
+	actTakeOver   = "key.take"
+	actFollow     = "key.follow"
+	actDestroy    = "key.destroy"
+	actRefuseMove = "key.refuse"
 )
 
 // noHash is what the first row has before it.

@@ -29,6 +29,15 @@ var (
 	// ErrKeyNotActive: suspended, rotated, revoked or destroyed.
 	ErrKeyNotActive = &Error{"CUSTODY_KEY_NOT_ACTIVE", "托管密钥已停用，暂时不能签名。请联系客服或运维人员。"}
 
+	// ErrKeyReplaced: the attempt was fixed to a key that another one has replaced since, before it had signed.
+	ErrKeyReplaced = &Error{"CUSTODY_KEY_REPLACED", "托管密钥已更换，请用新密钥重新提交。"}
+
+	// ErrKeyTransition: the state of the key doesn't allow this.
+	ErrKeyTransition = &Error{"CUSTODY_KEY_TRANSITION", "密钥当前的状态不允许这项操作。请先查看密钥状态。"}
+
+	// ErrKeyUnfollowed: the ledger has a key of ours in a place that is taken here. It only raises an alarm.
+	ErrKeyUnfollowed = &Error{"CUSTODY_KEY_UNFOLLOWED", "账本上登记的托管密钥与本地不一致，请运行 server fsck 核查。"}
+
 	// ErrKeyUnreadable: the row doesn't open, or what it opens to isn't the key
 	// it says. Rows were exchanged, edited or damaged. Raises an alarm.
 	ErrKeyUnreadable = &Error{"CUSTODY_KEY_UNREADABLE", "托管密钥校验失败，已停止签名。请联系运维人员检查数据库。"}

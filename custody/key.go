@@ -51,29 +51,12 @@ func (c *Custody) Ensure(ctx context.Context, post Post, actor string) (Key, err
 	return key, nil
 }
 
-// makeKey draws a key, lets it prove its possession while it is at hand, seals and stores it. A crash before the
-// commit leaves nothing: the key was never known to anyone.
+// makeKey makes the first key of a post. A crash before the commit leaves nothing: the key was never known to anyone.
 func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor string) error {
-	private, err := gm.GenerateKey(c.random)
+	row, scalar, err := c.newKey(post, duty.kind, duty.functions, 1)
 	if err != nil {
 		return err
 	}
-	defer private.Clear()
-	public := private.Public()
-	possession, err := private.Sign(c.random, request.PossessionBytes(c.channel, post.Owner, public))
-	if err != nil {
-		return err
-	}
-	kek, err := c.keys.newest()
-	if err != nil {
-		return err
-	}
-	row := model.CustodyKey{
-		ID: public.KeyID(), Owner: post.Owner, Role: string(post.Role), Slot: string(post.Slot), Version: 1,
-		Kind: string(duty.kind), Functions: duty.functions, Public: public.Bytes(), Possession: possession,
-		KEKVersion: kek, State: model.CustodyActive, CreatedAt: c.now(),
-	}
-	scalar := private.Scalar()
 	defer scalar.Clear()
 	return c.write(ctx, func(tx *model.Tx) error {
 		if err := c.seal(ctx, tx, &row, scalar); err != nil {
@@ -82,10 +65,8 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 		if err := tx.AddCustodyKey(row); err != nil {
 			return err
 		}
-		if c.keepKey != nil {
-			if err := c.keepKey(row); err != nil {
-				return fmt.Errorf("keep a new key: %w", err)
-			}
+		if err := c.keepSealed(row); err != nil {
+			return err
 		}
 		return c.record(ctx, tx, entry{actor, actKey, row.ID, map[string]any{
 			"owner": row.Owner, "role": row.Role, "slot": row.Slot, "version": row.Version, "kek": row.KEKVersion,
@@ -93,13 +74,51 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 	})
 }
 
+// newKey draws a key and lets it prove its possession while it is at hand. Its row is complete but for the envelope; whoever
+// calls seals the scalar and clears it.
+func (c *Custody) newKey(post Post, kind request.KeyKind, functions []string, version int) (model.CustodyKey, gm.Secret, error) {
+	private, err := gm.GenerateKey(c.random)
+	if err != nil {
+		return model.CustodyKey{}, nil, err
+	}
+	defer private.Clear()
+	public := private.Public()
+	possession, err := private.Sign(c.random, request.PossessionBytes(c.channel, post.Owner, public))
+	if err != nil {
+		return model.CustodyKey{}, nil, err
+	}
+	kek, err := c.keys.newest()
+	if err != nil {
+		return model.CustodyKey{}, nil, err
+	}
+	return model.CustodyKey{
+		ID: public.KeyID(), Owner: post.Owner, Role: string(post.Role), Slot: string(post.Slot), Version: version,
+		Kind: string(kind), Functions: functions, Public: public.Bytes(), Possession: possession,
+		KEKVersion: kek, State: model.CustodyActive, CreatedAt: c.now(),
+	}, private.Scalar(), nil
+}
+
+// keepSealed makes a sealed key last elsewhere, before its transaction commits.
+func (c *Custody) keepSealed(row model.CustodyKey) error {
+	if c.keepKey == nil {
+		return nil
+	}
+	if err := c.keepKey(row); err != nil {
+		return fmt.Errorf("keep a new key: %w", err)
+	}
+	return nil
+}
+
 // Restore takes a key back that was made after the copy was taken to which the database was put back: as Keep was given
 // it. It must still open, and be the key it says. What is there already stays as it is, also another key that the owner
-// has been given in its slot since. Errors: ErrKeyUnreadable.
+// has been given in its slot since; a newer version than that one waits until the ledger says that it has taken over.
+// Errors: ErrKeyUnreadable.
 func (c *Custody) Restore(ctx context.Context, row model.CustodyKey) error {
 	err := c.write(ctx, func(tx *model.Tx) error {
-		_, err := tx.CustodyKey(row.ID)
-		if !errors.Is(err, model.ErrNotFound) {
+		if _, err := tx.CustodyKey(row.ID); !errors.Is(err, model.ErrNotFound) {
+			return err
+		}
+		if _, err := tx.Successor(row.ID); !errors.Is(err, model.ErrNotFound) {
 			return err
 		}
 		private, err := c.open(ctx, row)
@@ -107,13 +126,16 @@ func (c *Custody) Restore(ctx context.Context, row model.CustodyKey) error {
 			return err
 		}
 		private.Clear()
-		switch _, err := tx.NewestCustodyKey(row.Owner, row.Slot); {
-		case err == nil:
+		add := func() error { return tx.AddCustodyKey(row) }
+		switch newest, err := tx.NewestCustodyKey(row.Owner, row.Slot); {
+		case err == nil && newest.Version >= row.Version:
 			return nil
+		case err == nil:
+			add = func() error { return tx.AddSuccessor(model.SuccessorOf(row)) }
 		case !errors.Is(err, model.ErrNotFound):
 			return err
 		}
-		if err := tx.AddCustodyKey(row); err != nil {
+		if err := add(); err != nil {
 			return err
 		}
 		return c.record(ctx, tx, entry{"ledger", actRestore, row.ID, map[string]any{
@@ -129,10 +151,21 @@ func (c *Custody) Restore(ctx context.Context, row model.CustodyKey) error {
 	return nil
 }
 
-// Possession answers what the ledger wants to know of a new key: its public half, what it may sign, and its proof
-// of possession, the same each time. Errors: ErrKeyNotFound.
+// Possession answers what the ledger wants to know of a new key, also of one that waits to take over: its public half, what
+// it may sign, and its proof of possession, the same each time. Errors: ErrKeyNotFound.
 func (c *Custody) Possession(ctx context.Context, keyID string) (request.NewKey, error) {
 	row, err := c.row(ctx, keyID)
+	if errors.Is(err, ErrKeyNotFound) {
+		none := err
+		err = c.db.Read(ctx, func(tx *model.Tx) error {
+			waiting, err := tx.Successor(keyID)
+			if errors.Is(err, model.ErrNotFound) {
+				return none
+			}
+			row = waiting.Key()
+			return err
+		})
+	}
 	if err != nil {
 		return request.NewKey{}, err
 	}

@@ -180,14 +180,17 @@ func (c *Custody) resume(tx *model.Tx, ask Ask, req request.Request, line model.
 	if digest(req, line.KeyID, ask.NotAfter) != line.Digest {
 		return key, fmt.Errorf("%s, attempt %d: %w", req.Function, ask.Attempt, ErrDigestConflict)
 	}
-	if line.Closed != model.AttemptOpen {
-		return key, fmt.Errorf("%s, attempt %d, %s: %w", req.Function, ask.Attempt, line.Closed, ErrAttemptClosed)
-	}
 	if line.KeyID != key.ID {
 		var err error
 		if key, err = tx.CustodyKey(line.KeyID); err != nil {
 			return key, err
 		}
+		if line.Signature == nil && key.State == model.CustodyRotated {
+			return key, fmt.Errorf("%s, attempt %d, custodial key %s: %w", req.Function, ask.Attempt, key.ID, ErrKeyReplaced)
+		}
+	}
+	if line.Closed != model.AttemptOpen {
+		return key, fmt.Errorf("%s, attempt %d, %s: %w", req.Function, ask.Attempt, line.Closed, ErrAttemptClosed)
 	}
 	switch {
 	case line.Signature != nil:
@@ -232,10 +235,13 @@ func (c *Custody) make(ctx context.Context, row model.CustodyKey, message []byte
 // the signature away before anyone has seen it; a crash after it leaves a line that Sign answers without signing.
 func (c *Custody) keep(ctx context.Context, line model.CustodySignature, made gm.Signature) (kept gm.Signature, err error) {
 	err = c.write(ctx, func(tx *model.Tx) error {
-		// A key that was suspended since the intent has signed for nothing.
+		// A key that was stopped since the intent has signed for nothing.
 		key, err := tx.LockCustodyKey(line.KeyID)
 		if err != nil {
 			return err
+		}
+		if key.State == model.CustodyRotated {
+			return fmt.Errorf("custodial key %s: %w", key.ID, ErrKeyReplaced)
 		}
 		if key.State != model.CustodyActive {
 			return fmt.Errorf("custodial key %s is %s: %w", key.ID, key.State, ErrKeyNotActive)

@@ -37,6 +37,7 @@ type Service interface {
 	Staff
 	Carriers
 	Regulators
+	KeyKeepers
 	Health
 }
 

@@ -149,6 +149,14 @@ var routes = []route{
 
 	api(post, "/lots/{hash}/freeze", carrier|regulator, freeze, mayJSON, wished),
 	api(post, "/lots/{hash}/unfreeze", carrier|regulator, unfreeze, mayJSON, wished),
+
+	api(get, "/custody/keys", ops, listKeys, paged("owner", "state", "from", "to")),
+	api(get, "/custody/keys/{id}", ops, showKey),
+	api(post, "/custody/keys/{id}/suspend", ops, suspendKey, wished),
+	api(post, "/custody/keys/{id}/resume", ops, resumeKey, wished),
+	api(post, "/custody/keys/{id}/rotate", ops, rotateKey, wished),
+	api(post, "/custody/keys/{id}/revoke", ops, revokeKey, wished),
+
 	api(get, "/transactions/{txId}", staff, showTransaction),
 	api(get, "/blocks/{number}", staff, showBlock),
 }

@@ -35,6 +35,8 @@ func good(r *rig, pattern string) ask {
 	switch {
 	case strings.HasPrefix(short, "/confirmations/"):
 		a.path = strings.Replace(a.path, "trade-1", "act-1", 1)
+	case strings.HasPrefix(short, "/custody/keys/"):
+		a.path = strings.Replace(a.path, "trade-1", keyID, 1)
 	case strings.HasPrefix(short, "/card-imports/"):
 		a.path = strings.Replace(a.path, "trade-1", "import-1", 1)
 	}
@@ -111,7 +113,8 @@ func TestEveryRouteAnswers(t *testing.T) {
 		"POST /api/v1/auth/logout": 204, "POST /api/v1/trades/{id}/confirm": 202, "POST /api/v1/trades/{id}/decline": 202,
 		"POST /api/v1/trades/{id}/return": 202, "POST /api/v1/trades": 201, "POST /api/v1/trades/{id}/cancel": 202, "POST /api/v1/lots/merge": 202,
 		"POST /api/v1/card-imports": 202, "POST /api/v1/lots": 202, "POST /api/v1/lots/{hash}/retire": 202, "POST /api/v1/lots/{hash}/freeze": 202,
-		"POST /api/v1/lots/{hash}/unfreeze": 202,
+		"POST /api/v1/lots/{hash}/unfreeze": 202, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,
+		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202,
 	}
 	for _, facts := range handler.Routes() {
 		name := facts.Method + " " + facts.Pattern

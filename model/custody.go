@@ -21,11 +21,11 @@ const (
 	CustodyDestroyed CustodyKeyState = "destroyed"
 )
 
-// CustodyKeyMoves: only a suspension is taken back.
+// CustodyKeyMoves: only a suspension is taken back, and only a key that is revoked is destroyed.
 var CustodyKeyMoves = Machine[CustodyKeyState]{
 	{CustodyActive, []CustodyKeyState{CustodySuspended, CustodyRotated, CustodyRevoked}},
-	{CustodySuspended, []CustodyKeyState{CustodyActive, CustodyRevoked}},
-	{CustodyRotated, []CustodyKeyState{CustodyRevoked, CustodyDestroyed}},
+	{CustodySuspended, []CustodyKeyState{CustodyActive, CustodyRotated, CustodyRevoked}},
+	{CustodyRotated, []CustodyKeyState{CustodyRevoked}},
 	{CustodyRevoked, []CustodyKeyState{CustodyDestroyed}},
 	{CustodyDestroyed, nil},
 }
@@ -178,6 +178,9 @@ func (tx *Tx) AddCustodyKey(k CustodyKey) error {
 func (tx *Tx) MoveCustodyKey(id string, from, to CustodyKeyState) error {
 	if !CustodyKeyMoves.Can(from, to) {
 		return fmt.Errorf("custodial key %s: %s to %s: %w", id, from, to, ErrState)
+	}
+	if to == CustodyDestroyed {
+		return tx.DestroyCustodyKey(id)
 	}
 	change := map[string]any{"state": to}
 	if !to.Live() {

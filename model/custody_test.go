@@ -11,8 +11,16 @@ import (
 func custodyKey(id, owner string, version int, state model.CustodyKeyState) model.CustodyKey {
 	return model.CustodyKey{
 		ID: id, Owner: owner, Role: "consumer", Slot: "account", Version: version, Kind: "account", Functions: []string{"Confirm"},
-		Public: []byte("public"), Possession: []byte("possession"), KEKVersion: 1, Wrapped: []byte("wrapped"), State: state, CreatedAt: now,
+		Public: []byte("public"), Possession: []byte("possession"), KEKVersion: 1, Wrapped: envelope(state), State: state, CreatedAt: now,
 	}
+}
+
+// envelope is what a key's row holds in a state: a destroyed key has nothing left that could be opened.
+func envelope(state model.CustodyKeyState) []byte {
+	if state == model.CustodyDestroyed {
+		return []byte{}
+	}
+	return []byte("wrapped")
 }
 
 // addKEK stores the key-encryption key that the keys of these tests name.
@@ -36,7 +44,7 @@ func TestCustodyKeyMoves(t *testing.T) {
 						return err
 					}
 					live := map[bool]any{true: "account"}[to.Live()]
-					err := tx.Exec("UPDATE custody_keys SET state = ?, live_slot = ? WHERE id = ?", to, live, raw)
+					err := tx.Exec("UPDATE custody_keys SET state = ?, live_slot = ?, wrapped = ? WHERE id = ?", to, live, envelope(to), raw)
 					if (err == nil) != (can || from == to) || err != nil && !errors.Is(err, model.ErrState) {
 						t.Errorf("the database moves %s to %s: %v; the table says %t", from, to, err, can)
 					}
@@ -46,6 +54,9 @@ func TestCustodyKeyMoves(t *testing.T) {
 					key, err := tx.CustodyKey(moved)
 					if want := map[bool]model.CustodyKeyState{true: to, false: from}[can]; err != nil || key.State != want {
 						t.Errorf("after %s to %s the row says %s, %v", from, to, key.State, err)
+					}
+					if (len(key.Wrapped) == 0) != (key.State == model.CustodyDestroyed) {
+						t.Errorf("a key that is %s has an envelope of %d bytes", key.State, len(key.Wrapped))
 					}
 					if (key.LiveSlot == key.Slot) != key.State.Live() {
 						t.Errorf("a key that is %s has the live slot %q", key.State, key.LiveSlot)

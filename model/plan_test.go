@@ -13,7 +13,7 @@ import (
 
 // How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
 var (
-	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors)$`)
+	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys)$`)
 	byIndex    = regexp.MustCompile(`INDEX (\w+)`)
 	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`), regexp.MustCompile(`SEARCH (custody_\w+) USING INTEGER PRIMARY KEY`)}
 )
@@ -62,6 +62,9 @@ func TestLookupsUseTheirIndex(t *testing.T) {
 		})
 	}
 }
+
+// aCursor is one of newestFirst's.
+var aCursor = base64.RawURLEncoding.EncodeToString([]byte(`{"t":5,"i":"k"}`))
 
 func missingIsFine[T any](_ T, err error) error { return err }
 
@@ -122,6 +125,29 @@ func lookups(t *testing.T) map[string]lookup {
 		"audit of a key":     {audit(model.AuditFilter{Key: "x"}, 7), []string{"custody_audit_key"}},
 		"audit of a subject": {audit(model.AuditFilter{Subject: "x"}, 0), []string{"custody_audit_subject"}},
 		"audit of a time":    {audit(model.AuditFilter{From: now, To: now + 1}, 0), []string{"custody_audit_at", "custody_audit_primary"}},
-		"an idempotency key": {func(tx *model.Tx) error { _ = missingIsFine(tx.Recall("x", "y", "z")); return nil }, []string{"idempotency_primary"}},
+		"keys of an owner": {func(tx *model.Tx) error {
+			_, err := tx.ListCustodyKeys(model.CustodyKeyFilter{Owner: "ann"}, "", 10)
+			return err
+		}, []string{"custody_keys_version"}},
+		"keys in a state": {func(tx *model.Tx) error {
+			_, err := tx.ListCustodyKeys(model.CustodyKeyFilter{State: model.CustodySuspended}, "", 10)
+			return err
+		}, []string{"custody_keys_state"}},
+		"keys in a state, a page on": {func(tx *model.Tx) error {
+			_, err := tx.ListCustodyKeys(model.CustodyKeyFilter{State: model.CustodyActive}, aCursor, 10)
+			return err
+		}, []string{"custody_keys_state"}},
+		"keys by age": {func(tx *model.Tx) error {
+			_, err := tx.ListCustodyKeys(model.CustodyKeyFilter{From: now, To: now + 1}, "", 10)
+			return err
+		}, []string{"custody_keys_age"}},
+		"old keys in a state": {func(tx *model.Tx) error {
+			_, err := tx.ListCustodyKeys(model.CustodyKeyFilter{State: model.CustodyActive, To: now}, "", 10)
+			return err
+		}, []string{"custody_keys_state"}},
+		"keys by the beginning of their IDs": {func(tx *model.Tx) error { _, err := tx.CustodyKeysNamed("ab", 10); return err }, []string{"custody_keys_primary"}},
+		"a waiting key":                      {func(tx *model.Tx) error { _ = missingIsFine(tx.SuccessorIn("ann", "account")); return nil }, []string{"custody_successors_slot"}},
+		"the ledger's word":                  {func(tx *model.Tx) error { _, err := tx.LedgerKey("k1"); return err }, []string{"custody_ledger_keys_primary"}},
+		"an idempotency key":                 {func(tx *model.Tx) error { _ = missingIsFine(tx.Recall("x", "y", "z")); return nil }, []string{"idempotency_primary"}},
 	}
 }

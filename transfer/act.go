@@ -82,6 +82,7 @@ type fields struct {
 	Offer   *offerPlan      `json:",omitempty"`
 	Lot     *lotPlan        `json:",omitempty"`
 	Enrol   *enrolPlan      `json:",omitempty"`
+	Key     *keyPlan        `json:",omitempty"`
 }
 
 // draft is an act before it is accepted.

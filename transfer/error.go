@@ -189,6 +189,13 @@ var catalogue = map[string]entry{
 	"IMPORT_INCOMPLETE":          {Conflict, "部分卡没有登记上账本，已登记的批次见导入结果"},
 	"CARDS_ISSUED_BEFORE":        {Conflict, "有些卡以前已经登记过，请核对号段"},
 
+	// Custodial keys.
+	"CUSTODY_KEY_NOT_FOUND":  {NotFound, "没有找到这把托管密钥，请核对密钥编号"},
+	"CUSTODY_KEY_TRANSITION": {Conflict, "密钥当前的状态不允许这项操作，请先查看密钥状态"},
+	"KEY_OVERTAKEN":          {Conflict, "这项操作已被后来对同一把密钥的操作取代"},
+	"KEY_PROTECTED":          {Conflict, "管理员密钥不能停用或撤销，只能轮换：停用后将没有人能恢复它"},
+	"KEY_REPLACED":           {Conflict, "您的签名密钥刚刚更换，请重新提交"},
+
 	// Accounts.
 	"ORGANISATION_EXISTS":  {Conflict, "这个单位已经登记过"},
 	"PASSWORD_WEAK":        {Invalid, "密码至少 10 个字符，请换一个更长的"},

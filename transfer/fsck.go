@@ -16,7 +16,7 @@ import (
 
 // Finding is one place where database and ledger, or the database and itself, differ.
 type Finding struct {
-	Kind    string // BLOCK, TRANSACTION, REQUEST, PARTICIPANT, LOT, OPENING, CARD, JOURNAL, TRADE, ACT, SIGNATURE
+	Kind    string // BLOCK, TRANSACTION, REQUEST, PARTICIPANT, KEY, LOT, OPENING, CARD, JOURNAL, TRADE, ACT, SIGNATURE
 	Subject string
 	Problem string
 	// Remedy is what Repair does about it, because the ledger or the journal proves it; "" if a person has to look.
@@ -33,6 +33,7 @@ type Report struct {
 	Lots         int
 	Trades       int
 	Acts         int
+	Keys         int    // custodial
 	Unfinished   int    // acts that are under way: each reaches an end by itself
 	Signatures   int    // custodial ones that stand on the ledger
 	Cards        uint64 // in live lots
@@ -89,7 +90,7 @@ func (s *Service) check(ctx context.Context, progress func(float64), repair bool
 	if err := c.truth.extend(ctx, func(f float64) { progress(f * 0.6) }); err != nil {
 		return r, err
 	}
-	steps := []func(context.Context) error{c.participants, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
+	steps := []func(context.Context) error{c.participants, c.keys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
 	for i, step := range steps {
 		if err := step(ctx); err != nil {
 			return r, err

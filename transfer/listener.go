@@ -102,6 +102,11 @@ func (s *Service) applyBlock(ctx context.Context, b ledger.Block) error {
 	if err := s.adopt(ctx, b); err != nil {
 		return err
 	}
+	for _, t := range b.Transactions {
+		if err := s.followKeys(ctx, t); err != nil {
+			return err
+		}
+	}
 	return s.settling(ctx, func(tx *model.Tx, m *moves) error {
 		c, err := tx.LockCheckpoint(checkpoint) // one server's listener applies a block, the others' wait for it here
 		switch {

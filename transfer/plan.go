@@ -383,6 +383,14 @@ func decodeBody(function string, args []byte) (request.Body, error) {
 		return decode[request.RegisterBatch](args)
 	case "PublishKey":
 		return decode[request.PublishKey](args)
+	case "RotateKey":
+		return decode[request.RotateKey](args)
+	case "SuspendKey":
+		return decode[request.SuspendKey](args)
+	case "ResumeKey":
+		return decode[request.ResumeKey](args)
+	case "RevokeKey":
+		return decode[request.RevokeKey](args)
 	case "SetIssuer":
 		return decode[request.SetIssuer](args)
 	case "SetPolicy":

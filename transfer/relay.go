@@ -261,9 +261,15 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 	if f.Enrol != nil && a.Body == nil {
 		k, err := s.Signer.Enrol(ctx, f.Enrol.Participant, f.Enrol.Role, f.Enrol.Slot)
 		if err != nil {
-			return a, err
+			return a, stopped(err)
 		}
 		enrolled = &k
+	}
+	var onKey request.Body
+	if f.Key != nil && a.Body == nil {
+		if onKey, err = s.keyBody(ctx, a, *f.Key); err != nil {
+			return a, err
+		}
 	}
 	key, err := s.Signer.ActiveKey(ctx, f.Parties[0].Owner, f.Parties[0].Slot)
 	if err != nil {
@@ -273,7 +279,12 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
 		next = a // a body that was planned in a transaction that is rolled back names lots that nobody has
 		if next.Body == nil {
-			body, err := s.plan(tx, a, f, enrolled)
+			body, err := onKey, error(nil)
+			if body != nil {
+				err = turn(tx, a, *f.Key)
+			} else {
+				body, err = s.plan(tx, a, f, enrolled)
+			}
 			if err != nil {
 				return err
 			}
@@ -372,9 +383,11 @@ func (s *Service) ask(a model.Act, p party, key string) Ask {
 	}
 }
 
-// stopped sorts custody's errors: a key that was stopped ends the act, a sealed custody makes it wait.
+// stopped sorts custody's errors: a key that was stopped, or replaced between intent and signature, ends the act, a sealed custody makes it wait.
 func stopped(err error) error {
 	switch {
+	case errors.Is(err, ErrKeyReplaced):
+		return &Error{Code: "KEY_REPLACED", Err: err}
 	case errors.Is(err, ErrKeyStopped):
 		return &Error{Code: "KEY_STOPPED", Err: err}
 	case errors.Is(err, ErrSealed):

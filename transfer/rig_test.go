@@ -224,6 +224,9 @@ func stopped(err error) error {
 	if errors.Is(err, custody.ErrKeyNotActive) {
 		return errors.Join(transfer.ErrKeyStopped, err)
 	}
+	if errors.Is(err, custody.ErrKeyReplaced) {
+		return errors.Join(transfer.ErrKeyReplaced, err)
+	}
 	return err
 }
 

@@ -30,6 +30,9 @@ func (s *Service) settle(tx *model.Tx, t ledger.Transaction, m *moves) error {
 			return fmt.Errorf("transaction %s, %s: %w", t.ID, w.Key, err)
 		}
 	}
+	if err := s.mirrorNewKey(tx, t); err != nil {
+		return fmt.Errorf("transaction %s: %w", t.ID, err)
+	}
 	if err != nil {
 		return nil // a terminal's
 	}
@@ -57,6 +60,9 @@ func (s *Service) moved(m moves) {
 
 // settleOne applies one transaction, when the reconciler found it before the listener did.
 func (s *Service) settleOne(ctx context.Context, t ledger.Transaction) error {
+	if err := s.followKeys(ctx, t); err != nil {
+		return err
+	}
 	return s.settling(ctx, func(tx *model.Tx, m *moves) error { return s.settle(tx, t, m) })
 }
 
@@ -131,6 +137,34 @@ func (s *Service) mirrorParticipant(tx *model.Tx, p contract.Participant) error 
 		ID: p.ID, Role: string(p.Role), Kind: kind, State: model.ParticipantRegistered, KeyID: p.Keys[0], TxID: p.TxID,
 		CreatedAt: s.now(), RegisteredAt: model.Millis(p.Time),
 	})
+}
+
+// mirrorNewKey notes which key a participant signs with from now on, where another one has come in the place of the one
+// that is noted. The platform has several, and the one that is noted is its registrar's.
+func (s *Service) mirrorNewKey(tx *model.Tx, t ledger.Transaction) error {
+	if t.Contract != request.Identity || t.Function != "RotateKey" && t.Function != "PublishKey" || len(t.Args) != 2 {
+		return nil
+	}
+	body, err := decodeBody(t.Function, t.Args[0])
+	if err != nil {
+		return nil // nobody's of ours
+	}
+	id, key := "", request.NewKey{}
+	switch b := body.(type) {
+	case request.RotateKey:
+		p, err := tx.Participant(b.Participant)
+		if err != nil || p.KeyID != b.OldKey {
+			return present(err)
+		}
+		id, key = b.Participant, b.Key
+	case request.PublishKey:
+		p, err := tx.Participant(b.Participant)
+		if err != nil || p.Kind == model.System || b.Key.Kind != request.AccountKey {
+			return present(err)
+		}
+		id, key = b.Participant, b.Key
+	}
+	return tx.SetKey(id, key.Public.KeyID())
 }
 
 // present forgives that the ledger knows somebody whom this database does not: another platform registered him.

@@ -253,6 +253,13 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 	if notYet[refusal.Code] && a.Tries < patience {
 		return a, &later{err: refusal}
 	}
+	if refusal.Code == contract.KeyInactive && a.Attempt < maxAttempts && s.replaced(ctx, a) {
+		why := NeverBroadcast
+		if a.Sent {
+			why = DefinitelyInvalid
+		}
+		return s.anew(ctx, a, why)
+	}
 	switch refusal.Code {
 	case contract.RequestExpired, contract.InputSpent, contract.VersionMismatch:
 		if a.Attempt < maxAttempts && (refusal.Code == contract.RequestExpired || plannedLate(a.Function)) && a.Function != "Confirm" && a.Function != "Decline" {
@@ -269,10 +276,10 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 // maxAttempts bounds how often an act is planned and signed anew.
 const maxAttempts = 5
 
-// plannedLate says which functions have bodies that depend on how the cards stand.
+// plannedLate says which functions have bodies that depend on how the cards, or the keys, stand.
 func plannedLate(function string) bool {
 	switch function {
-	case "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire":
+	case "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire", "SuspendKey", "ResumeKey", "RevokeKey", "RotateKey", "PublishKey":
 		return true
 	}
 	return false
@@ -287,6 +294,13 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 	}
 	for _, p := range f.Parties {
 		if err := s.Signer.CloseAttempt(ctx, s.ask(a, p, a.KeyID), why); err != nil {
+			return a, err
+		}
+	}
+	if f.Ticket != nil {
+		ask := s.ask(a, party{PlatformID, SlotTicket}, a.KeyID)
+		ask.Purpose = f.Ticket.Function()
+		if err := s.Signer.CloseAttempt(ctx, ask, why); err != nil {
 			return a, err
 		}
 	}

@@ -22,6 +22,9 @@ func (s *Service) sweep(ctx context.Context) {
 		if err := s.SweepOnce(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Error("sweep", "error", err)
 		}
+		if err := s.SweepKeys(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.Error("sweep keys", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -32,11 +32,13 @@ type Signer interface {
 	Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error)
 	// ActiveKey is the ID of the owner's key in a slot.
 	ActiveKey(ctx context.Context, owner, slot string) (string, error)
-	// Sign signs a request for the owner of the key. ErrKeyStopped: the key is suspended or revoked. ErrSealed: later.
+	// Sign signs a request for the owner of the key. ErrKeyStopped: the key is suspended or revoked. ErrKeyReplaced:
+	// another key has taken its place since the attempt was fixed to it. ErrSealed: later.
 	Sign(ctx context.Context, ask Ask, body request.Body) (request.Signature, error)
 	// CloseAttempt says that an attempt can never commit, so that another digest may be signed for the same act.
 	CloseAttempt(ctx context.Context, ask Ask, why AttemptEnd) error
 	SignLog
+	KeyLife
 }
 
 // Ask says for which act a signature is wanted.
@@ -62,8 +64,9 @@ const (
 
 // Signer's errors.
 var (
-	ErrKeyStopped = errors.New("key may not sign")
-	ErrSealed     = errors.New("custody is sealed")
+	ErrKeyStopped  = errors.New("key may not sign")
+	ErrKeyReplaced = errors.New("key has been replaced")
+	ErrSealed      = errors.New("custody is sealed")
 )
 
 // Slots of keys in custody.

@@ -28,6 +28,7 @@ type truth struct {
 	lots    map[string][]record[contract.Lot]
 	trades  map[string][]record[contract.Trade]
 	people  map[string][]record[contract.Participant]
+	keys    map[string][]record[contract.Key]
 	valid   map[string]int     // transaction ID → entries that count
 	applied map[string]applied // request ID
 }
@@ -49,7 +50,7 @@ func newTruth(l ledger.Ledger, r *Report, settled uint64) *truth {
 	return &truth{
 		ledger: l, report: r, settled: settled,
 		lots: map[string][]record[contract.Lot]{}, trades: map[string][]record[contract.Trade]{},
-		people: map[string][]record[contract.Participant]{}, valid: map[string]int{}, applied: map[string]applied{},
+		people: map[string][]record[contract.Participant]{}, keys: map[string][]record[contract.Key]{}, valid: map[string]int{}, applied: map[string]applied{},
 	}
 }
 
@@ -116,6 +117,8 @@ func (t *truth) take(block uint64, x ledger.Transaction) {
 			}
 		case w.Contract == request.Identity && kind == "P":
 			add(t, t.people, name, block, x.ID, w.Value)
+		case w.Contract == request.Identity && kind == "K":
+			add(t, t.keys, name, block, x.ID, w.Value)
 		}
 	}
 }

@@ -242,7 +242,12 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	m := newCustodyMetrics(a.Registry)
 	a.Custody, err = custody.Open(ctx, custody.Config{
 		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m, At: at,
-		Keep: func(k model.CustodyKey) error { return a.Journal.Append(transfer.Entry{Key: &k}) },
+		Keep: func(k model.CustodyKey) error {
+			if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys
+				return errors.New("there is no journal")
+			}
+			return a.Journal.Append(transfer.Entry{Key: &k})
+		},
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -26,6 +27,7 @@ import (
 //	played dir file         copies the data that a demo kept, and what it printed
 //	columns N file          demands that no line of a file (or of stdout) is wider than N terminal columns
 //	damage dir              gives a lot to somebody else in the database; $LOT is its hash
+//	key NAME file           takes the first key's ID out of a list in JSON
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
@@ -53,6 +55,7 @@ func TestCommands(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "columns": narrow,
 			"damage": func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
+			"key":    takeKey,
 			"hold":   func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
@@ -115,6 +118,15 @@ func damage(t *testing.T, ts *testscript.TestScript, dir string) {
 	_, err = db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
 	ts.Check(err)
 	ts.Setenv("LOT", hash)
+}
+
+func takeKey(ts *testscript.TestScript, _ bool, args []string) {
+	var list struct{ Items []struct{ ID string } }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))
+	if len(list.Items) == 0 {
+		ts.Fatalf("there is no key")
+	}
+	ts.Setenv(args[0], list.Items[0].ID)
 }
 
 func hold(t *testing.T, ts *testscript.TestScript, dir string) {

@@ -87,6 +87,8 @@ func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, erro
 // translate gives custody's errors the meaning that the relay acts on.
 func translate(err error) error {
 	switch {
+	case errors.Is(err, custody.ErrKeyReplaced):
+		return errors.Join(transfer.ErrKeyReplaced, err)
 	case errors.Is(err, custody.ErrKeyNotActive), errors.Is(err, custody.ErrFunction), errors.Is(err, custody.ErrOwner), errors.Is(err, custody.ErrPost):
 		return errors.Join(transfer.ErrKeyStopped, err)
 	case errors.Is(err, custody.ErrClosed):
