@@ -51,7 +51,9 @@ func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
 	if db.driver == MySQL {
 		dialect = goose.DialectMySQL
 	}
-	provider, err := goose.NewProvider(dialect, pool, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	// Numbers are given out before the work is done: a lower one may come after a higher one.
+	provider, err := goose.NewProvider(dialect, pool, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()),
+		goose.WithAllowOutofOrder(true))
 	if err != nil {
 		return 0, fmt.Errorf("read migrations: %w", err)
 	}
