@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -301,7 +302,7 @@ func (a *App) openService(ctx, run context.Context) error {
 	}
 	a.Service = transfer.New(transfer.Config{
 		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
-		Audit: audit{a.Custody}, Anchor: transfer.AnchorConfig{Interval: c.Audit.AnchorInterval},
+		Audit: audit{a.Custody}, Anchor: transfer.AnchorConfig{Interval: cmp.Or(c.Audit.AnchorInterval, -1)}, // 0: a command that only looks
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,

@@ -27,6 +27,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Play the whole story on a fresh data directory and check it."`
 	Fsck    fsckCommand    `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
 	Keys    keysCommand    `cmd:"" help:"Custodial keys: list, find, show, suspend, resume, rotate, revoke, destroy."`
+	Audit   auditCommand   `cmd:"" help:"Verify custody's audit."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database to this version's schema."`
 	Bench   benchCommand   `cmd:"" help:"Measure; figures and curves go to docs/performance."`
 	Check   checkCommand   `cmd:"" name:"config" help:"Check the configuration and name all its faults."`
