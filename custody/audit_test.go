@@ -151,6 +151,13 @@ func TestVerifyAuditNamesWhatIsWrong(t *testing.T) {
 			if _, err := custody.Open(t.Context(), r.config()); !errors.Is(err, custody.ErrAuditBroken) {
 				t.Errorf("%s: Open: %v", name, err)
 			}
+			look := r.config()
+			look.Look = true
+			if c, err := custody.Open(t.Context(), look); err != nil {
+				t.Errorf("%s: Open to look: %v", name, err)
+			} else if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrAuditBroken) {
+				t.Errorf("%s: Sign after a look: %v", name, err)
+			}
 			if n := r.count(`SELECT COUNT(*) FROM custody_signatures WHERE subject = 'trade-9'`); n != 0 {
 				t.Errorf("%s: there is an intent without a record", name)
 			}

@@ -48,9 +48,7 @@ func openForLooking(e *environment) (*App, error) {
 	if name := e.config.Path(e.config.Ledger.File); e.config.Ledger.Kind == "embedded" && !exists(name) {
 		return nil, fmt.Errorf("no ledger at %s: is --data right?", name)
 	}
-	config := e.config
-	config.Audit = AuditConfig{}
-	app, err := Open(e.ctx, config, e.logger)
+	app, err := open(e.ctx, e.config, e.logger, true)
 	if err != nil {
 		return nil, err
 	}
@@ -133,23 +131,4 @@ func printFindings(w io.Writer, list []custody.Finding) {
 			fmt.Fprintf(w, "     %s\n", line)
 		}
 	}
-}
-
-// wrap cuts a text into lines of at most so many bytes, at spaces where there are any.
-func wrap(text string, width int) (lines []string) {
-	for len(text) > width {
-		at := width
-		for i := width; i > 0; i-- {
-			if text[i] == ' ' {
-				at = i
-				break
-			}
-		}
-		lines = append(lines, text[:at])
-		text = text[at:]
-		for len(text) > 0 && text[0] == ' ' {
-			text = text[1:]
-		}
-	}
-	return append(lines, text)
 }
