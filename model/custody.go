@@ -266,3 +266,15 @@ func (tx *Tx) AppendAudit(row AuditRow, head AuditHead) error {
 func (tx *Tx) AuditRows(after int64, limit int) ([]AuditRow, error) {
 	return many[AuditRow](tx.db.Where("seq > ?", after).Order("seq").Limit(limit))
 }
+
+// AuditHas reports whether the audit has an act on a subject.
+func (tx *Tx) AuditHas(subject, act string) (bool, error) {
+	rows, err := many[AuditRow](tx.db.Select("seq").Where("subject = ? AND act = ?", subject, act).Limit(1))
+	return len(rows) > 0, err
+}
+
+// AuditSays reports whether the audit has an act on a subject whose detail has a text in it.
+func (tx *Tx) AuditSays(subject, act, text string) (bool, error) {
+	rows, err := many[AuditRow](tx.db.Select("seq").Where("subject = ? AND act = ? AND detail LIKE ? ESCAPE '!'", subject, act, "%"+likely(text)+"%").Limit(1))
+	return len(rows) > 0, err
+}
