@@ -138,5 +138,82 @@ func (c *Custody) append(ctx context.Context, tx *model.Tx, e entry) error {
 	return tx.AppendAudit(row, h)
 }
 
-// auditPage is how many rows are read at once.
+// AuditReport is what a walk along the whole audit found.
+type AuditReport struct {
+	Rows int64  // all of them, when the audit is whole; else those before the fault
+	Hash string // of the last of them
+}
+
+// AuditFault is the first place where the audit isn't what was written. It is an ErrAuditBroken.
+type AuditFault struct {
+	Seq    int64 // of the row that is wrong or missing
+	Reason string
+}
+
+// Error names row and reason.
+func (f *AuditFault) Error() string {
+	return fmt.Sprintf("%s: row %d: %s", ErrAuditBroken.Error(), f.Seq, f.Reason)
+}
+
+// Unwrap makes it an ErrAuditBroken.
+func (f *AuditFault) Unwrap() error { return ErrAuditBroken }
+
+// VerifyAudit walks the audit from its first row to its head, in one snapshot and flat memory. It answers an
+// *AuditFault for the first row that was edited, removed, exchanged or put in between, for a tail that was cut off,
+// and for a head that someone wrote without the keys. It can't see a database that was put back as a whole to an
+// older state.
+func (c *Custody) VerifyAudit(ctx context.Context) (AuditReport, error) {
+	report := AuditReport{Hash: noHash}
+	err := c.db.Read(ctx, func(tx *model.Tx) error {
+		for {
+			rows, err := tx.AuditRows(report.Rows, auditPage)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if fault := report.next(row); fault != nil {
+					return fault
+				}
+			}
+			if len(rows) < auditPage {
+				break
+			}
+		}
+		h, err := c.head(ctx, tx, tx.AuditHead)
+		switch {
+		case errors.Is(err, ErrAuditBroken):
+			return &AuditFault{report.Rows + 1, err.Error()}
+		case err != nil:
+			return err
+		case h.Seq > report.Rows:
+			return &AuditFault{report.Rows + 1, fmt.Sprintf("missing: the head stands at row %d", h.Seq)}
+		case h.Seq < report.Rows:
+			return &AuditFault{h.Seq + 1, fmt.Sprintf("too many: the head stands at row %d", h.Seq)}
+		case h.Hash != report.Hash:
+			return &AuditFault{h.Seq, "not the row that the head names"}
+		}
+		return nil
+	})
+	if errors.Is(err, ErrAuditBroken) {
+		c.alarm(ErrAuditBroken, "error", err)
+	}
+	if err != nil {
+		return report, fmt.Errorf("verify the audit: %w", err)
+	}
+	return report, nil
+}
+
 const auditPage = 200
+
+func (r *AuditReport) next(row model.AuditRow) *AuditFault {
+	switch {
+	case row.Seq != r.Rows+1:
+		return &AuditFault{r.Rows + 1, fmt.Sprintf("missing: the next one is row %d", row.Seq)}
+	case row.PrevHash != r.Hash:
+		return &AuditFault{row.Seq, "not made for the row before it"}
+	case row.Hash != hashRow(row):
+		return &AuditFault{row.Seq, "its hash isn't that of its contents"}
+	}
+	r.Rows, r.Hash = row.Seq, row.Hash
+	return nil
+}

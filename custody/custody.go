@@ -27,11 +27,14 @@
 package custody
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"cardflow/model"
@@ -49,10 +52,11 @@ type Config struct {
 	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
 	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
 	Keep func(model.CustodyKey) error
-	// Look opens a custody whose audit has a false head, too, so that VerifyAudit can say what is wrong with it. It signs
-	// nothing.
-	Look bool
 	At   func(point string) // called at the points of point.go, for the crash suite; nil outside of it
+	// Unguarded lets keys sign as much as they are asked to: for measurements and nothing else.
+	Unguarded bool
+	// ProposalLife is how long a proposal waits for a second person; 0 means 24 h.
+	ProposalLife time.Duration
 }
 
 // Metrics are told what happens, if they are set. Each may be called by several
@@ -74,8 +78,17 @@ type Custody struct {
 	metrics Metrics
 	keepKey func(model.CustodyKey) error
 	keys    *keyring
-	look    bool
 	atPoint func(point string)
+
+	// Dangerous are the operations that take two people.
+	Dangerous    *Dangerous
+	proposalLife time.Duration
+	unguarded    bool
+	everybody    meter // of the signatures of all keys
+
+	run     context.Context // of what goes on in the background
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 // Open opens the custody in a migrated database. In an empty one it makes the
@@ -91,8 +104,11 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	}
 	c := &Custody{
 		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
-		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), look: config.Look, atPoint: config.At,
+		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), atPoint: config.At,
+		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded,
 	}
+	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.registerGuards()
 	if err := c.begin(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("open custody: %w", err)
@@ -100,9 +116,20 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	return c, nil
 }
 
-// Close overwrites the key-encryption keys in memory. From then on nothing is
-// signed; what is under way may still be.
-func (c *Custody) Close() { c.keys.clear() }
+// Start lets custody look after proposals in the background, until Close: those that nobody decided in time end, and
+// those that two people wanted and a server left are carried on. Register all dangerous operations first.
+func (c *Custody) Start() { c.running.Go(func() { c.attend(c.run) }) }
+
+// Close stops what goes on in the background, between two steps, and overwrites the key-encryption keys in memory. From
+// then on nothing is signed; what is under way may still be.
+func (c *Custody) Close() {
+	c.stop()
+	c.running.Wait()
+	c.keys.clear()
+}
+
+// token is a name that nobody else has.
+func (c *Custody) token() string { return rand.Text() }
 
 // Ready tells whether a signature could be made now: the keys are there, the
 // database answers and the head of the audit is the one that was written last.

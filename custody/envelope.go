@@ -216,9 +216,7 @@ func (c *Custody) load(ctx context.Context) (empty bool, err error) {
 				return err
 			}
 		}
-		if _, err = c.head(ctx, tx, tx.AuditHead); c.look && errors.Is(err, ErrAuditBroken) {
-			err = nil
-		}
+		_, err = c.head(ctx, tx, tx.AuditHead)
 		return err
 	})
 	return empty, err

@@ -79,16 +79,99 @@ var (
 	// ErrAuditUnwritable: a record couldn't be appended, so nothing was done.
 	ErrAuditUnwritable = &Error{"CUSTODY_AUDIT_UNWRITABLE", "审计日志无法写入，签名已暂停。请联系运维人员。"}
 
+	// ErrDailyQuota: the key has signed as much as it may in a day. Over tomorrow, or when the quota is raised.
+	ErrDailyQuota = &Error{"CUSTODY_DAILY_QUOTA", "今天的签名次数已用完，明天零点（北京时间）后自动继续；急需时请联系运维人员提高限额。"}
+
+	// ErrPlatformQuota: all keys together have. Raises an alarm.
+	ErrPlatformQuota = &Error{"CUSTODY_PLATFORM_QUOTA", "平台今天的签名次数已用完，请求会等待。请联系运维人员核查，必要时提高限额。"}
+
+	// ErrRate: the key has signed as much as it may in a minute. Over in seconds.
+	ErrRate = &Error{"CUSTODY_RATE", "签名太频繁，请求会稍等片刻后自动继续。"}
+
+	// ErrUnusual: the key would have signed far more today than it ever does. It stops itself. Raises an alarm.
+	ErrUnusual = &Error{"CUSTODY_KEY_UNUSUAL", "签名次数远超平时，该密钥已自动停用。请联系运维人员核查。"}
+
+	// ErrKeyStopped: it has stopped itself, and two people have to let it go on.
+	ErrKeyStopped = &Error{"CUSTODY_KEY_STOPPED", "该密钥因签名次数异常已自动停用。请联系运维人员核查后恢复。"}
+
+	// ErrQuota: no such quota, or a number that makes no sense.
+	ErrQuota = &Error{"CUSTODY_QUOTA_INVALID", "限额不正确：名称应为 platform、role:角色/槽位 或 owner:参与方/槽位，次数应在 0 到 10 亿之间。"}
+
+	// ErrQuotaRaise: raising takes two people.
+	ErrQuotaRaise = &Error{"CUSTODY_QUOTA_RAISE", "提高限额需要双人复核：请提交 quota.raise 提案，由另一位同事批准。"}
+
+	// ErrQuotaLower: what is no raise needs no second person.
+	ErrQuotaLower = &Error{"CUSTODY_QUOTA_LOWER", "这不是提高限额。降低限额不需要提案，可直接办理。"}
+
+	// ErrNotStopped: the key hasn't stopped itself.
+	ErrNotStopped = &Error{"CUSTODY_KEY_NOT_STOPPED", "该密钥没有因异常停用，不需要恢复。"}
+
+	// ErrOperationUnknown: no dangerous operation has that name.
+	ErrOperationUnknown = &Error{"CUSTODY_OPERATION_UNKNOWN", "没有这项需要双人复核的操作。请核对操作名称。"}
+
+	// ErrArguments: the arguments of an operation make no sense.
+	ErrArguments = &Error{"CUSTODY_ARGUMENTS_INVALID", "操作参数不正确：应为该操作规定的 JSON 对象，不能有多余的字段。"}
+
+	// ErrReason: none, too long, or with control characters in it.
+	ErrReason = &Error{"CUSTODY_REASON_INVALID", "请写明理由（一行，不超过 500 字），供另一位同事判断。"}
+
+	// ErrNotOperator: no active account with the role ops.
+	ErrNotOperator = &Error{"CUSTODY_NOT_OPERATOR", "只有在职的运维账号（ops）可以提议或决定。"}
+
+	// ErrProposalNotFound: no such proposal.
+	ErrProposalNotFound = &Error{"CUSTODY_PROPOSAL_NOT_FOUND", "没有找到这份提案。"}
+
+	// ErrProposalDecided: it was approved, rejected or withdrawn before.
+	ErrProposalDecided = &Error{"CUSTODY_PROPOSAL_DECIDED", "这份提案已有结论，不能再次决定。请刷新后查看。"}
+
+	// ErrProposalExpired: nobody approved it in time.
+	ErrProposalExpired = &Error{"CUSTODY_PROPOSAL_EXPIRED", "这份提案已过期，没有执行。如仍需要，请重新提议。"}
+
+	// ErrProposalChanged: as things stand now, something else would happen than what was proposed.
+	ErrProposalChanged = &Error{"CUSTODY_PROPOSAL_CHANGED", "情况已变：现在执行的结果与提议时不同，没有执行。请核对后重新提议。"}
+
+	// ErrProposalForged: custody didn't write the row, or somebody put an older one back. Raises an alarm.
+	ErrProposalForged = &Error{"CUSTODY_PROPOSAL_FORGED", "提案记录校验失败，没有执行。请按入侵处理，立即核查数据库。"}
+
+	// ErrSelfApproval: proposer and approver are one person, as far as the directory shows. Raises an alarm.
+	ErrSelfApproval = &Error{"CUSTODY_SELF_APPROVAL", "不能批准自己的提案，换一个账号也不行。请另一位同事决定。"}
+
+	// ErrApproverNew: the account was made after the proposal.
+	ErrApproverNew = &Error{"CUSTODY_APPROVER_NEW", "您的账号是在这份提案之后开通的，不能决定它。请另一位同事决定，或重新提议。"}
+
+	// ErrProposerGone: the proposer's account was disabled, or has lost its role.
+	ErrProposerGone = &Error{"CUSTODY_PROPOSER_GONE", "提议人的账号已停用或不再是运维，提案不能批准。如仍需要，请重新提议。"}
+
+	// ErrNotProposer: it is the proposer who withdraws, and another one who rejects.
+	ErrNotProposer = &Error{"CUSTODY_NOT_PROPOSER", "撤回只能由提议人办理，否决只能由另一位同事办理。"}
+
+	// ErrWish: the name of this wish has been used for another one.
+	ErrWish = &Error{"CUSTODY_WISH_REUSED", "这个请求编号已用于另一份提案，请刷新页面后重试。"}
+
+	// ErrClockBack: this server's clock is before the proposal was made.
+	ErrClockBack = &Error{"CUSTODY_CLOCK_BACK", "服务器时钟早于提案时间，无法判断是否过期。请先校准时钟。"}
+
 	// ErrAuditBroken: the head of the audit isn't the one that was written last. Raises an alarm.
 	ErrAuditBroken = &Error{"CUSTODY_AUDIT_BROKEN", "审计日志校验失败，签名已暂停。请运维人员立即核查。"}
 )
 
 // alarming are the errors that someone has to look at, whoever caused them.
-var alarming = map[*Error]bool{ErrKeyUnreadable: true, ErrOwner: true, ErrDigestConflict: true, ErrAuditBroken: true}
+var alarming = map[*Error]bool{ErrKeyUnreadable: true, ErrOwner: true, ErrDigestConflict: true, ErrAuditBroken: true,
+	ErrProposalForged: true, ErrSelfApproval: true, ErrPlatformQuota: true, ErrUnusual: true}
 
 // codeOf finds the Error in what went wrong.
 func codeOf(err error) (*Error, bool) {
 	var e *Error
 	ok := errors.As(err, &e)
 	return e, ok
+}
+
+// MessageOf is the sentence for the code with which a proposal failed.
+func MessageOf(code string) string {
+	for _, e := range []*Error{ErrQuota, ErrQuotaLower, ErrNotStopped, ErrProposalChanged, ErrArguments, ErrOperationUnknown} {
+		if e.Code == code {
+			return e.Message
+		}
+	}
+	return "操作没有成功（" + code + "）。请核对后重新提议，或联系运维人员。"
 }

@@ -22,3 +22,12 @@ func (c *Custody) Scalar(ctx context.Context, keyID string) (gm.Secret, error) {
 
 // KEK copies a key-encryption key out of memory, for the same purpose.
 func (c *Custody) KEK(version int) (gm.Secret, error) { return c.keys.copyOf(version) }
+
+// ApproveOnly approves, and carries nothing out.
+func (c *Custody) ApproveOnly(ctx context.Context, person, id string) error {
+	_, err := c.approve(ctx, person, id)
+	return err
+}
+
+// Carry carries a proposal out as far as it goes, here and not beside.
+func (c *Custody) Carry(ctx context.Context, id string) { c.carry(ctx, id) }

@@ -21,7 +21,7 @@ func TestKilled(t *testing.T) {
 		"before the intent":     {func(r *rig, die func() error) { r.onClock(1, die) }, 0},
 		"within the intent":     {func(r *rig, die func() error) { r.onClock(4, die) }, 0},
 		"between intent, sign":  {func(r *rig, die func() error) { r.random.set(die) }, 1},
-		"between sign and keep": {func(r *rig, die func() error) { r.onClock(5, die) }, 1},
+		"between sign and keep": {func(r *rig, die func() error) { r.onClock(6, die) }, 1},
 	} {
 		for way, die := range map[string]func() error{
 			"failing":   func() error { return dead },

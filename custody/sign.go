@@ -102,9 +102,14 @@ func (c *Custody) sign(ctx context.Context, ask Ask, body request.Body) (request
 // A crash before its commit leaves nothing. A crash after it leaves a line without a signature, and an audit row that
 // says what was to be signed: whoever asks again gets past here with the same digest, and nobody with another one.
 func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.Request) (line model.CustodySignature, key model.CustodyKey, err error) {
+	var taken share
 	write := func(tx *model.Tx) error {
 		var fixed bool
+		taken = share{}
 		if line, key, fixed, err = c.attempt(tx, ask, claim, req); err != nil || fixed {
+			return err
+		}
+		if taken, err = c.admit(tx, key, req.Function); err != nil {
 			return err
 		}
 		if line, err = tx.AddSignature(line); err != nil {
@@ -124,6 +129,9 @@ func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.
 		// Someone wrote the line while we didn't hold the same key's lock: the key was replaced in between, or two of
 		// the owner's keys were asked for one act. Now the line is there to be compared.
 		err = c.write(ctx, write)
+	}
+	if err == nil {
+		c.everybody.put(taken)
 	}
 	return line, key, err
 }
@@ -284,17 +292,29 @@ func (c *Custody) refuse(ctx context.Context, ask Ask, function string, cause er
 	if c.metrics.Refused != nil {
 		c.metrics.Refused(e.Code)
 	}
-	if alarming[e] {
-		c.alarm(e, "owner", detail["owner"], "function", function, "attempt", ask.Attempt, "actor", ask.Actor)
-	}
 	if e == ErrAuditBroken || e == ErrAuditUnwritable || e == ErrClosed {
+		if alarming[e] {
+			c.alarm(e, "owner", detail["owner"], "function", function, "attempt", ask.Attempt, "actor", ask.Actor)
+		}
 		return cause // no record can be made
 	}
 	// Whoever hangs up isn't let off.
 	ctx = context.WithoutCancel(ctx)
-	err := c.write(ctx, func(tx *model.Tx) error {
+	said := false
+	err := c.write(ctx, func(tx *model.Tx) (err error) {
+		if said, err = c.saidBefore(tx, e, ask); err != nil || said {
+			return err
+		}
+		if e == ErrUnusual {
+			if err := c.stopKey(tx, ask.Owner, ask.Slot); err != nil {
+				return err
+			}
+		}
 		return c.record(ctx, tx, entry{ask.Actor, actRefuse, ask.Subject, detail})
 	})
+	if alarming[e] && !said {
+		c.alarm(e, "owner", detail["owner"], "function", function, "attempt", ask.Attempt, "actor", ask.Actor)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: while refusing: %w", err, cause)
 	}

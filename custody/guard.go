@@ -1,0 +1,272 @@
+package custody
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cardflow/model"
+)
+
+// The guards of signing: how much a key may sign. They bound what whoever gets custody to sign for him can do before
+// somebody looks, and hold for all servers together: what a key has signed is counted in the database, in the
+// transaction that writes down the intent. A signature that is asked for again is not counted again.
+//
+// Each key has one row, of one size for ever. It is locked after the key's own, which whoever signs with the key has
+// locked anyway, so keys don't wait for each other. The platform's count would be a row that all wait for: a server
+// takes shares of it in advance instead (meter).
+//
+// Days begin at midnight in Beijing.
+
+// Later is a refusal that is over by itself.
+type Later struct {
+	Cause *Error
+	After time.Duration // when to ask again
+}
+
+// Error names the code.
+func (l *Later) Error() string { return l.Cause.Error() }
+
+// Unwrap makes it the Error that it is.
+func (l *Later) Unwrap() error { return l.Cause }
+
+// Timing of refusals that are over by themselves.
+const (
+	quotaAgain = 10 * time.Minute // a quota may be raised long before midnight
+	beijing    = 8 * time.Hour
+	aDay       = 24 * time.Hour
+	aMinute    = time.Minute
+)
+
+// stopping are the functions that stop somebody, or tell on the ledger what was done. They are not held up when all the
+// others are: whoever uses up the platform's quota must not keep ops from stopping him.
+var stopping = map[string]bool{"SuspendKey": true, "RevokeKey": true, "Freeze": true, "FreezeParticipant": true, "Anchor": true}
+
+// unusually is how many times its busiest day a key must sign to stop itself.
+const unusually = 8
+
+// dayOf counts days in Beijing from 1970.
+func dayOf(now model.Millis) int64 {
+	return (int64(now) + beijing.Milliseconds()) / aDay.Milliseconds()
+}
+
+// admit lets a key sign once more, and counts it, or says why not. A stop that it answers (ErrUnusual) is put into the
+// row by whoever records the refusal: this transaction leaves nothing.
+func (c *Custody) admit(tx *model.Tx, key model.CustodyKey, function string) (share, error) {
+	if c.unguarded {
+		return share{}, nil
+	}
+	public, err := keyOf(key)
+	if err != nil {
+		return share{}, err
+	}
+	duty, err := public.Post.duty()
+	if err != nil {
+		return share{}, err
+	}
+	limits, err := c.limits(tx, public.Post, duty)
+	if err != nil {
+		return share{}, err
+	}
+	u, known, err := usage(tx.LockUsage, key.Owner, key.Slot)
+	if err != nil {
+		return share{}, err
+	}
+	if u.StoppedAt != 0 {
+		return share{}, fmt.Errorf("%s of %s: %w", key.Slot, key.Owner, ErrKeyStopped)
+	}
+	now := c.clock()
+	today := dayOf(model.MillisOf(now))
+	u = roll(u, today)
+	if u.Used >= limits.daily {
+		return share{}, fmt.Errorf("%s of %s, %d a day: %w", key.Slot, key.Owner, limits.daily, &Later{ErrDailyQuota, midnight(now)})
+	}
+	if u.Used >= limits.usual(u) {
+		return share{}, fmt.Errorf("%s of %s, %d today: %w", key.Slot, key.Owner, u.Used, ErrUnusual)
+	}
+	if wait := u.spend(now, limits.minute); wait > 0 {
+		return share{}, fmt.Errorf("%s of %s, %d a minute: %w", key.Slot, key.Owner, limits.minute, &Later{ErrRate, wait})
+	}
+	u.Used++
+	taken, err := c.everybody.take(tx, today, limits.everybody)
+	if errors.Is(err, ErrPlatformQuota) && stopping[function] {
+		err = nil
+	}
+	if errors.Is(err, ErrPlatformQuota) {
+		err = fmt.Errorf("%d a day: %w", limits.everybody, &Later{ErrPlatformQuota, midnight(now)})
+	}
+	if err != nil {
+		return share{}, err
+	}
+	return taken, tx.SaveUsage(u.Usage, known)
+}
+
+// midnight is when to ask again after a day's quota: then, or before, in case that it is raised.
+func midnight(now time.Time) time.Duration {
+	next := (dayOf(model.MillisOf(now))+1)*aDay.Milliseconds() - beijing.Milliseconds()
+	return min(time.UnixMilli(next).Sub(now), quotaAgain)
+}
+
+// used is what a key has signed.
+type used struct{ model.Usage }
+
+// usage takes what a key has signed from where it stands; known says that it has a row.
+func usage(read func(owner, slot string) (model.Usage, error), owner, slot string) (u used, known bool, err error) {
+	u.Usage, err = read(owner, slot)
+	if errors.Is(err, model.ErrNotFound) {
+		return used{model.Usage{Owner: owner, Slot: slot}}, false, nil
+	}
+	return u, true, err
+}
+
+// roll begins a new day: the one that ended counts as usual if none was busier, and what was usual fades by an eighth
+// for each day. A clock that goes back begins no new day: what was used stays used.
+func roll(u used, today int64) used {
+	if today > u.Day {
+		fade := func(n int64, days int64) int64 {
+			for ; days > 0 && n > 0; days-- {
+				n = n * 7 / 8
+			}
+			return n
+		}
+		if u.Day != 0 {
+			u.Usual = max(fade(u.Usual, today-u.Day), fade(u.Used, today-u.Day-1))
+		}
+		u.Used = 0
+	}
+	u.Day = today
+	return u
+}
+
+// spend takes a signature's share of a minute, or answers how long until there is one: so many in any minute, and a
+// key that rested may use them at once. Servers' clocks may differ by some minutes; what is further ahead was written by a
+// clock that was wrong, and is forgotten.
+func (u *used) spend(now time.Time, perMinute int64) (wait time.Duration) {
+	if perMinute <= 0 {
+		return aMinute
+	}
+	at, share := now.UnixMicro(), max(1, aMinute.Microseconds()/perMinute)
+	busy := max(u.BusyUntil, at)
+	if busy > at+(aMinute+skew).Microseconds() {
+		busy = at
+	}
+	if over := busy + share - at - aMinute.Microseconds(); over > 0 {
+		return time.Duration(over) * time.Microsecond
+	}
+	u.BusyUntil = busy + share
+	return 0
+}
+
+// limits are what holds for a key now.
+type limits struct {
+	daily, minute, floor, everybody int64
+}
+
+// usual is how many signatures of a day are not unusual: as many as any key in the post may make, or eight times the
+// busiest day that this key has had lately.
+func (l limits) usual(u used) int64 { return max(l.floor, unusually*u.Usual) }
+
+// limits finds what holds for a post: what was set for the owner, else for the role, else the default. Whom two people
+// have granted several times the default may sign so many times as much a minute, and before it is unusual.
+func (c *Custody) limits(tx *model.Tx, p Post, d duty) (limits, error) {
+	l := limits{daily: d.daily, minute: d.minute, floor: d.usual, everybody: everybodyDaily}
+	owner, role := ownerQuota(p), roleQuota(p)
+	set, err := tx.QuotasNamed(owner, role, everybodyQuota)
+	if err != nil {
+		return l, err
+	}
+	own := int64(-1)
+	for _, q := range set {
+		switch q.Name {
+		case everybodyQuota:
+			l.everybody = q.Daily
+		case role:
+			l.daily = q.Daily
+		case owner:
+			own = q.Daily
+		}
+	}
+	if own >= 0 {
+		l.daily = own
+	}
+	if l.daily > d.daily && d.daily > 0 {
+		times := (l.daily + d.daily - 1) / d.daily
+		l.minute, l.floor = d.minute*times, d.usual*times
+	}
+	return l, nil
+}
+
+// stopKey stops a key that signs far more than usual, until two people let it go on.
+func (c *Custody) stopKey(tx *model.Tx, owner string, slot Slot) error {
+	u, known, err := usage(tx.LockUsage, owner, string(slot))
+	if err != nil || u.StoppedAt != 0 {
+		return err
+	}
+	u.StoppedAt = c.now()
+	return tx.SaveUsage(u.Usage, known)
+}
+
+// waits are the refusals that are over by themselves. Whoever waits asks often: each act says so in the audit once.
+var waits = map[*Error]bool{ErrDailyQuota: true, ErrPlatformQuota: true, ErrRate: true}
+
+// saidBefore reports whether the audit has this refusal of this attempt.
+func (c *Custody) saidBefore(tx *model.Tx, e *Error, ask Ask) (bool, error) {
+	if !waits[e] || ask.Subject == "" {
+		return false, nil
+	}
+	return tx.AuditSays(ask.Subject, actRefuse, fmt.Sprintf(`"attempt":%d,"code":"%s"`, ask.Attempt, e.Code))
+}
+
+// The row of all keys together. No participant has such a name.
+const everybodyRow = "*"
+
+// mostShare is how many signatures a server takes in advance from what is left for all.
+const mostShare = 64
+
+// share is a part of a day's signatures of all keys that a server has taken.
+type share struct{ day, left int64 }
+
+// meter holds the shares that this server has taken and not used. What it holds when it stops is lost for that day:
+// the count of all keys is never too low, and too high by no more than a share for each server that stopped.
+type meter struct {
+	mu sync.Mutex
+	share
+}
+
+// take takes one signature of what all may make today: from what this server holds, else from the row. What else it took
+// from the row is for put, when the transaction has committed.
+func (m *meter) take(tx *model.Tx, today, daily int64) (share, error) {
+	m.mu.Lock()
+	if m.day == today && m.left > 0 {
+		m.left--
+		m.mu.Unlock()
+		return share{}, nil
+	}
+	m.mu.Unlock()
+	u, known, err := usage(tx.LockUsage, everybodyRow, everybodyRow)
+	if err != nil {
+		return share{}, err
+	}
+	u = roll(u, today)
+	free := daily - u.Used
+	if free <= 0 {
+		return share{}, ErrPlatformQuota
+	}
+	// Less where little is left: of several servers none shall sit on what another one could use.
+	n := max(1, min(mostShare, free/16))
+	u.Used += n
+	return share{today, n - 1}, tx.SaveUsage(u.Usage, known)
+}
+
+func (m *meter) put(s share) {
+	if s.left == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.day != s.day {
+		m.share = share{day: s.day}
+	}
+	m.left += s.left
+}
