@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"cardflow/custody"
 	"cardflow/transfer"
 	"cardflow/wechat"
 )
@@ -150,6 +151,7 @@ func problemOf(err error) problem {
 	var mine *refusal
 	var theirs *transfer.Error
 	var platforms *wechat.Error
+	var kept *custody.Error
 	var router *echo.HTTPError
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -161,6 +163,10 @@ func problemOf(err error) problem {
 		if kind == transfer.TooMany {
 			p.retry = time.Minute
 		}
+	case errors.Is(err, custody.ErrWish):
+		p.code = "IDEMPOTENCY_KEY_REUSED"
+	case errors.As(err, &kept):
+		kind, p.code, p.message = keeping[kept], kept.Code, kept.Message
 	case errors.Is(err, context.DeadlineExceeded):
 		p.code = "REQUEST_TIMEOUT"
 	case errors.As(err, &router):

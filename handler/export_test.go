@@ -39,6 +39,11 @@ func StatusOfCode(code string) int {
 	if k, ok := kinds[code]; ok {
 		return statusOf[k]
 	}
+	for e, k := range keeping {
+		if e.Code == code {
+			return statusOf[k]
+		}
+	}
 	return 0
 }
 

@@ -78,6 +78,7 @@ func newFakeService(clock *fakeClock) *fakeService {
 		}
 		s.people[role] = &fakePerson{transfer.Caller{Participant: role + "-1", Role: org, Person: "p-" + role, Roles: []string{role}}, passwordOf(role), false}
 	}
+	s.people["ops2"] = &fakePerson{transfer.Caller{Participant: "ops-1", Role: request.Platform, Person: "p-ops2", Roles: []string{"ops"}}, passwordOf("ops2"), false}
 	s.people["newcomer"] = &fakePerson{transfer.Caller{Participant: "retailer-1", Role: request.Retailer, Person: "p-new", Roles: []string{"retailer"}}, passwordOf("newcomer"), true}
 	add := func(id, code, why string) {
 		s.trades[id] = &fakeTrade{last6: oneLast6, state: why, view: transfer.TradeView{

@@ -58,6 +58,7 @@ type Clock interface {
 // Config is what the HTTP surface needs. Zero durations and sizes mean their defaults.
 type Config struct {
 	Service Service
+	Custody Custody
 	WeChat  WeChat
 	AppID   string // of the mini-program: accounts belong to it
 	// Redis keeps sessions and counts.
@@ -109,6 +110,7 @@ func New(c Config) (*echo.Echo, error) {
 		}
 	}
 	need(c.Service != nil, "Service")
+	need(c.Custody != nil, "Custody")
 	need(c.WeChat != nil, "WeChat")
 	need(c.AppID != "", "AppID")
 	need(c.Redis != nil, "Redis")

@@ -29,6 +29,7 @@ import (
 type rig struct {
 	t       *testing.T
 	service *fakeService
+	custody *fakeCustody
 	redis   *redistest.Server
 	clock   *fakeClock
 	logs    *logBuffer
@@ -43,6 +44,7 @@ func newRig(t *testing.T, change ...func(*handler.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, redis: redistest.Start(t), clock: &fakeClock{now: start, auto: true}, logs: &logBuffer{}, address: "192.0.2.1"}
 	r.service = newFakeService(r.clock)
+	r.custody = newFakeCustody()
 	r.serveWith(change)
 	return r
 }
@@ -50,7 +52,7 @@ func newRig(t *testing.T, change ...func(*handler.Config)) *rig {
 // another is one more server on the same Redis and the same use cases.
 func (r *rig) another(change ...func(*handler.Config)) *rig {
 	r.t.Helper()
-	o := &rig{t: r.t, redis: r.redis, service: r.service, clock: r.clock, logs: &logBuffer{}, address: r.address, wishes: 1_000_000}
+	o := &rig{t: r.t, redis: r.redis, service: r.service, custody: r.custody, clock: r.clock, logs: &logBuffer{}, address: r.address, wishes: 1_000_000}
 	o.serveWith(change)
 	return o
 }
@@ -61,7 +63,7 @@ func (r *rig) serveWith(change []func(*handler.Config)) {
 	client := r.redis.Client()
 	logger := slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c := handler.Config{
-		Service: r.service, WeChat: platform(t, client, logger), AppID: "wx0000000000000000", Redis: client, PublicURL: "https://cards.example.com/",
+		Service: r.service, Custody: r.custody, WeChat: platform(t, client, logger), AppID: "wx0000000000000000", Redis: client, PublicURL: "https://cards.example.com/",
 		Logger: logger, Registry: prometheus.NewRegistry(), Clock: r.clock, Random: &counterReader{n: seeds.Add(1) << 40},
 		Checks: map[string]func(context.Context) error{"custody": func(context.Context) error { return r.service.custody }},
 	}

@@ -159,4 +159,13 @@ var routes = []route{
 
 	api(get, "/transactions/{txId}", staff, showTransaction),
 	api(get, "/blocks/{number}", staff, showBlock),
+
+	api(get, "/custody/proposals", ops|auditor, listProposals, paged("state")),
+	api(post, "/custody/proposals", ops, propose, withJSON, wished),
+	api(get, "/custody/proposals/{id}", ops|auditor, showProposal),
+	api(post, "/custody/proposals/{id}/approve", ops, approveProposal, wished),
+	api(post, "/custody/proposals/{id}/reject", ops, rejectProposal, withJSON, wished),
+	api(post, "/custody/proposals/{id}/withdraw", ops, withdrawProposal, withJSON, wished),
+	api(get, "/custody/quotas", ops|auditor, listQuotas),
+	api(post, "/custody/quotas", ops, lowerQuota, withJSON, wished),
 }

@@ -28,6 +28,11 @@ func good(r *rig, pattern string) ask {
 		"POST /lots/{hash}/retire":   fields{},
 		"POST /lots/{hash}/freeze":   fields{"segments": []fields{{"iccid": oneCard}}},
 		"POST /lots/{hash}/unfreeze": nil,
+
+		"POST /custody/proposals":               fields{"operation": "quota.raise", "arguments": fields{"name": "platform", "daily": 20}, "reason": "双十一"},
+		"POST /custody/proposals/{id}/reject":   fields{"reason": "不需要"},
+		"POST /custody/proposals/{id}/withdraw": fields{"reason": "写错了"},
+		"POST /custody/quotas":                  fields{"name": "platform", "daily": 5},
 	}
 	method, path, _ := strings.Cut(pattern, " ")
 	short := strings.TrimPrefix(path, "/api/v1")
@@ -39,6 +44,10 @@ func good(r *rig, pattern string) ask {
 		a.path = strings.Replace(a.path, "trade-1", keyID, 1)
 	case strings.HasPrefix(short, "/card-imports/"):
 		a.path = strings.Replace(a.path, "trade-1", "import-1", 1)
+	case strings.HasSuffix(short, "/withdraw"):
+		a.path = strings.Replace(a.path, "trade-1", "proposal-of-ops", 1)
+	case strings.HasPrefix(short, "/custody/proposals/"):
+		a.path = strings.Replace(a.path, "trade-1", "proposal-of-another", 1)
 	}
 	a.body = bodies[method+" "+short]
 	if method == "POST" {
@@ -115,6 +124,7 @@ func TestEveryRouteAnswers(t *testing.T) {
 		"POST /api/v1/card-imports": 202, "POST /api/v1/lots": 202, "POST /api/v1/lots/{hash}/retire": 202, "POST /api/v1/lots/{hash}/freeze": 202,
 		"POST /api/v1/lots/{hash}/unfreeze": 202, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,
 		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202,
+		"POST /api/v1/custody/proposals": 201,
 	}
 	for _, facts := range handler.Routes() {
 		name := facts.Method + " " + facts.Pattern

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cardflow/ledger/request"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -118,4 +119,44 @@ func TestRequestThatWaitedTooLongForCustody(t *testing.T) {
 	r.until("the trade is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
 	r.offer(retailer, 1, 1)
 	r.fsck()
+}
+
+// A key whose quota is used up lets its acts wait: they go on by themselves, and a trade that is over meanwhile is told
+// so when it is, not when the quota is.
+func TestQuotaUsedUp(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	ann := r.consumer("ann")
+	first, second := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+	m.set(&transfer.Wait{After: 10 * time.Minute, Err: errors.New("quota")})
+	waits, err := r.Confirm(r.ctx, ann, idem("first"), first.TradeID, first.Code, last6(1))
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() == 1 })
+	r.until("it waits", func() bool { return r.actRow(waits.ID).NextAt > r.now()+9*60*1000 })
+	m.set(nil)
+	r.clock.forward(10 * time.Minute)
+	r.await(waits, "")
+
+	m.set(&transfer.Wait{After: 12 * time.Hour, Err: errors.New("quota")}) // the trade has an hour
+	late, err := r.Confirm(r.ctx, ann, idem("second"), second.TradeID, second.Code, last6(2))
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() == 2 })
+	if now, err := r.Act(r.ctx, ann, late.ID); err != nil || now.State != "accepted" {
+		t.Errorf("while it waits: %+v, %v", now, err)
+	}
+	r.clock.forward(time.Hour)
+	r.await(late, "TRADE_EXPIRED")
+	m.set(nil)
+	r.fsck()
+}
+
+func (r *rig) now() model.Millis { return model.MillisOf(r.clock.now()) }
+
+func (r *rig) actRow(id string) (a model.Act) {
+	r.t.Helper()
+	check(r.t, r.db.Read(r.ctx, func(tx *model.Tx) (err error) {
+		a, err = tx.Act(id)
+		return err
+	}))
+	return a
 }

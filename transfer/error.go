@@ -201,6 +201,8 @@ var catalogue = map[string]entry{
 	"PASSWORD_WEAK":        {Invalid, "密码至少 10 个字符，请换一个更长的"},
 	"PASSWORD_SAME":        {Invalid, "新密码和原来的一样，请换一个"},
 	"PERSON_EXISTS":        {Conflict, "这个用户名已被使用"},
+	"PERSON_UNKNOWN":       {NotFound, "没有找到这个用户"},
+	"IDENTITY_INVALID":     {Invalid, "工号应为 1 到 32 个字母、数字或连字符，手机号应为 11 位数字"},
 	"PARTICIPANT_PENDING":  {Conflict, "账号正在登记到账本，请稍后再试"},
 	"KEY_STOPPED":          {Conflict, "您的签名密钥已停用，请联系客服"},
 	"CUSTODY_SEALED":       {Unavailable, "签名服务正在维护，您的请求已收到，恢复后会自动完成"},

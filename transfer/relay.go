@@ -208,6 +208,9 @@ func (s *Service) postpone(ctx context.Context, a model.Act, why error) {
 	}
 	a.Tries++
 	a.NextAt = s.now() + model.Millis(after.Milliseconds())
+	if a.Deadline > s.now() && !a.Sent {
+		a.NextAt = min(a.NextAt, a.Deadline) // whoever waits for it is told when it is over
+	}
 	a.ErrorText = brief(why)
 	a.LeaseUntil = 0
 	err := s.DB.Write(ctx, func(tx *model.Tx) error { return tx.SaveAct(a) })
@@ -383,11 +386,15 @@ func (s *Service) ask(a model.Act, p party, key string) Ask {
 	}
 }
 
-// stopped sorts custody's errors: a key that was stopped, or replaced between intent and signature, ends the act, a sealed custody makes it wait.
+// stopped sorts custody's errors: a key that was stopped, or replaced between intent and signature, ends the act; a sealed
+// custody makes it wait, and so does a quota.
 func stopped(err error) error {
+	var wait *Wait
 	switch {
 	case errors.Is(err, ErrKeyReplaced):
 		return &Error{Code: "KEY_REPLACED", Err: err}
+	case errors.As(err, &wait):
+		return &later{after: wait.After, err: err}
 	case errors.Is(err, ErrKeyStopped):
 		return &Error{Code: "KEY_STOPPED", Err: err}
 	case errors.Is(err, ErrSealed):

@@ -188,6 +188,8 @@ type NewPerson struct {
 	MustChange   bool
 	Organisation string // participant
 	Roles        []string
+	StaffNumber  string // as the organisation gave it; two accounts with one are one person's. May be empty
+	Mobile       string // likewise; kept as a keyed hash
 }
 
 // StaffRoles are what a person may be.
@@ -197,6 +199,9 @@ var StaffRoles = []string{"carrier", "distributor", "retailer", "ops", "auditor"
 func (s *Service) AddPerson(ctx context.Context, n NewPerson) error {
 	if err := passwordFits(n.Password); err != nil {
 		return err
+	}
+	if n.StaffNumber != "" && !staffNumber.MatchString(n.StaffNumber) {
+		return fail("IDENTITY_INVALID")
 	}
 	for _, r := range n.Roles {
 		if !slices.Contains(StaffRoles, r) {
@@ -218,11 +223,19 @@ func (s *Service) AddPerson(ctx context.Context, n NewPerson) error {
 	if err != nil {
 		return err
 	}
+	mobile, err := s.mobileIndex(n.Mobile)
+	if err != nil {
+		return err
+	}
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
-		return tx.AddPerson(model.Person{
+		p := model.Person{
 			ID: s.newID(), ParticipantID: n.Organisation, Username: strings.ToLower(n.Username), PasswordHash: hash, Roles: n.Roles,
 			MustChange: n.MustChange, State: model.PersonActive, CreatedAt: s.now(),
-		})
+		}
+		if err := tx.AddPerson(p); err != nil || n.StaffNumber == "" && mobile == "" {
+			return err
+		}
+		return tx.SetIdentity(model.Identity{PersonID: p.ID, StaffNumber: n.StaffNumber, MobileIndex: mobile, UpdatedAt: s.now()})
 	})
 	if errors.Is(err, model.ErrConflict) {
 		return fail("PERSON_EXISTS")

@@ -69,6 +69,19 @@ var (
 	ErrSealed      = errors.New("custody is sealed")
 )
 
+// Wait is a signer's refusal that is over by itself: a quota is used up, a key signs too fast. The act waits, and ends
+// only if its own time is over first.
+type Wait struct {
+	After time.Duration // when to ask again
+	Err   error
+}
+
+// Error is the reason.
+func (w *Wait) Error() string { return w.Err.Error() }
+
+// Unwrap gives the reason.
+func (w *Wait) Unwrap() error { return w.Err }
+
 // Slots of keys in custody.
 const (
 	SlotAccount   = "account"

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ import (
 //	columns N file          demands that no line of a file (or of stdout) is wider than N terminal columns
 //	damage dir              gives a lot to somebody else in the database; $LOT is its hash
 //	key NAME file           takes the first key's ID out of a list in JSON
-//	tamper dir sql…         drops the guards of the audit in the database and changes it
+//	proposal file           finds the ID of a proposal in a file (or in stdout); $PROPOSAL is it
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
@@ -54,10 +55,9 @@ func TestCommands(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "columns": narrow,
+			"exits": exits, "columns": narrow, "proposal": proposalIn,
 			"damage": func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
 			"key":    takeKey,
-			"tamper": func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"hold":   func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
@@ -85,6 +85,14 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+func proposalIn(ts *testscript.TestScript, _ bool, args []string) {
+	id := regexp.MustCompile(`[0-9a-f]{32}`).FindString(ts.ReadFile(args[0]))
+	if id == "" {
+		ts.Fatalf("there is no proposal in %s", args[0])
+	}
+	ts.Setenv("PROPOSAL", id)
+}
+
 func narrow(ts *testscript.TestScript, _ bool, args []string) {
 	most, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -107,36 +115,17 @@ func terminalColumns(line string) int {
 	return n
 }
 
-// databaseOf opens the database of a directory past everything that package model forbids.
-func databaseOf(t *testing.T, ts *testscript.TestScript, dir string) *sql.DB {
+func damage(t *testing.T, ts *testscript.TestScript, dir string) {
 	driver, dsn := "sqlite", filepath.Join(ts.MkAbs(dir), "cardflow.db")
 	if place := placeOf(t, ts.MkAbs(dir)); place != nil {
 		driver, dsn = place.Config.Driver, place.Config.DSN
 	}
 	db, err := sql.Open(driver, dsn)
 	ts.Check(err)
-	return db
-}
-
-func tamper(t *testing.T, ts *testscript.TestScript, dir string, statements []string) {
-	db := databaseOf(t, ts, dir)
-	defer db.Close()
-	for _, trigger := range []string{"custody_audit_update", "custody_audit_delete", "custody_audit_head_moves", "custody_anchors_update", "custody_anchors_delete"} {
-		_, err := db.Exec("DROP TRIGGER IF EXISTS " + trigger)
-		ts.Check(err)
-	}
-	for _, s := range statements {
-		_, err := db.Exec(s)
-		ts.Check(err)
-	}
-}
-
-func damage(t *testing.T, ts *testscript.TestScript, dir string) {
-	db := databaseOf(t, ts, dir)
 	defer db.Close()
 	var hash string
 	ts.Check(db.QueryRow(`SELECT hash FROM lots WHERE owner = 'xiaowang' AND status = 'OWNED'`).Scan(&hash))
-	_, err := db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
+	_, err = db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
 	ts.Check(err)
 	ts.Setenv("LOT", hash)
 }

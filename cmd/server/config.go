@@ -111,7 +111,9 @@ type WeChatConfig struct {
 
 // CustodyConfig says where the root key is. The file is relative to the data directory.
 type CustodyConfig struct {
-	RootKeyFile string `yaml:"root_key_file"`
+	RootKeyFile  string        `yaml:"root_key_file"`
+	Guards       bool          `yaml:"guards"`
+	ProposalLife time.Duration `yaml:"proposal_life"`
 }
 
 // AuditConfig is how often the head of custody's audit is written to the ledger, and how
@@ -228,7 +230,7 @@ func DefaultConfig() Config {
 			EnvVersion: "release",
 			Timeout:    5 * time.Second,
 		},
-		Custody: CustodyConfig{RootKeyFile: "root.key"},
+		Custody: CustodyConfig{RootKeyFile: "root.key", Guards: true, ProposalLife: 24 * time.Hour},
 		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},
 		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
 		Session: SessionConfig{

@@ -83,6 +83,7 @@ func (c Config) faults() Faults {
 	c.Ledger.check(v)
 	c.WeChat.check(v)
 	v.file("custody.root_key_file", c.Custody.RootKeyFile)
+	v.between("custody.proposal_life", c.Custody.ProposalLife, 10*time.Minute, 7*day)
 	v.between("audit.anchor_interval", c.Audit.AnchorInterval, time.Second, day)
 	v.between("audit.stop_timeout", c.Audit.StopTimeout, 0, time.Minute)
 	c.Vault.check(v)
@@ -277,6 +278,8 @@ var risks = []struct {
 		func(c Config) bool { return c.Ledger.Kind == "embedded" }},
 	{"custody.root_key_file", "a root key in a file is for development, and production needs shares or a PKCS#11 token, which this release does not have yet",
 		func(c Config) bool { return c.Custody.RootKeyFile != "" }},
+	{"custody.guards", "must be true in production: without its guards custody signs as much as it is asked to",
+		func(c Config) bool { return !c.Custody.Guards }},
 	{"http.tls_in_front", "must be true in production: put a TLS terminator in front, then say so here",
 		func(c Config) bool { return !c.HTTP.TLSInFront }},
 	{"http.public_url", "must be an https address in production",

@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,8 +22,8 @@ func (d *demo) verdict() error {
 			d.check(false, "账本：%v", err)
 		}
 	}
-	audit, err := d.app.verifyAudit(d.ctx, true, io.Discard)
-	if err = cmp.Or(err, audit.Err()); err != nil {
+	audit, err := d.app.Custody.VerifyAudit(d.ctx)
+	if err != nil {
 		d.check(false, "审计：%v", err)
 	}
 	r, err := d.app.Service.Check(d.ctx, nil)

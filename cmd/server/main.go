@@ -23,15 +23,17 @@ type commands struct {
 	Config string `help:"Configuration file (YAML). Without one everything runs in this process, for a trial; see configs/embedded.yaml." placeholder:"FILE" type:"path"`
 	Data   string `help:"Data directory; overrides the configuration's data_dir." placeholder:"DIR" type:"path"`
 
-	Serve   serveCommand   `cmd:"" default:"withargs" help:"Run the server (the default)."`
-	Demo    demoCommand    `cmd:"" help:"Play the whole story on a fresh data directory and check it."`
-	Fsck    fsckCommand    `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
-	Keys    keysCommand    `cmd:"" help:"Custodial keys: list, find, show, suspend, resume, rotate, revoke, destroy."`
-	Audit   auditCommand   `cmd:"" help:"Verify custody's audit."`
-	Migrate migrateCommand `cmd:"" help:"Bring the database to this version's schema."`
-	Bench   benchCommand   `cmd:"" help:"Measure; figures and curves go to docs/performance."`
-	Check   checkCommand   `cmd:"" name:"config" help:"Check the configuration and name all its faults."`
-	Health  healthCommand  `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
+	Serve     serveCommand     `cmd:"" default:"withargs" help:"Run the server (the default)."`
+	Demo      demoCommand      `cmd:"" help:"Play the whole story on a fresh data directory and check it."`
+	Proposals proposalsCommand `cmd:"" help:"Dangerous acts that take two people: propose, look, decide."`
+	Quotas    quotasCommand    `cmd:"" help:"How many signatures a day: look, lower, propose more."`
+	People    peopleCommand    `cmd:"" help:"The directory of staff: who may log in, and which accounts are one person's."`
+	Fsck      fsckCommand      `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
+	Keys      keysCommand      `cmd:"" help:"Custodial keys: list, find, show, suspend, resume, rotate, revoke, destroy."`
+	Migrate   migrateCommand   `cmd:"" help:"Bring the database to this version's schema."`
+	Bench     benchCommand     `cmd:"" help:"Measure; figures and curves go to docs/performance."`
+	Check     checkCommand     `cmd:"" name:"config" help:"Check the configuration and name all its faults."`
+	Health    healthCommand    `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
 }
 
 // xlsCommand is the hidden command by which the server starts itself to read a .xls file in a process of its own.

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 
 	"cardflow/ledger/request"
@@ -63,11 +60,10 @@ func (c serveCommand) firstPerson(e *environment, app *App) error {
 	if err != nil || some {
 		return err
 	}
-	b := make([]byte, 10)
-	if _, err := rand.Read(b); err != nil {
+	password, err := oneTimePassword()
+	if err != nil {
 		return err
 	}
-	password := strings.ToLower(base32.StdEncoding.EncodeToString(b))
 	err = app.Service.AddPerson(e.ctx, transfer.NewPerson{
 		Username: "admin", Password: password, MustChange: true, Organisation: transfer.PlatformID, Roles: []string{"ops"},
 	})
@@ -112,6 +108,8 @@ var demoOrganisations = []demoOrganisation{
 	{ID: "xiaowang", Name: "小王通讯店", Role: request.Retailer, Username: "xiaowang", Roles: []string{"retailer"}},
 	{ID: "regulator", Name: "通信管理局", Role: request.Regulator, Username: "jianguan", Roles: []string{"regulator"}},
 	{ID: transfer.PlatformID, Name: "平台", Role: request.Platform, Username: "yunwei", Roles: []string{"ops", "auditor"}},
+	// What is dangerous takes two people.
+	{ID: transfer.PlatformID, Name: "平台", Role: request.Platform, Username: "zhiban", Roles: []string{"ops"}},
 }
 
 // system is the caller for whom demo data is made on behalf of an organisation.

@@ -86,7 +86,12 @@ func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, erro
 
 // translate gives custody's errors the meaning that the relay acts on.
 func translate(err error) error {
+	var later *custody.Later
 	switch {
+	case errors.As(err, &later):
+		return &transfer.Wait{After: later.After, Err: err}
+	case errors.Is(err, custody.ErrUnusual), errors.Is(err, custody.ErrKeyStopped):
+		return errors.Join(transfer.ErrKeyStopped, err)
 	case errors.Is(err, custody.ErrKeyReplaced):
 		return errors.Join(transfer.ErrKeyReplaced, err)
 	case errors.Is(err, custody.ErrKeyNotActive), errors.Is(err, custody.ErrFunction), errors.Is(err, custody.ErrOwner), errors.Is(err, custody.ErrPost):

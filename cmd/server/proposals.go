@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// proposalsCommand is the two-person rule on the command line.
+type proposalsCommand struct {
+	List     proposalsList     `cmd:"" help:"List proposals, newest first."`
+	Show     proposalsShow     `cmd:"" help:"Show one: exactly what will happen, who wants it, how far it is."`
+	Propose  proposalsPropose  `cmd:"" help:"Propose a dangerous act. Nothing happens before another person approves it."`
+	Approve  proposalsApprove  `cmd:"" help:"Show what another person proposed; with --yes approve it, and have it carried out."`
+	Reject   proposalsReject   `cmd:"" help:"Reject what another person proposed."`
+	Withdraw proposalsWithdraw `cmd:"" help:"Take back one's own proposal."`
+}
+
+// proposal is one as the API shows it.
+type proposal struct {
+	ID          string          `json:"id"`
+	Operation   string          `json:"operation"`
+	Arguments   json.RawMessage `json:"arguments"`
+	Description string          `json:"description"`
+	Reason      string          `json:"reason"`
+	State       string          `json:"state"`
+	Proposer    member          `json:"proposer"`
+	Decider     *member         `json:"decider,omitempty"`
+	Decision    string          `json:"decision,omitempty"`
+	Error       *failure        `json:"error,omitempty"`
+	CreatedAt   time.Time       `json:"createdAt"`
+	ExpiresAt   time.Time       `json:"expiresAt"`
+	DecidedAt   time.Time       `json:"decidedAt,omitzero"`
+	BegunAt     time.Time       `json:"begunAt,omitzero"`
+	EndedAt     time.Time       `json:"endedAt,omitzero"`
+}
+
+type member struct {
+	ID       string `json:"id"`
+	Username string `json:"username"`
+}
+
+type failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// proposalStates are the states in Chinese.
+var proposalStates = map[string]string{
+	"proposed": "待批准", "approved": "已批准", "executing": "执行中", "executed": "已执行",
+	"failed": "未办成", "rejected": "已否决", "withdrawn": "已撤回", "expired": "已过期",
+}
+
+type proposalsList struct {
+	acting
+	State string `help:"Only those in one state." enum:",proposed,approved,executing,executed,failed,rejected,withdrawn,expired" default:""`
+	Limit int    `help:"At most so many." default:"20"`
+}
+
+// Run implements the command.
+func (c proposalsList) Run(e *environment) error {
+	api, leave, err := c.login(e)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var page struct {
+		Items []proposal `json:"items"`
+	}
+	query := url.Values{"limit": {fmt.Sprint(c.Limit)}}
+	if c.State != "" {
+		query.Set("state", c.State)
+	}
+	if err := api.call(e.ctx, "GET", "/custody/proposals?"+query.Encode(), nil, &page); err != nil {
+		return spoken(err)
+	}
+	if c.JSON {
+		return printJSON(e.stdout, page.Items)
+	}
+	if len(page.Items) == 0 {
+		fmt.Fprintln(e.stdout, "没有提案")
+	}
+	for _, p := range page.Items {
+		fmt.Fprintf(e.stdout, "%s  %s  %s\n", p.ID, proposalStates[p.State], p.Operation)
+		fmt.Fprintf(e.stdout, "  %s 于 %s 提议", p.Proposer.Username, clock(p.CreatedAt))
+		if p.State == "proposed" {
+			fmt.Fprintf(e.stdout, "，%s 前有效", clock(p.ExpiresAt))
+		}
+		fmt.Fprintln(e.stdout)
+		for line := range strings.Lines(p.Description) {
+			fmt.Fprintf(e.stdout, "  %s\n", strings.TrimRight(line, "\n"))
+		}
+	}
+	return nil
+}
+
+type proposalsShow struct {
+	acting
+	ID string `arg:"" help:"The proposal."`
+}
+
+// Run implements the command.
+func (c proposalsShow) Run(e *environment) error {
+	return c.one(e, "GET", "/custody/proposals/"+url.PathEscape(c.ID), nil)
+}
+
+type proposalsPropose struct {
+	acting
+	Operation string `arg:"" help:"Name of the operation, such as quota.raise."`
+	Arguments string `arg:"" help:"Its arguments, a JSON object."`
+	Reason    string `help:"Why, for the other person to read." required:""`
+}
+
+// Run implements the command. What it makes is itself the dry run: it waits for somebody else.
+func (c proposalsPropose) Run(e *environment) error {
+	if !json.Valid([]byte(c.Arguments)) {
+		return fmt.Errorf("the arguments are no JSON")
+	}
+	return c.one(e, "POST", "/custody/proposals", map[string]any{"operation": c.Operation, "arguments": json.RawMessage(c.Arguments), "reason": c.Reason})
+}
+
+type proposalsApprove struct {
+	acting
+	ID  string `arg:"" help:"The proposal."`
+	Yes bool   `help:"Approve. Without it nothing is changed."`
+}
+
+// Run implements the command.
+func (c proposalsApprove) Run(e *environment) error {
+	if c.Yes {
+		return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/approve", nil)
+	}
+	if err := c.one(e, "GET", "/custody/proposals/"+url.PathEscape(c.ID), nil); err != nil || c.JSON {
+		return err
+	}
+	fmt.Fprintln(e.stdout, "没有批准。核对以上内容后，加 --yes 批准并执行。")
+	return nil
+}
+
+type proposalsReject struct {
+	acting
+	ID     string `arg:"" help:"The proposal."`
+	Reason string `help:"Why." required:""`
+}
+
+// Run implements the command. It only ever makes less happen, so it asks for no --yes.
+func (c proposalsReject) Run(e *environment) error {
+	return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/reject", map[string]any{"reason": c.Reason})
+}
+
+type proposalsWithdraw struct {
+	acting
+	ID     string `arg:"" help:"The proposal."`
+	Reason string `help:"Why." required:""`
+}
+
+// Run implements the command.
+func (c proposalsWithdraw) Run(e *environment) error {
+	return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/withdraw", map[string]any{"reason": c.Reason})
+}
+
+// one asks for something that is answered with a proposal, and shows it.
+func (a acting) one(e *environment, method, path string, body any) error {
+	api, leave, err := a.login(e)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var p proposal
+	if err := api.call(e.ctx, method, path, body, &p); err != nil {
+		return spoken(err)
+	}
+	if a.JSON {
+		return printJSON(e.stdout, p)
+	}
+	p.print(e.stdout)
+	if p.State == "failed" && method == "POST" {
+		return fmt.Errorf("%s（%s）", p.Error.Message, p.Error.Code)
+	}
+	return nil
+}
+
+func (p proposal) print(w io.Writer) {
+	fmt.Fprintf(w, "提案    %s  %s\n", p.ID, proposalStates[p.State])
+	fmt.Fprintf(w, "操作    %s\n", p.Operation)
+	fmt.Fprintf(w, "参数    %s\n", p.Arguments)
+	for i, line := range strings.Split(p.Description, "\n") {
+		fmt.Fprintf(w, "%s%s\n", map[bool]string{true: "将会    ", false: "        "}[i == 0], line)
+	}
+	fmt.Fprintf(w, "理由    %s\n", p.Reason)
+	fmt.Fprintf(w, "提议    %s  %s\n", clock(p.CreatedAt), p.Proposer.Username)
+	if p.State == "proposed" {
+		fmt.Fprintf(w, "有效至  %s\n", clock(p.ExpiresAt))
+	}
+	if p.Decider != nil {
+		word := map[string]string{"rejected": "否决", "withdrawn": "撤回"}[p.State]
+		if word == "" {
+			word = "批准"
+		}
+		fmt.Fprintf(w, "%s    %s  %s  %s\n", word, clock(p.DecidedAt), p.Decider.Username, p.Decision)
+	}
+	if !p.BegunAt.IsZero() {
+		fmt.Fprintf(w, "开始    %s\n", clock(p.BegunAt))
+	}
+	if !p.EndedAt.IsZero() {
+		fmt.Fprintf(w, "结束    %s\n", clock(p.EndedAt))
+	}
+	if p.Error != nil {
+		fmt.Fprintf(w, "未办成  %s（%s）\n", p.Error.Message, p.Error.Code)
+	}
+}
+
+// clock is a time as people here read it.
+func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
