@@ -10,16 +10,6 @@ import (
 // AuditStream is the name under which the audit's head is anchored on the ledger.
 const AuditStream = "custody"
 
-// Anchored is what the ledger says of the audit: that its row of that number had that hash, when the transaction
-// committed. Whoever rewrites the audit later can't rewrite this.
-type Anchored struct {
-	Sequence    int64
-	Digest      string // hex, of the row
-	TxID        string
-	BlockNumber int64
-	At          model.Millis
-}
-
 // AuditHead is the end of the audit.
 type AuditHead struct {
 	Sequence int64 // of the newest row

@@ -52,6 +52,9 @@ type Config struct {
 	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
 	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
 	Keep func(model.CustodyKey) error
+	// Look opens a custody whose audit has a false head, too, so that VerifyAudit can say what is wrong with it. It signs
+	// nothing.
+	Look bool
 	At   func(point string) // called at the points of point.go, for the crash suite; nil outside of it
 	// Unguarded lets keys sign as much as they are asked to: for measurements and nothing else.
 	Unguarded bool
@@ -78,6 +81,7 @@ type Custody struct {
 	metrics Metrics
 	keepKey func(model.CustodyKey) error
 	keys    *keyring
+	look    bool
 	atPoint func(point string)
 
 	// Dangerous are the operations that take two people.
@@ -104,7 +108,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	}
 	c := &Custody{
 		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
-		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), atPoint: config.At,
+		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), look: config.Look, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded,
 	}
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))

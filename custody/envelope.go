@@ -216,7 +216,9 @@ func (c *Custody) load(ctx context.Context) (empty bool, err error) {
 				return err
 			}
 		}
-		_, err = c.head(ctx, tx, tx.AuditHead)
+		if _, err = c.head(ctx, tx, tx.AuditHead); c.look && errors.Is(err, ErrAuditBroken) {
+			err = nil
+		}
 		return err
 	})
 	return empty, err

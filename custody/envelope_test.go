@@ -179,8 +179,8 @@ func TestOpenTogether(t *testing.T) {
 				t.Errorf("server %d: %v", i, err)
 			}
 		}
-		if _, err := all[0].VerifyAudit(t.Context()); err != nil {
-			t.Error(err)
+		if report, err := all[0].VerifyAudit(t.Context(), custody.VerifyOptions{}); err != nil || report.Err() != nil {
+			t.Error(err, report.Err())
 		}
 	})
 }

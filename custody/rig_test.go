@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -167,8 +168,8 @@ func (r *rig) refusals(e *custody.Error) int {
 // whole fails the test unless the audit is.
 func (r *rig) whole() custody.AuditReport {
 	r.t.Helper()
-	report, err := r.VerifyAudit(r.t.Context())
-	if err != nil {
+	report, err := r.VerifyAudit(r.t.Context(), custody.VerifyOptions{})
+	if err = errors.Join(err, report.Err()); err != nil {
 		r.t.Error(err)
 	}
 	return report

@@ -28,14 +28,14 @@ type Audit interface {
 
 // AnchorConfig says how often the audit's head goes to the ledger.
 type AnchorConfig struct {
-	Interval time.Duration // between two anchors, if anything has happened; default 5 min
+	Interval time.Duration // between two anchors, if anything has happened; default 5 min, below 0: only when told to
 	// Overdue is how old the newest anchor may become, while something waits to be anchored, before there is an alarm;
 	// default three intervals.
 	Overdue time.Duration
 }
 
 func (c AnchorConfig) withDefaults() AnchorConfig {
-	if c.Interval <= 0 {
+	if c.Interval == 0 {
 		c.Interval = 5 * time.Minute
 	}
 	if c.Overdue <= 0 {

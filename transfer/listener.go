@@ -155,7 +155,7 @@ func (s *Service) Start(ctx context.Context) error {
 	} {
 		s.wg.Go(func() { run(ctx) })
 	}
-	if s.Audit != nil {
+	if s.Audit != nil && s.Anchor.Interval > 0 {
 		s.wg.Go(func() { s.onDuty(ctx, dutyAnchor, s.anchor) })
 	}
 	if s.Crier != nil {

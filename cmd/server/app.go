@@ -53,6 +53,7 @@ type App struct {
 	vault    *transfer.Vault
 	stopping chan struct{} // closed when the server begins to shut down
 	stopped  sync.Once
+	look     bool
 	cancel   context.CancelFunc // ends everything that runs in the background
 	closers  []func() error
 }
@@ -62,9 +63,14 @@ const organisation = "PlatformMSP"
 
 // Open opens every part and starts the relay, the listener and the sweeper; what was unfinished goes on. It does not
 // serve HTTP yet. Whatever it opened before an error is closed again.
-func Open(ctx context.Context, c Config, logger *slog.Logger) (app *App, err error) {
+func Open(ctx context.Context, c Config, logger *slog.Logger) (*App, error) {
+	return open(ctx, c, logger, false)
+}
+
+// open is Open. To look is to anchor nothing, and to open an audit that is broken, too: nothing is signed with it.
+func open(ctx context.Context, c Config, logger *slog.Logger, look bool) (app *App, err error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	app = &App{Config: c, Logger: logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel}
+	app = &App{Config: c, Logger: logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel, look: look}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, app.Close(context.Background()))
@@ -242,7 +248,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	}
 	m := newCustodyMetrics(a.Registry)
 	a.Custody, err = custody.Open(ctx, custody.Config{
-		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m, At: at,
+		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m, Look: a.look, At: at,
 		Keep: func(k model.CustodyKey) error {
 			if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys
 				return errors.New("there is no journal")
@@ -301,9 +307,13 @@ func (a *App) openService(ctx, run context.Context) error {
 	for _, name := range c.Vault.OtherJournals {
 		journals = append(journals, c.Path(name))
 	}
+	interval := c.Audit.AnchorInterval
+	if a.look {
+		interval = -1
+	}
 	a.Service = transfer.New(transfer.Config{
 		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
-		Audit: audit{a.Custody}, Anchor: transfer.AnchorConfig{Interval: c.Audit.AnchorInterval},
+		Audit: audit{a.Custody}, Anchor: transfer.AnchorConfig{Interval: interval},
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,

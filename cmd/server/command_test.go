@@ -30,6 +30,7 @@ import (
 //	damage dir              gives a lot to somebody else in the database; $LOT is its hash
 //	key NAME file           takes the first key's ID out of a list in JSON
 //	proposal file           finds the ID of a proposal in a file (or in stdout); $PROPOSAL is it
+//	tamper dir sql…         drops the guards of the audit in the database and changes it
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
@@ -58,6 +59,7 @@ func TestCommands(t *testing.T) {
 			"exits": exits, "columns": narrow, "proposal": proposalIn,
 			"damage": func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
 			"key":    takeKey,
+			"tamper": func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"hold":   func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
@@ -115,17 +117,36 @@ func terminalColumns(line string) int {
 	return n
 }
 
-func damage(t *testing.T, ts *testscript.TestScript, dir string) {
+// databaseOf opens the database of a directory past everything that package model forbids.
+func databaseOf(t *testing.T, ts *testscript.TestScript, dir string) *sql.DB {
 	driver, dsn := "sqlite", filepath.Join(ts.MkAbs(dir), "cardflow.db")
 	if place := placeOf(t, ts.MkAbs(dir)); place != nil {
 		driver, dsn = place.Config.Driver, place.Config.DSN
 	}
 	db, err := sql.Open(driver, dsn)
 	ts.Check(err)
+	return db
+}
+
+func tamper(t *testing.T, ts *testscript.TestScript, dir string, statements []string) {
+	db := databaseOf(t, ts, dir)
+	defer db.Close()
+	for _, trigger := range []string{"custody_audit_update", "custody_audit_delete", "custody_audit_head_moves", "custody_anchors_update", "custody_anchors_delete"} {
+		_, err := db.Exec("DROP TRIGGER IF EXISTS " + trigger)
+		ts.Check(err)
+	}
+	for _, s := range statements {
+		_, err := db.Exec(s)
+		ts.Check(err)
+	}
+}
+
+func damage(t *testing.T, ts *testscript.TestScript, dir string) {
+	db := databaseOf(t, ts, dir)
 	defer db.Close()
 	var hash string
 	ts.Check(db.QueryRow(`SELECT hash FROM lots WHERE owner = 'xiaowang' AND status = 'OWNED'`).Scan(&hash))
-	_, err = db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
+	_, err := db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
 	ts.Check(err)
 	ts.Setenv("LOT", hash)
 }

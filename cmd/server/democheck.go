@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,8 +24,8 @@ func (d *demo) verdict() error {
 			d.check(false, "账本：%v", err)
 		}
 	}
-	audit, err := d.app.Custody.VerifyAudit(d.ctx)
-	if err != nil {
+	audit, err := d.app.verifyAudit(d.ctx, true, io.Discard)
+	if err = cmp.Or(err, audit.Err()); err != nil {
 		d.check(false, "审计：%v", err)
 	}
 	r, err := d.app.Service.Check(d.ctx, nil)

@@ -20,18 +20,11 @@ var errDiffer = errors.New("database and ledger differ")
 
 // Run implements the command. It opens everything as a server would, which also lets the listener catch up.
 func (c fsckCommand) Run(e *environment) error {
-	// Opening would make whatever is missing, and find an empty platform in perfect order.
-	if name := e.config.Path(e.config.Ledger.File); e.config.Ledger.Kind == "embedded" && !exists(name) {
-		return fmt.Errorf("no ledger at %s: is --data right?", name)
-	}
-	app, err := Open(e.ctx, e.config, e.logger)
+	app, err := openForLooking(e)
 	if err != nil {
 		return err
 	}
 	defer app.Close(e.ctx)
-	if err := app.Service.CatchUp(e.ctx); err != nil {
-		return err
-	}
 	start := time.Now()
 	if app.LedgerFile != nil { // what Fabric's peers hold is theirs to verify; that blocks follow on each other is seen below
 		if err := app.LedgerFile.Verify(e.ctx, func(done, height uint64) {
@@ -40,9 +33,9 @@ func (c fsckCommand) Run(e *environment) error {
 			return fmt.Errorf("the ledger file: %w", err)
 		}
 	}
-	audit, err := app.Custody.VerifyAudit(e.ctx)
+	audit, err := app.verifyAudit(e.ctx, true, e.stderr)
 	if err != nil {
-		return fmt.Errorf("the custody audit: %w", err)
+		return err
 	}
 	look := app.Service.Check
 	if c.Repair {
@@ -56,8 +49,15 @@ func (c fsckCommand) Run(e *environment) error {
 		fmt.Fprintln(e.stderr)
 	}
 	printReport(e.stdout, r, audit.Rows, time.Since(start))
+	if len(audit.Findings) > 0 {
+		fmt.Fprintln(e.stdout, "   审计链：")
+		printFindings(e.stdout, audit.Findings)
+	}
 	if !r.Clean() {
 		return errDiffer
+	}
+	if len(audit.Findings) > 0 {
+		return errAudit
 	}
 	return nil
 }

@@ -61,8 +61,9 @@ func (s *site) fsck() transfer.Report {
 	ctx := soon(s.t)
 	check(s.t, s.Service.CatchUp(ctx))
 	check(s.t, s.LedgerFile.Verify(ctx, nil))
-	_, err := s.Custody.VerifyAudit(ctx)
+	audit, err := s.verifyAudit(ctx, true, io.Discard)
 	check(s.t, err)
+	check(s.t, audit.Err())
 	r, err := s.Service.Check(ctx, nil)
 	check(s.t, err)
 	for _, f := range r.Findings {

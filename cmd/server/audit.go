@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"cardflow/custody"
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// auditCommand is `server audit …`: what an auditor does with custody's audit.
+type auditCommand struct {
+	Verify auditVerifyCommand `cmd:"" help:"Hold the audit against its hashes, its head and the ledger's anchors. Status 1 if anything is wrong."`
+}
+
+// auditVerifyCommand holds the audit against all that vouches for it.
+type auditVerifyCommand struct {
+	Scan bool `help:"Read every block for anchors, in place of asking for those that the database knows."`
+	JSON bool `name:"json" help:"Answer in JSON."`
+}
+
+// errAudit makes the exit status 1.
+var errAudit = fmt.Errorf("the audit is not what was written")
+
+// Run implements the command.
+func (c auditVerifyCommand) Run(e *environment) error {
+	app, err := openForLooking(e)
+	if err != nil {
+		return err
+	}
+	defer app.Close(e.ctx)
+	start := time.Now()
+	report, err := app.verifyAudit(e.ctx, c.Scan, e.stderr)
+	if err != nil {
+		return err
+	}
+	return tellAudit(e.stdout, report, c.JSON, time.Since(start))
+}
+
+// openForLooking opens everything as a server does, which lets the listener catch up, and anchors nothing.
+func openForLooking(e *environment) (*App, error) {
+	// Opening would make whatever is missing, and find an empty platform in perfect order.
+	if name := e.config.Path(e.config.Ledger.File); e.config.Ledger.Kind == "embedded" && !exists(name) {
+		return nil, fmt.Errorf("no ledger at %s: is --data right?", name)
+	}
+	app, err := open(e.ctx, e.config, e.logger, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := app.Service.CatchUp(e.ctx); err != nil {
+		app.Close(e.ctx)
+		return nil, err
+	}
+	return app, nil
+}
+
+// verifyAudit holds the audit against its head and against the ledger's anchors. Findings about the anchors themselves
+// stand beside those about the rows.
+func (a *App) verifyAudit(ctx context.Context, scan bool, progress io.Writer) (custody.AuditReport, error) {
+	var faults []custody.Finding
+	anchors := a.Service.LedgerAnchors(ctx, scan, func(f transfer.AnchorFault) {
+		faults = append(faults, custody.Finding{Kind: custody.FindingKind(f.Kind), From: f.Sequence, To: f.Sequence, Text: f.Problem})
+	}, nil)
+	report, err := a.Custody.VerifyAudit(ctx, custody.VerifyOptions{
+		Anchors:  iter.Seq2[model.AuditAnchor, error](anchors),
+		Progress: func(done, total int64) { bar(progress, "审计链", float64(done)/float64(max(total, 1))) },
+	})
+	if terminal(progress) {
+		fmt.Fprintln(progress)
+	}
+	report.Findings = append(report.Findings, faults...)
+	return report, err
+}
+
+// findingNames are the kinds of findings for people.
+var findingNames = map[custody.FindingKind]string{
+	custody.Edited: "内容被改动", custody.Deleted: "记录被删除", custody.Reordered: "顺序被调换", custody.Inserted: "多出的记录",
+	custody.Cut: "尾部被截断", custody.FalseHead: "链头不是托管服务写下的", custody.RolledBack: "链头与记录一起被换回旧的", custody.Forked: "与账本锚定的不是同一条链",
+	custody.AnchorEdited: "锚定记录与账本不同", custody.AnchorMissing: "缺少账本上的锚定", custody.AnchorUnknown: "账本上没有的锚定",
+}
+
+// tellAudit prints what was found, and answers errAudit if anything was.
+func tellAudit(w io.Writer, r custody.AuditReport, asJSON bool, took time.Duration) error {
+	if asJSON {
+		if r.Findings == nil {
+			r.Findings = []custody.Finding{}
+		}
+		b, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s\n", b)
+	} else {
+		printAudit(w, r, took)
+	}
+	if len(r.Findings) > 0 {
+		return errAudit
+	}
+	return nil
+}
+
+func printAudit(w io.Writer, r custody.AuditReport, took time.Duration) {
+	fmt.Fprintf(w, "   审计：%d 行（第 %d 至 %d 行）    用时 %s\n", r.Rows, r.First, r.Last, took.Round(time.Millisecond))
+	fmt.Fprintf(w, "   末行哈希 %s\n", r.Hash)
+	if r.Anchors == 0 {
+		fmt.Fprintln(w, "   账本锚定 0 个")
+	} else {
+		fmt.Fprintf(w, "   账本锚定 %d 个，最新锚定第 %d 行，其后 %d 行尚无账本作证\n", r.Anchors, r.Anchored, max(0, r.Last-r.Anchored))
+	}
+	printFindings(w, r.Findings)
+	if len(r.Findings) == 0 {
+		fmt.Fprintln(w, "   ✓ 审计链完整，与账本锚定一致")
+	} else {
+		fmt.Fprintf(w, "   ✗ 发现 %d 处\n", len(r.Findings))
+	}
+}
+
+func printFindings(w io.Writer, list []custody.Finding) {
+	for _, f := range list {
+		rows := fmt.Sprintf("第 %d 行", f.From)
+		if f.To != f.From {
+			rows = fmt.Sprintf("第 %d 至 %d 行", f.From, f.To)
+		}
+		fmt.Fprintf(w, "   ✗ %s %s %s\n", f.Kind, rows, findingNames[f.Kind])
+		for _, line := range wrap(f.Text, 74) {
+			fmt.Fprintf(w, "     %s\n", line)
+		}
+	}
+}
