@@ -29,6 +29,7 @@ const (
 	actKEK     = "kek.make"
 	actKey     = "key.make"
 	actRestore = "key.restore"
+	actResume  = "audit.resume"
 	actIntent  = "sign.intent"
 	actRefuse  = "sign.refuse"
 	actClose   = "attempt.close"

@@ -68,6 +68,8 @@ type Metrics struct {
 	Signed  func(function string, took time.Duration) // a signature was made and stored
 	Refused func(code string)                         // any refusal, alarms too
 	Alarm   func(code string)                         // what should never happen: someone has to look
+	// Writable: the audit can't be written any more, and nothing is signed; or it can be again.
+	Writable func(can bool)
 }
 
 // Custody keeps keys and signs with them. It is safe for concurrent use, also by
@@ -81,6 +83,7 @@ type Custody struct {
 	metrics Metrics
 	keepKey func(model.CustodyKey) error
 	keys    *keyring
+	sink    sink
 	look    bool
 	atPoint func(point string)
 
@@ -136,9 +139,12 @@ func (c *Custody) Close() {
 func (c *Custody) token() string { return rand.Text() }
 
 // Ready tells whether a signature could be made now: the keys are there, the
-// database answers and the head of the audit is the one that was written last.
+// database answers, the audit can be written, as far as is known, and its head is the one that was written last.
 func (c *Custody) Ready(ctx context.Context) error {
 	if _, err := c.keys.newest(); err != nil {
+		return err
+	}
+	if err := c.probe(ctx); err != nil {
 		return err
 	}
 	return c.db.Read(ctx, func(tx *model.Tx) error {
@@ -151,12 +157,12 @@ func (c *Custody) Ready(ctx context.Context) error {
 // the audit, where each appends, and lock it first: then transactions of several servers queue in one place, and none
 // holds the head while it waits for a key that another one has.
 func (c *Custody) write(ctx context.Context, fn func(tx *model.Tx) error) error {
-	return c.db.WriteTogether(ctx, func(tx *model.Tx) error {
+	return c.note(ctx, c.db.WriteTogether(ctx, func(tx *model.Tx) error {
 		if _, err := tx.LockAuditHead(); err != nil && !errors.Is(err, model.ErrNotFound) { // without a head nothing is appended
 			return err
 		}
 		return fn(tx)
-	})
+	}))
 }
 
 func (c *Custody) now() model.Millis { return model.MillisOf(c.clock()) }

@@ -76,7 +76,8 @@ var (
 	// as it should be. Nobody is refused anything by it; it only raises an alarm.
 	ErrUnnoted = &Error{"CUSTODY_SIGNATURE_UNNOTED", "账本上有托管密钥的签名，签名记录中没有。除非刚刚恢复过数据库备份，否则请按入侵处理。"}
 
-	// ErrAuditUnwritable: a record couldn't be appended, so nothing was done.
+	// ErrAuditUnwritable: a record couldn't be appended, so nothing was done. The first of a row raises an alarm; the
+	// same may succeed later.
 	ErrAuditUnwritable = &Error{"CUSTODY_AUDIT_UNWRITABLE", "审计日志无法写入，签名已暂停。请联系运维人员。"}
 
 	// ErrDailyQuota: the key has signed as much as it may in a day. Over tomorrow, or when the quota is raised.

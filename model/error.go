@@ -53,6 +53,13 @@ func isTransient(err error) bool {
 	return errors.As(err, &e) && e.transient
 }
 
+// Broken reports whether an error is the database's, which can't be reached, is full or damaged, and not for what was to
+// be done there.
+func Broken(err error) bool {
+	var e *storeError
+	return errors.Is(err, ErrUnavailable) || errors.As(err, &e) && e.kind == nil
+}
+
 // sqliteDialect and mysqlDialect are gorm's, with translate in the place of their own translation.
 type (
 	sqliteDialect struct{ *sqlite.Dialector }

@@ -83,7 +83,9 @@ func open(ctx context.Context, c Config, logger *slog.Logger, look bool) (app *A
 			return app, err
 		}
 	}
-	app.Custody.Start()
+	if !look {
+		app.Custody.Start()
+	}
 	return app, nil
 }
 

@@ -50,11 +50,18 @@ func newCustodyMetrics(r *prometheus.Registry) custody.Metrics {
 	signed := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_custody_sign_seconds", Help: "Signatures made, by function.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"function"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_refused_total", Help: "Refusals, by code."}, []string{"code"})
 	alarms := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_alarms_total", Help: "What should never happen, by code."}, []string{"code"})
-	r.MustRegister(signed, refused, alarms)
+	writable := prometheus.NewGauge(prometheus.GaugeOpts{Name: "cardflow_custody_audit_writable", Help: "1 while the audit can be written; 0: nothing is signed."})
+	writable.Set(1)
+	alarms.WithLabelValues(custody.ErrAuditUnwritable.Code) // a rule on a counter that isn't there yet would never fire
+	alarms.WithLabelValues(custody.ErrAuditBroken.Code)
+	r.MustRegister(signed, refused, alarms, writable)
 	return custody.Metrics{
 		Signed:  func(function string, took time.Duration) { signed.WithLabelValues(function).Observe(took.Seconds()) },
 		Refused: func(code string) { refused.WithLabelValues(code).Inc() },
 		Alarm:   func(code string) { alarms.WithLabelValues(code).Inc() },
+		Writable: func(can bool) {
+			writable.Set(map[bool]float64{true: 1}[can])
+		},
 	}
 }
 
