@@ -85,6 +85,14 @@ var machines = []machine{
 			_, err := tx.MoveJob(id, from, to, nil)
 			return err
 		}),
+	machineOf("recoveries", "id", "state", model.RecoveryMoves,
+		func(tx *model.Tx, id string, s model.RecoveryState) error {
+			return tx.AddRecovery(model.Recovery{ID: id, Participant: id, KeyID: "k", Actor: "ops", State: s})
+		},
+		func(tx *model.Tx, id string, from, to model.RecoveryState) error {
+			_, err := tx.MoveRecovery(id, from, to, nil)
+			return err
+		}),
 }
 
 // TestMoves asks Go and the database about every pair of states of every machine: both must say what the table says.

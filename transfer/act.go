@@ -83,6 +83,7 @@ type fields struct {
 	Lot     *lotPlan        `json:",omitempty"`
 	Enrol   *enrolPlan      `json:",omitempty"`
 	Key     *keyPlan        `json:",omitempty"`
+	Freeze  *freezePlan     `json:",omitempty"`
 }
 
 // draft is an act before it is accepted.

@@ -184,17 +184,22 @@ func (s *Service) recalled(ctx context.Context, c Caller, idem Idem) (id string,
 	return id, err
 }
 
-// carryWish finds the act that carries a wish, or accepts it. After one that has failed comes another, when some time has
-// passed: its cause is likely one that a person has to mend.
+// carryWish finds the act that carries a wish, or accepts it.
 func (s *Service) carryWish(tx *model.Tx, w KeyWish) (string, error) {
+	return s.carryAgain(tx, "key-"+w.ID, func(id string) draft { return keyDraft(id, w) })
+}
+
+// carryAgain finds the act of a name, or accepts it. After one that has failed comes another, when some time has passed: its
+// cause is likely one that a person has to mend.
+func (s *Service) carryAgain(tx *model.Tx, name string, make func(id string) draft) (string, error) {
 	for n := 1; ; n++ {
-		id := "key-" + w.ID
+		id := name
 		if n > 1 {
-			id = fmt.Sprintf("%s-%d", id, n)
+			id = fmt.Sprintf("%s-%d", name, n)
 		}
 		a, err := tx.Act(id)
 		if errors.Is(err, model.ErrNotFound) {
-			_, err = s.accept(tx, keyDraft(id, w))
+			_, err = s.accept(tx, make(id))
 			return id, err
 		}
 		if err != nil || a.State != model.ActFailed || s.now() < a.UpdatedAt+model.Millis(releasePause.Milliseconds()) {

@@ -391,6 +391,10 @@ func decodeBody(function string, args []byte) (request.Body, error) {
 		return decode[request.ResumeKey](args)
 	case "RevokeKey":
 		return decode[request.RevokeKey](args)
+	case "FreezeParticipant":
+		return decode[request.FreezeParticipant](args)
+	case "UnfreezeParticipant":
+		return decode[request.UnfreezeParticipant](args)
 	case "SetIssuer":
 		return decode[request.SetIssuer](args)
 	case "SetPolicy":

@@ -268,11 +268,16 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 		}
 		enrolled = &k
 	}
-	var onKey request.Body
-	if f.Key != nil && a.Body == nil {
-		if onKey, err = s.keyBody(ctx, a, *f.Key); err != nil {
-			return a, err
-		}
+	var asked request.Body // from what the ledger says
+	switch {
+	case a.Body != nil:
+	case f.Key != nil:
+		asked, err = s.keyBody(ctx, a, *f.Key)
+	case f.Freeze != nil:
+		asked, err = s.freezeBody(ctx, a, *f.Freeze)
+	}
+	if err != nil {
+		return a, err
 	}
 	key, err := s.Signer.ActiveKey(ctx, f.Parties[0].Owner, f.Parties[0].Slot)
 	if err != nil {
@@ -282,10 +287,11 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
 		next = a // a body that was planned in a transaction that is rolled back names lots that nobody has
 		if next.Body == nil {
-			body, err := onKey, error(nil)
-			if body != nil {
+			body, err := asked, error(nil)
+			switch {
+			case f.Key != nil:
 				err = turn(tx, a, *f.Key)
-			} else {
+			case body == nil:
 				body, err = s.plan(tx, a, f, enrolled)
 			}
 			if err != nil {

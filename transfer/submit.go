@@ -279,7 +279,8 @@ const maxAttempts = 5
 // plannedLate says which functions have bodies that depend on how the cards, or the keys, stand.
 func plannedLate(function string) bool {
 	switch function {
-	case "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire", "SuspendKey", "ResumeKey", "RevokeKey", "RotateKey", "PublishKey":
+	case "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire", "SuspendKey", "ResumeKey", "RevokeKey", "RotateKey", "PublishKey",
+		"FreezeParticipant", "UnfreezeParticipant":
 		return true
 	}
 	return false

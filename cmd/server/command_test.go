@@ -31,6 +31,7 @@ import (
 //	key NAME file           takes the first key's ID out of a list in JSON
 //	proposal file           finds the ID of a proposal in a file (or in stdout); $PROPOSAL is it
 //	tamper dir sql…         drops the guards of the audit in the database and changes it
+//	consumer NAME file      takes the first consumer out of such a list
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
@@ -57,10 +58,11 @@ func TestCommands(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "columns": narrow, "proposal": proposalIn,
-			"damage": func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
-			"key":    takeKey,
-			"tamper": func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
-			"hold":   func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
+			"damage":   func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
+			"key":      takeKey(func(k listedKey) string { return k.ID }),
+			"consumer": takeKey(func(k listedKey) string { return map[bool]string{true: k.Owner}[k.Role == "consumer"] }),
+			"hold":     func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
+			"tamper":   func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
 				ts.Check(p.err)
@@ -151,13 +153,21 @@ func damage(t *testing.T, ts *testscript.TestScript, dir string) {
 	ts.Setenv("LOT", hash)
 }
 
-func takeKey(ts *testscript.TestScript, _ bool, args []string) {
-	var list struct{ Items []struct{ ID string } }
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))
-	if len(list.Items) == 0 {
-		ts.Fatalf("there is no key")
+type listedKey struct{ ID, Owner, Role string }
+
+// takeKey puts something of the first key in a list that has it into a variable.
+func takeKey(of func(listedKey) string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		var list struct{ Items []listedKey }
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))
+		for _, k := range list.Items {
+			if text := of(k); text != "" {
+				ts.Setenv(args[0], text)
+				return
+			}
+		}
+		ts.Fatalf("there is no such key")
 	}
-	ts.Setenv(args[0], list.Items[0].ID)
 }
 
 func hold(t *testing.T, ts *testscript.TestScript, dir string) {

@@ -25,6 +25,7 @@ type keysCommand struct {
 	Resume  keysResume  `cmd:"" help:"Let a suspended key sign again, when the ledger has it."`
 	Rotate  keysRotate  `cmd:"" help:"Give the owner the next version of a key; also after one was revoked."`
 	Revoke  keysRevoke  `cmd:"" help:"Stop a key for ever: at once here, then on the ledger."`
+	Recover keysRecover `cmd:"" help:"After a theft: stop a participant's key, freeze him, give him another one, let him go."`
 	Destroy keysDestroy `cmd:"" help:"Wipe the private half of a revoked key. The rest of its row stays."`
 }
 

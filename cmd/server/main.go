@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"cardflow/custody"
+	"cardflow/transfer"
 	"cardflow/transfer/cardfile"
 )
 
@@ -88,6 +89,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		if c := (*custody.Error)(nil); errors.As(err, &c) {
 			fmt.Fprintln(stderr, c.Message)
+		}
+		if t := (*transfer.Error)(nil); errors.As(err, &t) {
+			fmt.Fprintln(stderr, t.Message())
 		}
 		return 1
 	}

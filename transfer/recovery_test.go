@@ -1,0 +1,182 @@
+package transfer_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"cardflow/ledger/contract"
+	"cardflow/ledger/request"
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// recovery looks at somebody's recovery.
+func (r *rig) recovery(participant string) transfer.RecoveryView {
+	r.t.Helper()
+	return must2(r.Recovery(r.ctx, participant))(r.t)
+}
+
+func (r *rig) recovers(participant, state string) transfer.RecoveryView {
+	r.t.Helper()
+	r.until("the recovery is "+state, func() bool { return r.recovery(participant).State == state })
+	return r.recovery(participant)
+}
+
+// A consumer whose key was stolen: nothing is signed with it any more, nothing moves to or from him, he gets another key,
+// and trades again when a person has made sure of him.
+func TestRecoveryAfterTheft(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	ann := r.consumer("ann")
+	r.confirm(ann, r.offer(retailer, 1, 1), 1)
+	stolen := r.keyOf(ann.Participant)
+	v, err := r.StartRecovery(r.ctx, ann.Participant, "ops")
+	check(t, err)
+	if v.State != "stopping" || v.KeyID != stolen.ID || !v.Steps[0].Done || r.key(stolen.ID).State != "revoked" {
+		t.Errorf("begun: %+v, the key is %s", v, r.key(stolen.ID).State)
+	}
+	v = r.recovers(ann.Participant, "waiting")
+	if v.NewKeyID == "" || v.NewKeyID == stolen.ID || r.ledgerKey(stolen.ID).Status != contract.KeyRevoked || r.ledgerKey(v.NewKeyID).Status != contract.KeyActive {
+		t.Errorf("waits: %+v", v)
+	}
+	again, err := r.StartRecovery(r.ctx, ann.Participant, "ops-2")
+	check(t, err)
+	if again.ID != v.ID || again.State != "waiting" || again.Actor != "ops" {
+		t.Errorf("begun twice: %+v", again)
+	}
+	trade := r.offer(retailer, 2, 2)
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(2))
+	check(t, err)
+	r.await(act, contract.ParticipantFrozen)
+	for range 2 {
+		_, err = r.ReleaseRecovery(r.ctx, ann.Participant, "ops-2")
+		check(t, err)
+	}
+	v = r.recovers(ann.Participant, "done")
+	for _, step := range v.Steps {
+		if !step.Done || step.Not {
+			t.Errorf("step %+v", step)
+		}
+	}
+	r.confirm(ann, trade, 2)
+	r.fsck()
+
+	// It may happen again.
+	_, err = r.StartRecovery(r.ctx, ann.Participant, "ops")
+	check(t, err)
+	if next := r.recovers(ann.Participant, "waiting"); next.ID == v.ID || next.KeyID != v.NewKeyID {
+		t.Errorf("the second one: %+v", next)
+	}
+}
+
+// Nobody is let go before he has another key.
+func TestRecoveryIsNotReleasedEarly(t *testing.T) {
+	t.Parallel()
+	r := newStockedWith(t, nil, func(c *transfer.Config) { c.Trade.SweepInterval = time.Hour })
+	ann := r.consumer("ann")
+	_, err := r.StartRecovery(r.ctx, ann.Participant, "ops")
+	check(t, err)
+	_, err = r.ReleaseRecovery(r.ctx, ann.Participant, "ops")
+	wants(t, "released before anything is done", err, "TRANSITION_FORBIDDEN")
+	_, err = r.ReleaseRecovery(r.ctx, retailer.Participant, "ops")
+	wants(t, "there is no recovery", err, "NOT_FOUND")
+}
+
+// An organisation is frozen by the regulator, if at all: its recovery is its key's. System keys have no recovery.
+func TestRecoveryOfAnOrganisation(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	stolen := r.keyOf(retailer.Participant)
+	_, err := r.StartRecovery(r.ctx, retailer.Participant, "ops")
+	check(t, err)
+	v := r.recovers(retailer.Participant, "done")
+	for _, step := range v.Steps {
+		if step.Done == step.Not {
+			t.Errorf("step %+v", step)
+		}
+	}
+	if v.KeyID != stolen.ID || v.NewKeyID == "" {
+		t.Errorf("%+v", v)
+	}
+	r.confirm(r.consumer("ann"), r.offer(retailer, 1, 1), 1)
+	for _, who := range []string{transfer.Admin1, transfer.PlatformID, "nobody"} {
+		if _, err := r.StartRecovery(r.ctx, who, "ops"); err == nil {
+			t.Errorf("recovered %s", who)
+		}
+	}
+	r.fsck()
+}
+
+// Whoever is frozen for another reason stays so.
+func TestRecoveryLeavesOtherFreezes(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	ann := r.consumer("ann")
+	_, err := r.StartRecovery(r.ctx, ann.Participant, "ops")
+	check(t, err)
+	r.recovers(ann.Participant, "waiting")
+	// As if that one had never been: what has frozen him is none of the next one's business.
+	check(t, r.db.Write(r.ctx, func(tx *model.Tx) error {
+		last, err := tx.LastRecovery(ann.Participant)
+		check(t, err)
+		_, err = tx.MoveRecovery(last.ID, model.RecoveryWaiting, model.RecoveryReleasing, nil)
+		check(t, err)
+		_, err = tx.MoveRecovery(last.ID, model.RecoveryReleasing, model.RecoveryDone, nil)
+		return err
+	}))
+	_, err = r.StartRecovery(r.ctx, ann.Participant, "ops")
+	check(t, err)
+	if v := r.recovers(ann.Participant, "done"); !v.Steps[1].Not || !v.Steps[5].Not {
+		t.Errorf("steps %+v", v.Steps)
+	}
+	b, err := r.ledger.Query(r.ctx, request.Ownership, "GetFreeze", []byte(ann.Participant))
+	check(t, err)
+	if !strings.Contains(string(b), `"platform"`) {
+		t.Errorf("freeze %s", b)
+	}
+}
+
+// A server that dies, again and again, at whatever it has come to, loses nothing: each start takes the next step.
+func TestRecoveryGoesOnAfterDeaths(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	ann := r.consumer("ann")
+	_, err := r.StartRecovery(r.ctx, ann.Participant, "ops")
+	check(t, err)
+	states := map[string]bool{}
+	released := false
+	for deaths := 0; ; deaths++ {
+		r.reopen(t) // in the middle of whatever it was at
+		ann = r.consumer("ann")
+		v := r.recovery(ann.Participant)
+		states[v.State] = true
+		if v.State == "done" {
+			break
+		}
+		if v.State == "waiting" && !released {
+			_, err := r.ReleaseRecovery(r.ctx, ann.Participant, "ops")
+			check(t, err)
+			released = true
+		}
+		// It gets a moment that grows, so that it comes on in the end.
+		ctx, cancel := context.WithTimeout(r.ctx, time.Duration(deaths*deaths)*time.Millisecond)
+		<-ctx.Done()
+		cancel()
+	}
+	if !states["stopping"] {
+		t.Errorf("it was met %v", states)
+	}
+	stolen := r.recovery(ann.Participant).KeyID
+	if k := r.ledgerKey(stolen); k.Version != 2 || k.Status != contract.KeyRevoked {
+		t.Errorf("the stolen key %+v", k)
+	}
+	page, err := r.CustodyKeys(r.ctx, operator, transfer.KeyFilter{Owner: ann.Participant}, "", 10)
+	check(t, err)
+	if len(page.Items) != 2 {
+		t.Errorf("he has %d keys", len(page.Items))
+	}
+	r.confirm(ann, r.offer(retailer, 1, 1), 1)
+	r.fsck()
+}
