@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"testing"
 
 	"cardflow/custody"
@@ -96,7 +97,41 @@ func TestVerifyAuditAgainstAnchors(t *testing.T) {
 			if (report.Err() == nil) != (c.want == "") || c.want != "" && !errors.Is(report.Err(), custody.ErrAuditBroken) {
 				t.Errorf("%s: error %v", name, report.Err())
 			}
+			r.declares(name, c.want, report, anchors, func() { signs(r, 10, 14) })
 		})
+	}
+}
+
+// declares says in the audit that what was found is a restore's: that goes where it is one, and what comes after is
+// found as before.
+func (r *rig) declares(name, found string, report custody.AuditReport, anchors []model.AuditAnchor, more func()) {
+	r.t.Helper()
+	err := r.DeclareRestore(r.t.Context(), report.Findings, "an older copy was put back", "cli:root")
+	if found == "" || strings.ContainsAny(strings.NewReplacer("FORKED", "", "ROLLED_BACK", "").Replace(found), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		if !errors.Is(err, custody.ErrNoRestore) {
+			r.t.Errorf("%s: it may be declared: %v", name, err)
+		}
+		return
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, step := range []func(){
+		func() {},
+		more,
+		func() {
+			anchors = append(anchors, r.anchorsOf(int64(r.count("SELECT MAX(seq) FROM custody_audit")))...)
+		},
+	} {
+		step()
+		report, err = r.VerifyAudit(r.t.Context(), custody.VerifyOptions{Anchors: each2(anchors)})
+		if err != nil || len(report.Findings) > 0 || len(report.Declared) == 0 {
+			r.t.Errorf("%s, declared: found %q, declared %q, %v", name, report.Findings, report.Declared, err)
+		}
+	}
+	r.exec(`UPDATE custody_audit SET actor = 'x' WHERE act = 'audit.restored'`)
+	if report, err = r.VerifyAudit(r.t.Context(), custody.VerifyOptions{Anchors: each2(anchors)}); err != nil || len(report.Declared) > 0 || len(report.Findings) < 2 {
+		r.t.Errorf("%s: a declaration that somebody has written anew is believed: %q, %q, %v", name, report.Findings, report.Declared, err)
 	}
 }
 

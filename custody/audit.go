@@ -25,15 +25,16 @@ type entry struct {
 
 // The acts in the audit.
 const (
-	actBegin   = "audit.begin"
-	actKEK     = "kek.make"
-	actKey     = "key.make"
-	actRestore = "key.restore"
-	actResume  = "audit.resume"
-	actIntent  = "sign.intent"
-	actRefuse  = "sign.refuse"
-	actClose   = "attempt.close"
-	actAdopt   = "sign.adopt"
+	actBegin    = "audit.begin"
+	actKEK      = "kek.make"
+	actKey      = "key.make"
+	actRestore  = "key.restore"
+	actResume   = "audit.resume"
+	actIntent   = "sign.intent"
+	actRefuse   = "sign.refuse"
+	actClose    = "attempt.close"
+	actAdopt    = "sign.adopt"
+	actRestored = "audit.restored"
 
 	// Of the life of a key; suspend, resume, revoke and replace stand there under those names, after "key.".
 	actPrepare    = "key.prepare"

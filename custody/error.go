@@ -152,6 +152,9 @@ var (
 	// ErrClockBack: this server's clock is before the proposal was made.
 	ErrClockBack = &Error{"CUSTODY_CLOCK_BACK", "服务器时钟早于提案时间，无法判断是否过期。请先校准时钟。"}
 
+	// ErrNoRestore: what verification found is not what a restore leaves, or there is nothing.
+	ErrNoRestore = &Error{"CUSTODY_NO_RESTORE", "没有可声明的恢复：审计链与账本锚定一致，或存在恢复之外的问题。请先执行 server audit verify 查看。"}
+
 	// ErrAuditBroken: the head of the audit isn't the one that was written last. Raises an alarm.
 	ErrAuditBroken = &Error{"CUSTODY_AUDIT_BROKEN", "审计日志校验失败，签名已暂停。请运维人员立即核查。"}
 )

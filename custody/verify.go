@@ -53,6 +53,7 @@ type AuditReport struct {
 	Anchors  int64     `json:"anchors"`
 	Anchored int64     `json:"anchored"` // the newest row that an anchor vouches for
 	Findings []Finding `json:"findings"` // by row; at most mostFindings
+	Declared []Finding `json:"declared"` // what a restore has left, and somebody has said so in the audit: see DeclareRestore
 }
 
 // Err is nil for an audit that is whole, else an ErrAuditBroken that names the first finding.

@@ -48,6 +48,7 @@ type auditWalk struct {
 	hasNext bool
 	agreed  int64 // the last row with whose anchor the audit agrees
 
+	declared []span // of rows that restores have lost
 }
 
 // newAuditWalk begins a walk at row first, in front of which stands a row with the hash before.
@@ -100,6 +101,9 @@ func (w *auditWalk) row(r model.AuditRow) error {
 	}
 	if err := w.anchored(r, computed, was == r.Seq); err != nil {
 		return err
+	}
+	if r.Act == actRestored && intact && was == r.Seq {
+		w.declared = append(w.declared, declaredBy(r)...)
 	}
 	w.read, w.want = r.Seq, r.Seq+1
 	w.stored, w.computed, w.beforeOK = r.Hash, computed, was == r.Seq
@@ -204,6 +208,7 @@ func (w *auditWalk) end(h model.AuditHead, broken error) error {
 		return err
 	}
 	w.sort(last, should)
+	w.declare()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -15,7 +16,8 @@ import (
 
 // auditCommand is `server audit …`: what an auditor does with custody's audit.
 type auditCommand struct {
-	Verify auditVerifyCommand `cmd:"" help:"Hold the audit against its hashes, its head and the ledger's anchors. Status 1 if anything is wrong."`
+	Verify   auditVerifyCommand   `cmd:"" help:"Hold the audit against its hashes, its head and the ledger's anchors. Status 1 if anything is wrong."`
+	Restored auditRestoredCommand `cmd:"" help:"Say in the audit that an older copy of the database was put back, and what was lost by that."`
 }
 
 // auditVerifyCommand holds the audit against all that vouches for it.
@@ -40,6 +42,38 @@ func (c auditVerifyCommand) Run(e *environment) error {
 		return err
 	}
 	return tellAudit(e.stdout, report, c.JSON, time.Since(start))
+}
+
+// auditRestoredCommand puts what a restore has lost on the record.
+type auditRestoredCommand struct {
+	Reason string `help:"What happened: it stands in the audit for ever." required:""`
+	Yes    bool   `help:"Do it. Without it the command tells what would be declared."`
+}
+
+// Run implements the command.
+func (c auditRestoredCommand) Run(e *environment) (err error) {
+	app, err := Open(e.ctx, e.config, e.logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
+	if err := app.Service.CatchUp(e.ctx); err != nil {
+		return err
+	}
+	report, err := app.verifyAudit(e.ctx, true, e.stderr)
+	if err != nil {
+		return err
+	}
+	if !c.Yes {
+		printFindings(e.stdout, "✗", report.Findings)
+		_, err = fmt.Fprintf(e.stdout, "   没有改动：加 --yes 后，以上 %d 处将声明为恢复旧副本所致，并永久留在审计里\n", len(report.Findings))
+		return err
+	}
+	if err := app.Custody.DeclareRestore(e.ctx, report.Findings, c.Reason, operator()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "   ✓ 已声明 %d 处\n", len(report.Findings))
+	return err
 }
 
 // openForLooking opens everything as a server does, which lets the listener catch up, and anchors nothing.
@@ -90,6 +124,9 @@ func tellAudit(w io.Writer, r custody.AuditReport, asJSON bool, took time.Durati
 		if r.Findings == nil {
 			r.Findings = []custody.Finding{}
 		}
+		if r.Declared == nil {
+			r.Declared = []custody.Finding{}
+		}
 		b, err := json.MarshalIndent(r, "", "  ")
 		if err != nil {
 			return err
@@ -112,7 +149,8 @@ func printAudit(w io.Writer, r custody.AuditReport, took time.Duration) {
 	} else {
 		fmt.Fprintf(w, "   账本锚定 %d 个，最新锚定第 %d 行，其后 %d 行尚无账本作证\n", r.Anchors, r.Anchored, max(0, r.Last-r.Anchored))
 	}
-	printFindings(w, r.Findings)
+	printFindings(w, "ℹ 已声明为恢复所致", r.Declared)
+	printFindings(w, "✗", r.Findings)
 	if len(r.Findings) == 0 {
 		fmt.Fprintln(w, "   ✓ 审计链完整，与账本锚定一致")
 	} else {
@@ -120,13 +158,13 @@ func printAudit(w io.Writer, r custody.AuditReport, took time.Duration) {
 	}
 }
 
-func printFindings(w io.Writer, list []custody.Finding) {
+func printFindings(w io.Writer, mark string, list []custody.Finding) {
 	for _, f := range list {
 		rows := fmt.Sprintf("第 %d 行", f.From)
 		if f.To != f.From {
 			rows = fmt.Sprintf("第 %d 至 %d 行", f.From, f.To)
 		}
-		fmt.Fprintf(w, "   ✗ %s %s %s\n", f.Kind, rows, findingNames[f.Kind])
+		fmt.Fprintf(w, "   %s %s %s %s\n", mark, f.Kind, rows, findingNames[f.Kind])
 		for _, line := range wrap(f.Text, 74) {
 			fmt.Fprintf(w, "     %s\n", line)
 		}

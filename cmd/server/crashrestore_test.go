@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -35,16 +36,33 @@ func (w *world) restoredOnce() {
 	w.judge()
 	w.database(func() { w.putBack() })
 	back := time.Now()
+	w.declaresRestore()
 	w.fsck(fsckFindsNothing) // which lets the listener catch up: until then not all that there is can be seen
 	w.measure("an older database is back, and has caught up", time.Since(back))
 	for _, f := range w.market.fates {
-		f.checked = !known[f] // what was accepted after the copy, the database has no row of
+		f.lost = f.lost || !known[f] // what was accepted after the copy, the database has no row of
+		f.checked = f.lost
 	}
 	servers := w.together()
 	w.during(servers, func() {
 		w.hears(form(30, 150))
 	})
 	w.stop(servers...)
+}
+
+// declaresRestore says in custody's audit, as an operator does, what was lost with the database: if the ledger has anchored
+// any of it.
+func (w *world) declaresRestore() {
+	w.Helper()
+	args, env := w.args(1), plainEnvironment()
+	if w.full != nil {
+		args, env = w.args(3), append(env, "CARDFLOW_VAULT_OTHER_JOURNALS="+strings.Join(w.journals(3), ","))
+	}
+	cmd := exec.Command("server", append(args, "audit", "restored", "--yes", "--reason", "an older copy was put back")...)
+	cmd.Env = env
+	if out, err := cmd.CombinedOutput(); err != nil && !strings.Contains(string(out), "CUSTODY_NO_RESTORE") {
+		w.Fatalf("server audit restored: %v\n%s", err, out)
+	}
 }
 
 // dieTogether lets everybody work at all servers, and kills these in the middle of it: after so many answers, or when the

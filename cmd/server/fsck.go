@@ -51,7 +51,7 @@ func (c fsckCommand) Run(e *environment) error {
 	printReport(e.stdout, r, audit.Rows, time.Since(start))
 	if len(audit.Findings) > 0 {
 		fmt.Fprintln(e.stdout, "   审计链：")
-		printFindings(e.stdout, audit.Findings)
+		printFindings(e.stdout, "✗", audit.Findings)
 	}
 	if !r.Clean() {
 		return errDiffer
