@@ -117,7 +117,7 @@ func TestCrash(t *testing.T) {
 func TestCrashEmbedded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	smallDisk(t, dir, 128<<20)
+	smallDisk(t, dir, form(128, 1024)<<20)
 	newEmbeddedWorld(t, "embedded", dir, "").plays([]scene{
 		{"a server dies at every point, embedded", (*world).everyPoint},
 		{"a server dies at random, embedded", (*world).atRandom},
@@ -356,7 +356,7 @@ func (w *world) trade(p *process, answers int) {
 
 // everyPoint kills a server at each point of a write's way, in turn.
 func (w *world) everyPoint() {
-	for round := range form(1, 4) {
+	for round := range form(1, 2) {
 		for _, c := range w.points() {
 			w.diesAt(c, form(10, 30*(round+1)))
 			w.say("died at %q (%d)", c.point, round+1)
@@ -394,6 +394,10 @@ func (w *world) diesAt(c crashPoint, hits int) {
 		}
 		p := w.begin(1, nil, append(c.env, crashAtVariable+"="+c.point, fmt.Sprint(crashHitVariable, "=", hit))...)
 		if p.listening() {
+			if c.duty && len(w.beside) > 0 { // who starts last has no duty
+				w.stop(w.beside...)
+				w.beside = []*process{w.start(2, nil)}
+			}
 			w.trade(p, answers)
 		}
 		p.kill() // if it has not died by itself
@@ -407,26 +411,31 @@ func (w *world) diesAt(c crashPoint, hits int) {
 
 // atRandom kills a server at moments that nobody chose; some of them while it starts.
 func (w *world) atRandom() {
-	for n := range form(6, 40) {
-		w.diesSometime(n)
+	for n := range form(6, 20) {
+		w.diesSometime(n, form(4*time.Second, 10*time.Second))
 	}
 }
 
 // untilThereAreEnough goes on with that until there are as many kills and transfers as the long form promises.
 func (w *world) untilThereAreEnough() {
-	for n := 0; w.kills < crashKills || w.market.count().transfers < crashTransfers; n++ {
-		w.diesSometime(n)
+	enough := func() bool {
+		all := w.record.total()
+		return all.kills >= crashKills && all.count.transfers+w.market.count().less(w.line.before).transfers >= crashTransfers
+	}
+	for n := 0; !enough(); n++ {
+		w.diesSometime(n, time.Minute)
 	}
 }
 
-func (w *world) diesSometime(n int) {
+// diesSometime lets a server live for a while, at most.
+func (w *world) diesSometime(n int, most time.Duration) {
 	w.Helper()
 	p := w.begin(1, nil)
 	if n%4 == 3 {
 		time.AfterFunc(rand.N(2*time.Second), p.kill)
 	}
 	if p.listening() {
-		time.AfterFunc(rand.N(form(4*time.Second, 10*time.Second)), p.kill)
+		time.AfterFunc(rand.N(most), p.kill)
 		w.trade(p, 0)
 	}
 	p.kill()

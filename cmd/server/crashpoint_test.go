@@ -25,6 +25,7 @@ import (
 type crashPoint struct {
 	point string
 	rare  bool         // a server comes by now and then only: it dies there the first time
+	duty  bool         // only the server comes by that follows the ledger
 	first func(*world) // what has to happen before
 	env   []string     // brings a server there
 	on    string       // full or embedded, if it is on one of them only
@@ -54,9 +55,9 @@ var crashPoints = []crashPoint{
 	{point: "ledger: " + embedded.AtWritten, on: "embedded"},
 	{point: "ledger: " + fabric.AtAnswered, on: "full"},
 	{point: "transfer: " + transfer.AtHeard},
-	{point: "transfer: " + transfer.AtBlock},
-	{point: "transfer: " + transfer.AtSettling},
-	{point: "transfer: " + transfer.AtSettled},
+	{point: "transfer: " + transfer.AtBlock, duty: true},
+	{point: "transfer: " + transfer.AtSettling, duty: true},
+	{point: "transfer: " + transfer.AtSettled, duty: true},
 	{point: "transfer: " + transfer.AtCatchingUp, rare: true, first: (*world).deaf},
 	{point: "transfer: " + transfer.AtReleasing, rare: true},
 	// Where the relay takes its time, some trades expire that somebody has confirmed.

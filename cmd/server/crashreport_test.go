@@ -31,7 +31,8 @@ type line struct {
 	begun   time.Time
 	took    time.Duration
 	kills   int
-	count   count
+	before  count // what had been done when it began
+	count   count // what was done in it; when it has ended
 	figures []figure
 }
 
@@ -60,12 +61,12 @@ func recordOf(testing.TB) *record { return theRecord() }
 func (r *record) begin(name string, m *market) *line {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := &line{name: name, begun: time.Now(), count: m.count()}
+	l := &line{name: name, begun: time.Now(), before: m.count()}
 	r.lines = append(r.lines, l)
 	return l
 }
 
-func (l *line) end(m *market) { l.took, l.count = time.Since(l.begun), m.count().less(l.count) }
+func (l *line) end(m *market) { l.took, l.count = time.Since(l.begun), m.count().less(l.before) }
 
 // count is what people have done so far.
 func (m *market) count() (c count) {

@@ -115,7 +115,7 @@ func (w *world) leased(name string) (n int) {
 func (w *world) twoServers() {
 	servers := []*process{w.start(1, nil), w.start(2, nil)}
 	w.during(servers, func() {
-		for round := range form(2, 12) {
+		for round := range form(2, 8) {
 			w.hears(form(20, 60))
 			victim := round % 2
 			name := w.nameOf(victim + 1)

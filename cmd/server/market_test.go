@@ -54,6 +54,7 @@ type fate struct {
 	txID     string    // if it was said to be committed
 	code     string    // if it was said to have failed
 	checked  bool
+	lost     bool // its row is, with the database that had it
 }
 
 // deal is a trade that the shop has opened.

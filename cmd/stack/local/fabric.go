@@ -281,12 +281,19 @@ func (f *Fabric) start(ctx context.Context, s Server) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return f.procs.WaitFor(ctx, s.Name, func() error {
+		ports := []int{s.Port}
 		if s.operations != 0 {
-			if err := Listening(Address(s.operations)); err != nil {
+			ports = append(ports, s.operations)
+		}
+		if s.Kind == KindOrderer {
+			ports = append(ports, s.admin) // which an orderer opens last
+		}
+		for _, port := range ports {
+			if err := Listening(Address(port)); err != nil {
 				return err
 			}
 		}
-		return Listening(Address(s.Port))
+		return nil
 	})
 }
 
