@@ -370,7 +370,14 @@ func TestAClosedCustodySignsNothing(t *testing.T) {
 // TestSignLogProperties plays random asks and closings against a model in a map: an attempt has one digest and one
 // signature for ever, no attempt is made beside an open one, none is answered once it is closed.
 func TestSignLogProperties(t *testing.T) {
-	r := newRig(t)
+	r := bareRig(t)
+	config := r.config()
+	config.Unguarded = true // it signs more in no time than anybody may
+	var err error
+	if r.Custody, err = custody.Open(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
 	r.ensure("c-0001", request.Consumer, custody.Account)
 	history := 0
 	rapid.Check(t, func(t *rapid.T) {
