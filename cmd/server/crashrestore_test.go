@@ -16,7 +16,7 @@ import (
 // restored: the database is put back to a copy that was taken while writes were on their way. What the ledger knows is known
 // again, with the openings that the journals have; what the copy had as accepted ends as people were told.
 func (w *world) restored() {
-	for range form(1, 4) {
+	for range form(1, 3) {
 		w.restoredOnce()
 	}
 }
