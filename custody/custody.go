@@ -58,6 +58,8 @@ type Config struct {
 	At   func(point string) // called at the points of point.go, for the crash suite; nil outside of it
 	// Unguarded lets keys sign as much as they are asked to: for measurements and nothing else.
 	Unguarded bool
+	// LoginAge is how old a consumer's login may be when he asks for something that his key signs; 0 means any.
+	LoginAge time.Duration
 	// ProposalLife is how long a proposal waits for a second person; 0 means 24 h.
 	ProposalLife time.Duration
 }
@@ -91,6 +93,7 @@ type Custody struct {
 	Dangerous    *Dangerous
 	proposalLife time.Duration
 	unguarded    bool
+	loginAge     time.Duration
 	everybody    meter // of the signatures of all keys
 
 	run     context.Context // of what goes on in the background
@@ -112,7 +115,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	c := &Custody{
 		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
 		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), look: config.Look, atPoint: config.At,
-		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded,
+		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
 	}
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.registerGuards()

@@ -95,6 +95,9 @@ var (
 	// ErrKeyStopped: it has stopped itself, and two people have to let it go on.
 	ErrKeyStopped = &Error{"CUSTODY_KEY_STOPPED", "该密钥因签名次数异常已自动停用。请联系运维人员核查后恢复。"}
 
+	// ErrLoginOld: the consumer's login was too old when he asked, or nobody knows of one.
+	ErrLoginOld = &Error{"CUSTODY_LOGIN_TOO_OLD", "登录已久，未签名。请重新登录后再办理。"}
+
 	// ErrQuota: no such quota, or a number that makes no sense.
 	ErrQuota = &Error{"CUSTODY_QUOTA_INVALID", "限额不正确：名称应为 platform、role:角色/槽位 或 owner:参与方/槽位，次数应在 0 到 10 亿之间。"}
 

@@ -328,3 +328,49 @@ func TestAdmitRolledBack(t *testing.T) {
 		}
 	})
 }
+
+// TestLoginAge: what a consumer asks for is signed if he had logged in lately when he asked, however long it waited since.
+func TestLoginAge(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		config := r.config()
+		config.LoginAge = time.Hour
+		c, err := custody.Open(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("shop", request.Retailer, custody.Account)
+		now := start.UnixMilli()
+		for name, x := range map[string]struct {
+			login, asked int64
+			want         error
+		}{
+			"just":                    {now, now, nil},
+			"in-time":                 {now - hour, now, nil},
+			"too-late":                {now - hour - 1, now, custody.ErrLoginOld},
+			"asked-in-time-and-waits": {now - 30*hour, now - 29*hour, nil},
+			"no-login":                {0, now, custody.ErrLoginOld},
+			"never-asked":             {now, 0, custody.ErrLoginOld},
+			"asked-before-the-login":  {now, now - hour, custody.ErrLoginOld},
+			"asked-tomorrow":          {now + 24*hour, now + 24*hour, custody.ErrLoginOld},
+			"clocks-differ":           {now + second, now, nil},
+		} {
+			ask, body := confirm(name)
+			ask.LoginAt, ask.AskedAt = x.login, x.asked
+			if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, x.want) || x.want == nil && err != nil {
+				t.Errorf("%s: %v, want %v", name, err, x.want)
+			}
+		}
+		// A signature that is there is answered, and staff aren't asked.
+		ask, body := confirm("just")
+		if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
+			t.Error(err)
+		}
+		ask.Owner, body.Receiver, ask.Subject = "shop", "shop", "shop-1"
+		if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
+			t.Error(err)
+		}
+		r.whole()
+	})
+}

@@ -21,6 +21,10 @@ type Ask struct {
 	Attempt  int    // from 1; the next one only after CloseAttempt
 	NotAfter int64  // ms since 1970: the ledger takes the signature until then
 	Actor    string // session or job that asks, for the audit
+	// For a consumer's key: when the consumer who asks had logged in, and when he asked (ms). Both are fixed with the act:
+	// what waits long doesn't grow too old by that.
+	LoginAt int64
+	AskedAt int64
 }
 
 // printable is what subjects and actors are made of: they stand in the audit.
@@ -107,6 +111,9 @@ func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.
 		var fixed bool
 		taken = share{}
 		if line, key, fixed, err = c.attempt(tx, ask, claim, req); err != nil || fixed {
+			return err
+		}
+		if err = c.loggedIn(key, ask); err != nil {
 			return err
 		}
 		if taken, err = c.admit(tx, key, req.Function); err != nil {

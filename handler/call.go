@@ -82,6 +82,10 @@ func (c *call) authorise() error {
 	if c.who.MustChange && !c.route.first {
 		return refuse("PASSWORD_CHANGE_REQUIRED")
 	}
+	// Custody wouldn't sign for it later; now the mini-program can log in again and ask under the same key.
+	if c.route.wish && c.who.Person == "" && c.LoginAge > 0 && c.Clock.Now().Sub(c.who.LoginAt) > c.LoginAge {
+		return refuse("LOGIN_TOO_OLD")
+	}
 	return nil
 }
 

@@ -35,6 +35,7 @@ var statusOf = map[transfer.Kind]int{
 	transfer.Mismatch:    http.StatusUnprocessableEntity,
 	transfer.TooMany:     http.StatusTooManyRequests,
 	transfer.Unavailable: http.StatusServiceUnavailable,
+	transfer.Stale:       http.StatusUnauthorized,
 	unauthenticated:      http.StatusUnauthorized,
 	methodNotAllowed:     http.StatusMethodNotAllowed,
 	tooLarge:             http.StatusRequestEntityTooLarge,

@@ -77,7 +77,9 @@ type Config struct {
 	// longer than a lookup that succeeds up to its last check.
 	Mask time.Duration
 	// TLS says that browsers reach the server over TLS: they are told to insist on it.
-	TLS      bool
+	TLS bool
+	// LoginAge is how old a consumer's login may be for a write; 0 means any.
+	LoginAge time.Duration
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
 	Clock    Clock     // default: the machine's

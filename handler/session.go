@@ -44,12 +44,13 @@ type session struct {
 	Roles       []string     `json:"roles,omitempty"`
 	MustChange  bool         `json:"mustChange,omitempty"` // a first password lets its owner do one thing only: change it
 	Epoch       string       `json:"epoch,omitempty"`      // of the account; see sessions.epoch
+	LoginAt     time.Time    `json:"loginAt"`              // by password or WeChat code
 	ExpiresAt   time.Time    `json:"expiresAt"`
 	key         string
 }
 
 func (s *session) caller() transfer.Caller {
-	return transfer.Caller{Participant: s.Participant, Role: s.Role, Person: s.Person, Roles: s.Roles}
+	return transfer.Caller{Participant: s.Participant, Role: s.Role, Person: s.Person, Roles: s.Roles, LoginAt: s.LoginAt}
 }
 
 // sessions keeps logins in Redis, which is never the truth: losing it, all log in again.
@@ -73,7 +74,8 @@ func (s *sessions) open(ctx context.Context, in session) (Token, time.Time, erro
 	if in.Role == request.Consumer {
 		ttl = s.ttl.Consumer
 	}
-	in.ExpiresAt = s.clock.Now().Add(ttl).UTC().Truncate(time.Second)
+	in.LoginAt = s.clock.Now().UTC()
+	in.ExpiresAt = in.LoginAt.Add(ttl).Truncate(time.Second)
 	token := Token(base64.RawURLEncoding.EncodeToString(raw))
 	value, err := json.Marshal(in)
 	if err != nil {

@@ -177,3 +177,20 @@ func TestSecretsPrintAsSuch(t *testing.T) {
 		}
 	}
 }
+
+// TestLoginAge: a consumer whose login is old reads on, and logs in again before a write; staff are not asked.
+func TestLoginAge(t *testing.T) {
+	r := newRig(t, func(c *handler.Config) { c.LoginAge = time.Hour; c.Session.Idle = 24 * time.Hour })
+	consumer, retailer := r.consumer("小王"), r.staff("retailer")
+	r.advance(time.Hour)
+	confirm := r.wish("/trades/trade-1/confirm", consumer, fields{"code": oneCode, "iccidLast6": oneLast6})
+	r.want(202, "", confirm)
+	r.advance(time.Second)
+	r.want(401, "LOGIN_TOO_OLD", confirm)
+	r.want(401, "LOGIN_TOO_OLD", r.wish("/trades/trade-1/return", consumer, fields{"reason": "买错了"}))
+	r.want(200, "", get("/me/cards", consumer))
+	r.want(202, "", r.wish("/trades/trade-1/cancel", retailer, nil))
+	// The same wish after another login is the same act.
+	confirm.token = r.consumer("小王")
+	r.want(202, "", confirm)
+}

@@ -222,7 +222,7 @@ func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.Trade
 	case to != model.TradeCancelling && s.now() >= t.ExpiresAt:
 		return "", fail("TRADE_EXPIRED")
 	}
-	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
+	f := fields{Parties: []party{{c.Participant, SlotAccount}}, Login: model.MillisOf(c.LoginAt)}
 	d := draft{ID: s.newID(), Body: body, Person: c.Person, Subject: t.ID, Fields: f}
 	if to == model.TradeConfirming || to == model.TradeDeclining {
 		d.Deadline = t.ExpiresAt

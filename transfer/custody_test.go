@@ -17,8 +17,9 @@ type moody struct {
 	transfer.Signer
 	mu     sync.Mutex
 	mood   error
-	early  bool // it says no before anything is fixed, too
-	denied int  // how often it said no
+	early  bool         // it says no before anything is fixed, too
+	denied int          // how often it said no
+	last   transfer.Ask // for a consumer
 }
 
 func (m *moody) set(err error) {
@@ -54,6 +55,11 @@ func (m *moody) ActiveKey(ctx context.Context, owner, slot string) (string, erro
 func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	if err := m.no(false); err != nil {
 		return request.Signature{}, err
+	}
+	if ask.Purpose == "Confirm" {
+		m.mu.Lock()
+		m.last = ask
+		m.mu.Unlock()
 	}
 	return m.Signer.Sign(ctx, ask, body)
 }
@@ -118,6 +124,31 @@ func TestRequestThatWaitedTooLongForCustody(t *testing.T) {
 	m.set(nil)
 	r.until("the trade is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
 	r.offer(retailer, 1, 1)
+	r.fsck()
+}
+
+// Custody learns when a consumer had logged in and when he asked; if that is too long ago for it, the act ends and says so.
+func TestLoginTooOld(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	ann := r.consumer("ann")
+	ann.LoginAt = r.clock.now().Add(-time.Hour)
+	first, second := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+	act, err := r.Confirm(r.ctx, ann, idem("first"), first.TradeID, first.Code, last6(1))
+	check(t, err)
+	r.await(act, "")
+	m.mu.Lock()
+	ask, row := m.last, r.actRow(act.ID)
+	m.mu.Unlock()
+	if ask.LoginAt != ann.LoginAt.UnixMilli() || ask.AskedAt != int64(row.CreatedAt) {
+		t.Errorf("login %d, asked %d; they were %d and %d", ask.LoginAt, ask.AskedAt, ann.LoginAt.UnixMilli(), row.CreatedAt)
+	}
+	m.set(transfer.ErrLoginOld)
+	act, err = r.Confirm(r.ctx, ann, idem("second"), second.TradeID, second.Code, last6(2))
+	check(t, err)
+	r.await(act, "LOGIN_TOO_OLD")
+	m.set(nil)
+	r.confirm(ann, second, 2)
 	r.fsck()
 }
 

@@ -22,6 +22,7 @@ const (
 	Mismatch                // an idempotency key with another body
 	TooMany                 // slow down
 	Unavailable             // try again later
+	Stale                   // log in again
 )
 
 // Error is a refusal that a person may read. Code is stable; the sentence is Chinese and says what to do.
@@ -201,6 +202,7 @@ var catalogue = map[string]entry{
 	"PASSWORD_WEAK":        {Invalid, "密码至少 10 个字符，请换一个更长的"},
 	"PASSWORD_SAME":        {Invalid, "新密码和原来的一样，请换一个"},
 	"PERSON_EXISTS":        {Conflict, "这个用户名已被使用"},
+	"LOGIN_TOO_OLD":        {Stale, "您登录已久，为保护您的卡，请重新登录后再办理"},
 	"PERSON_UNKNOWN":       {NotFound, "没有找到这个用户"},
 	"IDENTITY_INVALID":     {Invalid, "工号应为 1 到 32 个字母、数字或连字符，手机号应为 11 位数字"},
 	"PARTICIPANT_PENDING":  {Conflict, "账号正在登记到账本，请稍后再试"},

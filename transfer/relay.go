@@ -347,7 +347,9 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 				return a, stopped(err)
 			}
 		}
-		sig, err := s.Signer.Sign(ctx, s.ask(a, p, key), body)
+		ask := s.ask(a, p, key)
+		ask.LoginAt, ask.AskedAt = int64(f.Login), int64(a.CreatedAt)
+		sig, err := s.Signer.Sign(ctx, ask, body)
 		if err != nil {
 			return a, stopped(err)
 		}
@@ -403,6 +405,8 @@ func stopped(err error) error {
 		return &later{after: wait.After, err: err}
 	case errors.Is(err, ErrKeyStopped):
 		return &Error{Code: "KEY_STOPPED", Err: err}
+	case errors.Is(err, ErrLoginOld):
+		return &Error{Code: "LOGIN_TOO_OLD", Err: err}
 	case errors.Is(err, ErrSealed):
 		return &later{after: time.Second, err: err}
 	}

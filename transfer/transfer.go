@@ -51,6 +51,8 @@ type Ask struct {
 	KeyID    string
 	NotAfter int64  // ms
 	Actor    string // who or what asked, for the audit
+	LoginAt  int64  // ms: when he who asked had logged in; 0 if the system asks
+	AskedAt  int64  // ms: when he asked
 }
 
 // AttemptEnd is why an attempt can never commit.
@@ -67,6 +69,7 @@ var (
 	ErrKeyStopped  = errors.New("key may not sign")
 	ErrKeyReplaced = errors.New("key has been replaced")
 	ErrSealed      = errors.New("custody is sealed")
+	ErrLoginOld    = errors.New("the login behind the act is too old")
 )
 
 // Wait is a signer's refusal that is over by itself: a quota is used up, a key signs too fast. The act waits, and ends
@@ -104,6 +107,7 @@ type Caller struct {
 	Role        request.Role
 	Person      string   // staff: the person; consumers: ""
 	Roles       []string // staff: what the person may do
+	LoginAt     time.Time
 }
 
 // Config is what a Service needs.

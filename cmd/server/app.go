@@ -257,7 +257,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 			}
 			return a.Journal.Append(transfer.Entry{Key: &k})
 		},
-		ProposalLife: a.Config.Custody.ProposalLife, Unguarded: !a.Config.Custody.Guards,
+		ProposalLife: a.Config.Custody.ProposalLife, LoginAge: a.Config.Custody.LoginAge, Unguarded: !a.Config.Custody.Guards,
 	})
 	if err != nil {
 		return err
@@ -376,7 +376,7 @@ func (a *App) Listen() error {
 		Service: a.Service, Custody: a.Custody, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Consumer: c.Session.ConsumerTTL, Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
-		TLS: c.HTTP.TLSInFront, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
+		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
 		Checks: map[string]func(context.Context) error{
 			"custody": a.Custody.Ready,
 			"redis":   func(ctx context.Context) error { return a.Redis.Ping(ctx).Err() },

@@ -113,6 +113,7 @@ type WeChatConfig struct {
 type CustodyConfig struct {
 	RootKeyFile  string        `yaml:"root_key_file"`
 	Guards       bool          `yaml:"guards"`
+	LoginAge     time.Duration `yaml:"login_age"`
 	ProposalLife time.Duration `yaml:"proposal_life"`
 }
 
@@ -230,7 +231,7 @@ func DefaultConfig() Config {
 			EnvVersion: "release",
 			Timeout:    5 * time.Second,
 		},
-		Custody: CustodyConfig{RootKeyFile: "root.key", Guards: true, ProposalLife: 24 * time.Hour},
+		Custody: CustodyConfig{RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour},
 		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},
 		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
 		Session: SessionConfig{

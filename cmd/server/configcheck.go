@@ -83,6 +83,7 @@ func (c Config) faults() Faults {
 	c.Ledger.check(v)
 	c.WeChat.check(v)
 	v.file("custody.root_key_file", c.Custody.RootKeyFile)
+	v.between("custody.login_age", c.Custody.LoginAge, 5*time.Minute, 30*day)
 	v.between("custody.proposal_life", c.Custody.ProposalLife, 10*time.Minute, 7*day)
 	v.between("audit.anchor_interval", c.Audit.AnchorInterval, time.Second, day)
 	v.between("audit.stop_timeout", c.Audit.StopTimeout, 0, time.Minute)

@@ -35,6 +35,7 @@ func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, erro
 func (s signer) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	sig, _, err := s.custody.Sign(ctx, custody.Ask{
 		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
+		LoginAt: ask.LoginAt, AskedAt: ask.AskedAt,
 	}, body)
 	return sig, translate(err)
 }
@@ -88,6 +89,8 @@ func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, erro
 func translate(err error) error {
 	var later *custody.Later
 	switch {
+	case errors.Is(err, custody.ErrLoginOld):
+		return errors.Join(transfer.ErrLoginOld, err)
 	case errors.As(err, &later):
 		return &transfer.Wait{After: later.After, Err: err}
 	case errors.Is(err, custody.ErrUnusual), errors.Is(err, custody.ErrKeyStopped):
