@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -211,15 +212,32 @@ func (c *Custody) limits(tx *model.Tx, p Post, d duty) (limits, error) {
 	return l, nil
 }
 
-// stopKey stops a key that signs far more than usual, until two people let it go on.
-func (c *Custody) stopKey(tx *model.Tx, owner string, slot Slot) error {
+// stopKey stops a key that signs far more than usual, until two people let it go on: here at once, and on the ledger as
+// soon as that can be reached, which then refuses what the key has signed before and not sent. The platform's and the
+// administrators' keys are stopped here only: without them nobody could be suspended, or let go on.
+func (c *Custody) stopKey(ctx context.Context, tx *model.Tx, owner string, slot Slot) error {
 	u, known, err := usage(tx.LockUsage, owner, string(slot))
 	if err != nil || u.StoppedAt != 0 {
 		return err
 	}
 	u.StoppedAt = c.now()
-	return tx.SaveUsage(u.Usage, known)
+	if err := tx.SaveUsage(u.Usage, known); err != nil {
+		return err
+	}
+	key, err := tx.LockNewestCustodyKey(owner, string(slot))
+	if err != nil || key.State != model.CustodyActive || key.Role == string(request.Platform) || key.Role == string(request.Administrator) {
+		return err
+	}
+	id, err := c.wishID()
+	if err != nil {
+		return err
+	}
+	_, err = c.orderIn(ctx, tx, id, key.ID, model.WishSuspend, guardActor)
+	return err
 }
+
+// guardActor is who suspends a key that signs far more than usual.
+const guardActor = "guard"
 
 // waits are the refusals that are over by themselves. Whoever waits asks often: each act says so in the audit once.
 var waits = map[*Error]bool{ErrDailyQuota: true, ErrPlatformQuota: true, ErrRate: true}

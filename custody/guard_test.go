@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -163,7 +164,7 @@ func TestRate(t *testing.T) {
 func TestUnusual(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		key := r.ensure("c-0001", request.Consumer, custody.Account)
 		r.ensure("c-0002", request.Consumer, custody.Account)
 		day := func(n int64) { r.clock.ahead.Store(n * 24 * hour) }
 		// So many signatures of today, made by hand.
@@ -184,14 +185,35 @@ func TestUnusual(t *testing.T) {
 		}
 		// It stays stopped, also tomorrow and on another server; what it has signed is still there for who asks again.
 		day(1)
-		wantErr(t, r.signs(r.open(), "tomorrow"), custody.ErrKeyStopped)
+		wantErr(t, r.signs(r.open(), "tomorrow"), custody.ErrKeyNotActive)
 		day(0)
-		if err := r.signs(r.Custody, "first"); err != nil {
-			t.Error(err)
+		// The ledger is to stop it, too. One person who resumes it doesn't let it sign: that takes two.
+		said := func(status custody.LedgerStatus, version int) {
+			t.Helper()
+			if err := r.Follow(t.Context(), "tx", []custody.LedgerKey{{ID: key.ID, Status: status, Version: version}}); err != nil {
+				t.Fatal(err)
+			}
 		}
+		if list, err := r.Wishes(t.Context(), "", 9); err != nil || len(list) != 1 || list[0].What != model.WishSuspend || list[0].Key.ID != key.ID || list[0].Actor != "guard" {
+			t.Errorf("wishes %+v, %v", list, err)
+		}
+		said(custody.LedgerSuspended, 2)
+		if _, err := r.Resume(t.Context(), key.ID, "p-li"); err != nil {
+			t.Fatal(err)
+		}
+		said(custody.LedgerActive, 3)
+		wantErr(t, r.signs(r.Custody, "resumed"), custody.ErrKeyStopped)
+		if _, err := r.Suspend(t.Context(), key.ID, "p-li"); err != nil {
+			t.Fatal(err)
+		}
+		said(custody.LedgerSuspended, 4)
 		_, err := r.Propose(t.Context(), custody.Draft{Person: "p-li", Name: "other", Operation: custody.OperationRelease, Arguments: []byte(`{"owner":"c-0002","slot":"account"}`), Reason: "试"})
 		wantErr(t, err, custody.ErrNotStopped)
-		r.approved(custody.OperationRelease, `{"owner":"c-0001","slot":"account"}`)
+		if p := r.approved(custody.OperationRelease, `{"owner":"c-0001","slot":"account"}`); !strings.Contains(p.Description, "账本上的停用") {
+			t.Errorf("%s", p.Description)
+		}
+		wantErr(t, r.signs(r.Custody, "too-early"), custody.ErrKeyNotActive)
+		said(custody.LedgerActive, 5)
 		if err := r.signs(r.Custody, "released"); err != nil {
 			t.Error(err)
 		}

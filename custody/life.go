@@ -141,50 +141,54 @@ var errPreview = errors.New("nothing was done")
 const orderDestroy = "destroy"
 
 func (c *Custody) order(ctx context.Context, keyID, what, actor string, preview bool) (w Wish, err error) {
-	move := moves[what]
-	if move == nil || !printable.MatchString(actor) {
+	if moves[what] == nil || !printable.MatchString(actor) {
 		return w, fmt.Errorf("%q by %q: %w", what, actor, ErrAsk)
 	}
 	id, err := c.wishID()
 	if err != nil {
 		return w, err
 	}
-	matter := matterOf(what)
 	err = c.write(ctx, func(tx *model.Tx) error {
-		row, err := lockKey(tx, keyID)
-		if err != nil {
-			return err
-		}
-		before, err := tx.KeyWish(keyID, matter)
-		if err = ignored(err, model.ErrNotFound); err != nil {
-			return err
-		}
-		if before.Wish == what {
-			w, err = wishOf(before, row)
-			return err
-		}
-		if err := move(tx, row, before.Wish); err != nil {
-			return err
-		}
-		wish := model.CustodyWish{KeyID: row.ID, Matter: matter, Wish: what, ID: id, Actor: actor, CreatedAt: c.now()}
-		if err := tx.SetKeyWish(wish); err != nil {
-			return err
-		}
-		after, err := tx.CustodyKey(keyID)
-		if err != nil {
-			return err
-		}
-		if w, err = wishOf(wish, after); err != nil {
-			return err
-		}
-		if preview {
+		w, err = c.orderIn(ctx, tx, id, keyID, what, actor)
+		if err == nil && preview {
 			return errPreview
 		}
-		return c.record(ctx, tx, entry{actor, "key." + what, row.ID, map[string]any{
-			"owner": row.Owner, "from": row.State, "to": after.State, "wish": id,
-		}})
+		return err
 	})
 	return w, err
+}
+
+// orderIn is an order within a transaction. id names the wish, if it is a new one.
+func (c *Custody) orderIn(ctx context.Context, tx *model.Tx, id, keyID, what, actor string) (w Wish, err error) {
+	row, err := lockKey(tx, keyID)
+	if err != nil {
+		return w, err
+	}
+	matter := matterOf(what)
+	before, err := tx.KeyWish(keyID, matter)
+	if err = ignored(err, model.ErrNotFound); err != nil {
+		return w, err
+	}
+	if before.Wish == what {
+		return wishOf(before, row)
+	}
+	if err := moves[what](tx, row, before.Wish); err != nil {
+		return w, err
+	}
+	wish := model.CustodyWish{KeyID: row.ID, Matter: matter, Wish: what, ID: id, Actor: actor, CreatedAt: c.now()}
+	if err := tx.SetKeyWish(wish); err != nil {
+		return w, err
+	}
+	after, err := tx.CustodyKey(keyID)
+	if err != nil {
+		return w, err
+	}
+	if w, err = wishOf(wish, after); err != nil {
+		return w, err
+	}
+	return w, c.record(ctx, tx, entry{actor, "key." + what, row.ID, map[string]any{
+		"owner": row.Owner, "from": row.State, "to": after.State, "wish": id,
+	}})
 }
 
 // refuseMove records that somebody asked for a move that there isn't.

@@ -91,17 +91,30 @@ func (c *Custody) registerGuards() {
 		})
 	Operate(c.Dangerous, OperationRelease,
 		func(_ context.Context, tx *model.Tx, a ReleaseKey) (string, error) {
-			u, err := stoppedKey(tx, a)
+			u, key, err := stoppedKey(tx, a)
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("恢复 %s 的 %s 密钥：它在 %s 因签名次数异常自动停用\n停用当天的签名次数从此视为平常", a.Owner, a.Slot, u.StoppedAt), nil
+			text := fmt.Sprintf("恢复 %s 的 %s 密钥 %s\n它在 %s 因签名次数异常自动停用\n停用当天的签名次数从此视为平常", a.Owner, a.Slot, key.ID, u.StoppedAt)
+			if key.State == model.CustodySuspended {
+				text += "\n它在账本上的停用将一并解除"
+			}
+			return text, nil
 		},
 		func(ctx context.Context, x *Execution, a ReleaseKey) error {
+			id, err := c.wishID()
+			if err != nil {
+				return err
+			}
 			return x.Commit(ctx, func(tx *model.Tx) error {
-				u, err := stoppedKey(tx, a)
+				u, key, err := stoppedKey(tx, a)
 				if err != nil {
 					return err
+				}
+				if key.State == model.CustodySuspended {
+					if _, err := c.orderIn(ctx, tx, id, key.ID, model.WishResume, x.Approver); err != nil {
+						return err
+					}
 				}
 				u.Usual, u.StoppedAt = max(u.Usual, u.Used), 0
 				if err := tx.SaveUsage(u, true); err != nil {
@@ -112,12 +125,17 @@ func (c *Custody) registerGuards() {
 		})
 }
 
-func stoppedKey(tx *model.Tx, a ReleaseKey) (model.Usage, error) {
+// stoppedKey finds a key that has stopped itself, in the version that its owner has now.
+func stoppedKey(tx *model.Tx, a ReleaseKey) (model.Usage, model.CustodyKey, error) {
 	u, err := tx.Usage(a.Owner, string(a.Slot))
 	if errors.Is(err, model.ErrNotFound) || err == nil && u.StoppedAt == 0 {
-		return u, fmt.Errorf("%s of %s: %w", clip(string(a.Slot)), clip(a.Owner), ErrNotStopped)
+		return u, model.CustodyKey{}, fmt.Errorf("%s of %s: %w", clip(string(a.Slot)), clip(a.Owner), ErrNotStopped)
 	}
-	return u, err
+	if err != nil {
+		return u, model.CustodyKey{}, err
+	}
+	key, err := tx.NewestCustodyKey(a.Owner, string(a.Slot))
+	return u, key, err
 }
 
 func dailyFits(n int64) error {

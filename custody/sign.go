@@ -313,7 +313,7 @@ func (c *Custody) refuse(ctx context.Context, ask Ask, function string, cause er
 			return err
 		}
 		if e == ErrUnusual {
-			if err := c.stopKey(tx, ask.Owner, ask.Slot); err != nil {
+			if err := c.stopKey(ctx, tx, ask.Owner, ask.Slot); err != nil {
 				return err
 			}
 		}
