@@ -178,6 +178,11 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 		"wechat.env_version":              {"prod"},
 		"wechat.timeout":                  {"0s", "2m"},
 		"custody.root_key_file":           {`""`, "../../root.key"},
+		"custody.guards":                  {"maybe"},
+		"custody.login_age":               {"1m", "1000h"},
+		"custody.proposal_life":           {"1m", "200h"},
+		"audit.anchor_interval":           {"1ms", "25h"},
+		"audit.stop_timeout":              {"-1s", "2m"},
 		"vault.data_key_file":             {`""`, "../data.key"},
 		"vault.journal_file":              {`""`, "../journal"},
 		"vault.other_journals":            {"journal-2"}, // no list
@@ -427,6 +432,10 @@ func TestProductionNamesEveryRisk(t *testing.T) {
 	c.Database.DSN, c.Database.Password = NewSecret("cardflow@tcp(db:3306)/cardflow"), NewSecret("p@ss:w0rd")
 	// What this release has not yet is the one thing left.
 	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.root_key_file"}) {
+		t.Errorf("faults %q", got)
+	}
+	c.Custody.Guards = false
+	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.root_key_file", "custody.guards"}) {
 		t.Errorf("faults %q", got)
 	}
 	c.Mode = Trial
