@@ -53,7 +53,7 @@ func claimOf(body request.Body) (c claim, ok bool) {
 		return claim{}, !slices.ContainsFunc(b.Items, func(r request.Registration) bool { return r.Key.Public.IsZero() })
 	case request.Cancel, request.Release, request.Freeze, request.Unfreeze, request.Retire, // a trade's seller, a lot's role: on the ledger
 		request.FreezeParticipant, request.UnfreezeParticipant,
-		request.Ticket, request.Anchor,
+		request.Ticket, request.Anchor, request.AuditExport,
 		request.SuspendKey, request.ResumeKey, request.RevokeKey,
 		request.SetIssuer, request.SetPolicy:
 		return byDuty()

@@ -28,6 +28,7 @@ var posts = map[string]post{
 	"ticket":        {"platform", request.Platform, custody.Ticket},
 	"release":       {"platform", request.Platform, custody.Release},
 	"anchor":        {"platform", request.Platform, custody.Anchor},
+	"audit":         {"platform", request.Platform, custody.Audit},
 	"gateway":       {"platform", request.Platform, custody.Gateway},
 }
 
@@ -37,20 +38,21 @@ var bodies = map[string]struct {
 	posts string
 	named bool // the body names its signer
 }{
-	"Confirm":  {func(o, _ string) request.Body { return request.Confirm{Trade: "t", Lot: "l", Receiver: o} }, "consumer retailer distributor carrier", true},
-	"Decline":  {func(o, _ string) request.Body { return request.Decline{Trade: "t", Receiver: o, Reason: "OTHER"} }, "consumer retailer distributor carrier", true},
-	"Return":   {func(o, _ string) request.Body { return request.Return{Offer: request.Offer{Seller: o}, Reverses: "t"} }, "consumer retailer distributor carrier", true},
-	"Cancel":   {func(string, string) request.Body { return request.Cancel{Trade: "t"} }, "consumer retailer distributor carrier", false},
-	"Offer":    {func(o, _ string) request.Body { return request.Offer{Seller: o, Mode: request.Bearer} }, "retailer distributor carrier", true},
-	"Merge":    {func(o, _ string) request.Body { return request.Merge{Owner: o} }, "retailer distributor carrier", true},
-	"Issue":    {func(o, _ string) request.Body { return request.Issue{Carrier: o} }, "carrier", true},
-	"Approve":  {func(o, _ string) request.Body { return request.Approve{Carrier: o} }, "carrier", true},
-	"Retire":   {func(string, string) request.Body { return request.Retire{LotAct: request.LotAct{Lot: "l"}} }, "carrier", false},
-	"Freeze":   {func(string, string) request.Body { return request.Freeze{LotAct: request.LotAct{Lot: "l"}} }, "carrier regulator registrar", false},
-	"Unfreeze": {func(string, string) request.Body { return request.Unfreeze{LotAct: request.LotAct{Lot: "l"}} }, "carrier regulator registrar", false},
-	"Ticket":   {func(string, string) request.Body { return request.Ticket{Trade: "t", Receiver: "c-0001"} }, "ticket", false},
-	"Release":  {func(string, string) request.Body { return request.Release{Trade: "t"} }, "release", false},
-	"Anchor":   {func(string, string) request.Body { return request.Anchor{Stream: "custody", Sequence: 1} }, "anchor", false},
+	"Confirm":     {func(o, _ string) request.Body { return request.Confirm{Trade: "t", Lot: "l", Receiver: o} }, "consumer retailer distributor carrier", true},
+	"Decline":     {func(o, _ string) request.Body { return request.Decline{Trade: "t", Receiver: o, Reason: "OTHER"} }, "consumer retailer distributor carrier", true},
+	"Return":      {func(o, _ string) request.Body { return request.Return{Offer: request.Offer{Seller: o}, Reverses: "t"} }, "consumer retailer distributor carrier", true},
+	"Cancel":      {func(string, string) request.Body { return request.Cancel{Trade: "t"} }, "consumer retailer distributor carrier", false},
+	"Offer":       {func(o, _ string) request.Body { return request.Offer{Seller: o, Mode: request.Bearer} }, "retailer distributor carrier", true},
+	"Merge":       {func(o, _ string) request.Body { return request.Merge{Owner: o} }, "retailer distributor carrier", true},
+	"Issue":       {func(o, _ string) request.Body { return request.Issue{Carrier: o} }, "carrier", true},
+	"Approve":     {func(o, _ string) request.Body { return request.Approve{Carrier: o} }, "carrier", true},
+	"Retire":      {func(string, string) request.Body { return request.Retire{LotAct: request.LotAct{Lot: "l"}} }, "carrier", false},
+	"Freeze":      {func(string, string) request.Body { return request.Freeze{LotAct: request.LotAct{Lot: "l"}} }, "carrier regulator registrar", false},
+	"Unfreeze":    {func(string, string) request.Body { return request.Unfreeze{LotAct: request.LotAct{Lot: "l"}} }, "carrier regulator registrar", false},
+	"Ticket":      {func(string, string) request.Body { return request.Ticket{Trade: "t", Receiver: "c-0001"} }, "ticket", false},
+	"Release":     {func(string, string) request.Body { return request.Release{Trade: "t"} }, "release", false},
+	"Anchor":      {func(string, string) request.Body { return request.Anchor{Stream: "custody", Sequence: 1} }, "anchor", false},
+	"AuditExport": {func(string, string) request.Body { return request.AuditExport{Stream: "custody", First: 1, Last: 2} }, "audit", false},
 	"Register": {func(string, string) request.Body {
 		return request.Register{Registration: aRegistration}
 	}, "registrar administrator", false},

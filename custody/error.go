@@ -158,6 +158,9 @@ var (
 	// ErrNoRestore: what verification found is not what a restore leaves, or there is nothing.
 	ErrNoRestore = &Error{"CUSTODY_NO_RESTORE", "没有可声明的恢复：审计链与账本锚定一致，或存在恢复之外的问题。请先执行 server audit verify 查看。"}
 
+	// ErrAuditRows: the audit has no such rows.
+	ErrAuditRows = &Error{"CUSTODY_AUDIT_ROWS", "审计日志中没有这些行。请检查起止行号或时间。"}
+
 	// ErrAuditBroken: the head of the audit isn't the one that was written last. Raises an alarm.
 	ErrAuditBroken = &Error{"CUSTODY_AUDIT_BROKEN", "审计日志校验失败，签名已暂停。请运维人员立即核查。"}
 )

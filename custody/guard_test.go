@@ -318,7 +318,7 @@ func TestQuotaOfARole(t *testing.T) {
 		}
 		r.lower("role:consumer/account", 0)
 		list, err := r.Quotas(t.Context())
-		if err != nil || len(list) != 12 || list[0].Name != annQuota {
+		if err != nil || len(list) != 13 || list[0].Name != annQuota {
 			t.Errorf("%d quotas, %v: %+v", len(list), err, list)
 		}
 		for _, name := range []string{"", "everybody", "role:consumer", "role:nobody/account", "role:platform/gateway", "owner:c-9999/account", "owner:"} {

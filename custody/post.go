@@ -18,6 +18,7 @@ const (
 	Ticket    Slot = "ticket"
 	Release   Slot = "release"
 	Anchor    Slot = "anchor"
+	Audit     Slot = "audit"   // signs exports of the audit; no contract request
 	Gateway   Slot = "gateway" // signs answers to terminals; no contract request
 )
 
@@ -79,6 +80,7 @@ var duties = map[request.Role]map[Slot]duty{
 		Ticket:  {request.PlatformKey, []string{"Ticket"}, forPlatform},
 		Release: {request.PlatformKey, []string{"Release"}, forPlatform},
 		Anchor:  {request.PlatformKey, []string{"Anchor"}, forOfficial},
+		Audit:   {request.PlatformKey, []string{"AuditExport"}, forOfficial},
 		Gateway: {request.GatewayKey, nil, allowance{}},
 	},
 }

@@ -108,3 +108,20 @@ func (tx *Tx) auditSince(at Millis) (int64, error) {
 	}
 	return row.Seq + 1, err
 }
+
+// AuditBetween answers the numbers of the first and the last row whose time is from a time on and before another; a zero
+// time doesn't bound it. With no such row the first is greater than the last.
+func (tx *Tx) AuditBetween(from, to Millis) (first, last int64, err error) {
+	if first, err = tx.auditSince(from); err != nil {
+		return 0, 0, err
+	}
+	if to == 0 {
+		last, err = tx.auditSince(1 << 62)
+		return first, last - 1, err
+	}
+	row, err := one[AuditRow](tx.db.Select("seq").Where("at < ?", to).Order("at DESC, seq DESC"))
+	if errors.Is(err, ErrNotFound) {
+		return first, first - 1, nil
+	}
+	return first, row.Seq, err
+}

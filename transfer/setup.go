@@ -22,7 +22,7 @@ func (s *Service) Bootstrap(ctx context.Context) error {
 	if err := s.register(ctx, PlatformID, request.Platform, "平台", SlotRegistrar); err != nil {
 		return fmt.Errorf("platform: %w", err)
 	}
-	for _, slot := range []string{SlotTicket, SlotRelease, SlotAnchor} {
+	for _, slot := range []string{SlotTicket, SlotRelease, SlotAnchor, SlotAudit} {
 		if err := s.publish(ctx, slot); err != nil {
 			return fmt.Errorf("platform key %s: %w", slot, err)
 		}

@@ -92,6 +92,7 @@ const (
 	SlotTicket    = "ticket"
 	SlotRelease   = "release"
 	SlotAnchor    = "anchor"
+	SlotAudit     = "audit"
 )
 
 // The participants that the system itself is.

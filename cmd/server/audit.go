@@ -16,14 +16,20 @@ import (
 
 // auditCommand is `server audit …`: what an auditor does with custody's audit.
 type auditCommand struct {
-	Verify   auditVerifyCommand   `cmd:"" help:"Hold the audit against its hashes, its head and the ledger's anchors. Status 1 if anything is wrong."`
 	Restored auditRestoredCommand `cmd:"" help:"Say in the audit that an older copy of the database was put back, and what was lost by that."`
+	Verify   auditVerifyCommand   `cmd:"" help:"Hold the audit, or an export of it, against its hashes, its head and the ledger's anchors. Status 1 if anything is wrong."`
+	List     auditList            `cmd:"" help:"List rows, newest first."`
+	Export   auditExport          `cmd:"" help:"Write rows and their anchors to a signed file."`
+	Anchors  auditAnchors         `cmd:"" help:"Write the ledger's anchors to a file, for who checks an export elsewhere."`
 }
 
 // auditVerifyCommand holds the audit against all that vouches for it.
 type auditVerifyCommand struct {
-	Scan bool `help:"Read every block for anchors, in place of asking for those that the database knows."`
-	JSON bool `name:"json" help:"Answer in JSON."`
+	File    string `help:"Check this export, with no database at hand." type:"path"`
+	Key     string `help:"With --file: ID of the platform's key that must have signed it."`
+	Anchors string `help:"With --file: the ledger's anchors, as audit anchors writes them." type:"path"`
+	Scan    bool   `help:"Read every block for anchors, in place of asking for those that the database knows."`
+	JSON    bool   `name:"json" help:"Answer in JSON."`
 }
 
 // errAudit makes the exit status 1.
@@ -31,6 +37,9 @@ var errAudit = fmt.Errorf("the audit is not what was written")
 
 // Run implements the command.
 func (c auditVerifyCommand) Run(e *environment) error {
+	if c.File != "" {
+		return c.verifyFile(e)
+	}
 	app, err := openForLooking(e)
 	if err != nil {
 		return err
@@ -115,6 +124,7 @@ func (a *App) verifyAudit(ctx context.Context, scan bool, progress io.Writer) (c
 var findingNames = map[custody.FindingKind]string{
 	custody.Edited: "内容被改动", custody.Deleted: "记录被删除", custody.Reordered: "顺序被调换", custody.Inserted: "多出的记录",
 	custody.Cut: "尾部被截断", custody.FalseHead: "链头不是托管服务写下的", custody.RolledBack: "链头与记录一起被换回旧的", custody.Forked: "与账本锚定的不是同一条链",
+	custody.FileDamaged: "文件不完整或被改动", custody.SignatureFalse: "签名不是平台这把密钥的",
 	custody.AnchorEdited: "锚定记录与账本不同", custody.AnchorMissing: "缺少账本上的锚定", custody.AnchorUnknown: "账本上没有的锚定",
 }
 

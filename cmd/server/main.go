@@ -30,7 +30,7 @@ type commands struct {
 	Quotas    quotasCommand    `cmd:"" help:"How many signatures a day: look, lower, propose more."`
 	People    peopleCommand    `cmd:"" help:"The directory of staff: who may log in, and which accounts are one person's."`
 	Fsck      fsckCommand      `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
-	Audit     auditCommand     `cmd:"" help:"Verify custody's audit."`
+	Audit     auditCommand     `cmd:"" help:"Custody's audit: verify, list, export."`
 	Keys      keysCommand      `cmd:"" help:"Custodial keys: list, find, show, suspend, resume, rotate, revoke, destroy."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the database to this version's schema."`
 	Bench     benchCommand     `cmd:"" help:"Measure; figures and curves go to docs/performance."`
