@@ -8,6 +8,7 @@ import (
 // Custody is what ops do with the custody of keys.
 type Custody interface {
 	TwoPeople
+	Auditing
 }
 
 // keeping says what custody's errors mean to a caller. Those that aren't here are ours.

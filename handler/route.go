@@ -166,6 +166,7 @@ var routes = []route{
 	api(post, "/custody/proposals/{id}/approve", ops, approveProposal, wished),
 	api(post, "/custody/proposals/{id}/reject", ops, rejectProposal, withJSON, wished),
 	api(post, "/custody/proposals/{id}/withdraw", ops, withdrawProposal, withJSON, wished),
+	api(get, "/custody/audit", ops|auditor, listAudit, paged("actor", "act", "subject", "key", "from", "to")),
 	api(get, "/custody/quotas", ops|auditor, listQuotas),
 	api(post, "/custody/quotas", ops, lowerQuota, withJSON, wished),
 }
