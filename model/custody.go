@@ -120,6 +120,7 @@ type AuditHead struct {
 	Hash       string // its hash
 	KEKVersion int    `gorm:"column:kek_version"` // whose key made Seal
 	Seal       []byte // keyed tag of Seq and Hash
+	StoppedAt  Millis // since when nothing is signed, because somebody stopped it; 0: nobody did
 }
 
 // TableName places the record.
@@ -259,7 +260,7 @@ func (tx *Tx) AppendAudit(row AuditRow, head AuditHead) error {
 	}
 	return swapped("head of", "the audit", tx.db.Model(&AuditHead{}).
 		Where("id = 1 AND seq = ? AND hash = ?", row.Seq-1, row.PrevHash).
-		Updates(map[string]any{"seq": head.Seq, "hash": head.Hash, "kek_version": head.KEKVersion, "seal": head.Seal}))
+		Updates(map[string]any{"seq": head.Seq, "hash": head.Hash, "kek_version": head.KEKVersion, "seal": head.Seal, "stopped_at": head.StoppedAt}))
 }
 
 // AuditRows fetches the rows after one, in order, up to a limit.
