@@ -23,6 +23,9 @@ type entry struct {
 	detail  map[string]any // IDs, codes, digests: nothing secret, nothing personal
 }
 
+// unrecordable are the errors because of which nothing can be recorded, and that say so better than ErrAuditUnwritable.
+var unrecordable = map[*Error]bool{ErrAuditBroken: true, ErrClosed: true, ErrSealed: true, ErrToken: true, ErrRootMismatch: true}
+
 // The acts in the audit.
 const (
 	actBegin    = "audit.begin"
@@ -35,6 +38,13 @@ const (
 	actClose    = "attempt.close"
 	actAdopt    = "sign.adopt"
 	actRestored = "audit.restored"
+	actShare    = "seal.share"   // somebody brings a share
+	actRefused  = "seal.refuse"  // it was none that helps
+	actUnseal   = "seal.open"    // on one server
+	actSeal     = "seal.stop"    // on all of them
+	actRoot     = "root.rotate"  // another root
+	actHead     = "audit.reseal" // the head is under another key-encryption key from here on
+	actRewrap   = "kek.rewrap"   // keys under another key-encryption key
 
 	// Of the life of a key; suspend, resume, revoke and replace stand there under those names, after "key.".
 	actPrepare    = "key.prepare"
@@ -109,25 +119,31 @@ func (c *Custody) beginAudit(ctx context.Context, tx *model.Tx, first model.Cust
 // record appends to the audit within the transaction that makes the entry true: both stand or neither does. It locks
 // the head until the transaction ends, so it comes last; every append of every server queues there.
 func (c *Custody) record(ctx context.Context, tx *model.Tx, e entry) error {
-	if err := c.append(ctx, tx, e); err != nil {
-		if errors.Is(err, ErrAuditBroken) || errors.Is(err, ErrClosed) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", ErrAuditUnwritable, err)
-	}
-	return nil
-}
-
-func (c *Custody) append(ctx context.Context, tx *model.Tx, e entry) error {
 	detail, err := json.Marshal(e.detail) // of a map: in the order of the keys
 	if err != nil {
 		return err
 	}
+	return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: string(detail)}, nil)
+}
+
+// append is record for a row that is made already. change, if not nil, changes the head beside it.
+func (c *Custody) append(ctx context.Context, tx *model.Tx, e model.AuditWaiting, change func(*model.AuditHead)) error {
+	err := c.tryAppend(ctx, tx, e, change)
+	if e, ok := codeOf(err); err == nil || ok && unrecordable[e] {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrAuditUnwritable, err)
+}
+
+func (c *Custody) tryAppend(ctx context.Context, tx *model.Tx, e model.AuditWaiting, change func(*model.AuditHead)) error {
 	h, err := c.head(ctx, tx, tx.LockAuditHead)
 	if err != nil {
 		return err
 	}
-	row := model.AuditRow{Seq: h.Seq + 1, At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: string(detail), PrevHash: h.Hash}
+	if change != nil {
+		change(&h)
+	}
+	row := model.AuditRow{Seq: h.Seq + 1, At: e.At, Actor: e.Actor, Act: e.Act, Subject: e.Subject, Detail: e.Detail, PrevHash: h.Hash}
 	row.Hash = hashRow(row)
 	h.Seq, h.Hash = row.Seq, row.Hash
 	err = c.keys.use(ctx, tx, h.KEKVersion, func(kek gm.Secret) error {

@@ -35,6 +35,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cardflow/model"
@@ -44,6 +45,7 @@ import (
 type Config struct {
 	DB      *model.DB
 	Root    RootKey
+	Shares  bool             // instead of Root: it is in shares, and custody is sealed until people have brought them
 	Channel string           // of the ledger whose requests are signed
 	Clock   func() time.Time // time.Now outside of tests
 	Random  io.Reader        // crypto/rand.Reader outside of tests; read by several goroutines at once
@@ -52,6 +54,8 @@ type Config struct {
 	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
 	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
 	Keep func(model.CustodyKey) error
+	// Tool is a program beside the servers: where signing was stopped by hand it may look, and lifts nothing.
+	Tool bool
 	// Look opens a custody whose audit has a false head, too, so that VerifyAudit can say what is wrong with it. It signs
 	// nothing.
 	Look bool
@@ -84,10 +88,15 @@ type Custody struct {
 	logger  *slog.Logger
 	metrics Metrics
 	keepKey func(model.CustodyKey) error
-	keys    *keyring
-	sink    sink
+	tool    bool
 	look    bool
-	atPoint func(point string)
+
+	provider RootKey // nil if the root is in shares
+	keys     *keyring
+	brought  *brought
+	lifted   atomic.Int64 // which stop is being lifted here, or was: when it began, ms
+	atPoint  func(point string)
+	sink     sink
 
 	// Dangerous are the operations that take two people.
 	Dangerous    *Dangerous
@@ -102,19 +111,21 @@ type Custody struct {
 }
 
 // Open opens the custody in a migrated database. In an empty one it makes the
-// first key-encryption key and begins the audit. With another root key than the
-// one the database was made with it answers ErrRootMismatch. What it costs
+// first key-encryption key and begins the audit; without a root it answers
+// ErrNoRoot there, and else stays sealed until Unseal. With another root key than
+// the one that the database is under it answers ErrRootMismatch. What it costs
 // doesn't depend on how many keys there are.
 func Open(ctx context.Context, config Config) (*Custody, error) {
 	switch {
-	case config.DB == nil, config.Root == nil, config.Channel == "", config.Clock == nil, config.Random == nil:
-		return nil, fmt.Errorf("custody: a database, a root key, a channel, a clock and randomness are needed")
+	case config.DB == nil, (config.Root == nil) != config.Shares, config.Channel == "", config.Clock == nil, config.Random == nil:
+		return nil, fmt.Errorf("custody: a database, a root key or shares of one, a channel, a clock and randomness are needed")
 	case config.Logger == nil:
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Custody{
 		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
-		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, keys: newKeyring(config.Root), look: config.Look, atPoint: config.At,
+		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, tool: config.Tool, look: config.Look,
+		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
 	}
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -135,6 +146,7 @@ func (c *Custody) Start() { c.running.Go(func() { c.attend(c.run) }) }
 func (c *Custody) Close() {
 	c.stop()
 	c.running.Wait()
+	c.brought.drop()
 	c.keys.clear()
 }
 
@@ -143,14 +155,18 @@ func (c *Custody) token() string { return rand.Text() }
 
 // Ready tells whether a signature could be made now: the keys are there, the
 // database answers, the audit can be written, as far as is known, and its head is the one that was written last.
+// ErrSealed: the keys aren't there, and everything else goes on.
 func (c *Custody) Ready(ctx context.Context) error {
-	if _, err := c.keys.newest(); err != nil {
-		return err
-	}
+	c.brought.dropOld(c.clock())
 	if err := c.probe(ctx); err != nil {
 		return err
 	}
 	return c.db.Read(ctx, func(tx *model.Tx) error {
+		if h, err := tx.AuditHead(); err == nil {
+			if err := c.awake(h); err != nil {
+				return err
+			}
+		}
 		_, err := c.head(ctx, tx, tx.AuditHead)
 		return err
 	})
@@ -161,7 +177,11 @@ func (c *Custody) Ready(ctx context.Context) error {
 // holds the head while it waits for a key that another one has.
 func (c *Custody) write(ctx context.Context, fn func(tx *model.Tx) error) error {
 	return c.note(ctx, c.db.WriteTogether(ctx, func(tx *model.Tx) error {
-		if _, err := tx.LockAuditHead(); err != nil && !errors.Is(err, model.ErrNotFound) { // without a head nothing is appended
+		h, err := tx.LockAuditHead()
+		if err == nil {
+			err = c.awake(h)
+		}
+		if err != nil && !errors.Is(err, model.ErrNotFound) { // without a head nothing is appended
 			return err
 		}
 		return fn(tx)

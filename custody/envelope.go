@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -47,23 +46,71 @@ type veiled func() gm.Secret
 
 func veil(secret gm.Secret) veiled { return func() gm.Secret { return secret } }
 
-// keyring holds the key-encryption keys, the only ones that stay in memory.
+// keyring holds the root and the key-encryption keys: all that stays in memory. While custody is sealed it is empty.
 type keyring struct {
-	root RootKey
+	shares bool // the root is put together from shares, and cleared with the rest
 
 	mu     sync.RWMutex
+	root   RootKey        // nil while sealed; guarded by mu
 	keks   map[int]veiled // by version; guarded by mu
 	closed bool           // guarded by mu
 }
 
-func newKeyring(root RootKey) *keyring { return &keyring{root: root, keks: map[int]veiled{}} }
+func newKeyring(shares bool) *keyring { return &keyring{shares: shares, keks: map[int]veiled{}} }
+
+// open takes a root; the key-encryption keys are fetched when they are asked for.
+func (r *keyring) open(root RootKey) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	r.root = root
+	return nil
+}
+
+// holder is the root, or why there is none.
+func (r *keyring) holder() (RootKey, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	switch {
+	case r.closed:
+		return nil, ErrClosed
+	case r.root == nil:
+		return nil, ErrSealed
+	}
+	return r.root, nil
+}
+
+// exchange puts another root in the place of one. The key-encryption keys stay: only how they are sealed has changed.
+func (r *keyring) exchange(old, next RootKey) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return ErrClosed
+	case r.root != old:
+		return ErrSealed // somebody stopped signing meanwhile
+	}
+	r.root = next
+	return nil
+}
 
 // take opens a key-encryption key and keeps it.
 func (r *keyring) take(ctx context.Context, k model.CustodyKEK) error {
-	if k.RootID != r.root.ID() {
-		return fmt.Errorf("key-encryption key %d is under root %s, this is root %s: %w", k.Version, k.RootID, r.root.ID(), ErrRootMismatch)
+	root, err := r.holder()
+	if err != nil {
+		return err
 	}
-	secret, err := r.root.Unwrap(ctx, k.Wrapped, kekBinding(k))
+	if k.RootID != root.ID() {
+		err := fmt.Errorf("key-encryption key %d is under root %s, this is root %s: %w", k.Version, k.RootID, root.ID(), ErrRootMismatch)
+		if r.shares { // the root was rotated while this server ran: it needs the new shares
+			r.seal()
+			return fmt.Errorf("%w: %w", ErrSealed, err)
+		}
+		return err
+	}
+	secret, err := root.Unwrap(ctx, k.Wrapped, kekBinding(k))
 	if errors.Is(err, gm.ErrOpen) {
 		return fmt.Errorf("key-encryption key %d: %w: %w", k.Version, ErrKeyUnreadable, err)
 	}
@@ -72,9 +119,12 @@ func (r *keyring) take(ctx context.Context, k model.CustodyKEK) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || r.root != root {
 		secret.Clear()
-		return ErrClosed
+		if r.closed {
+			return ErrClosed
+		}
+		return ErrSealed
 	}
 	if old, ok := r.keks[k.Version]; ok {
 		old().Clear() // of a transaction that was rolled back; whoever uses it has a copy
@@ -83,18 +133,15 @@ func (r *keyring) take(ctx context.Context, k model.CustodyKEK) error {
 	return nil
 }
 
-// newest is the version that new keys are sealed under.
-func (r *keyring) newest() (int, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.closed || len(r.keks) == 0 {
-		return 0, ErrClosed
+// forget drops a key-encryption key: the transaction that made it may have come to nothing, and another one may have
+// made another of that version. It is fetched again when it is needed.
+func (r *keyring) forget(version int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.keks[version]; ok {
+		old().Clear()
+		delete(r.keks, version)
 	}
-	newest := 0
-	for version := range r.keks {
-		newest = max(newest, version)
-	}
-	return newest, nil
 }
 
 // use lends a key-encryption key to a function. One that another server has made since the start is fetched first.
@@ -125,24 +172,48 @@ func (r *keyring) copyOf(version int) (gm.Secret, error) {
 	switch {
 	case r.closed:
 		return nil, ErrClosed
+	case r.root == nil:
+		return nil, ErrSealed
 	case !ok:
 		return nil, model.ErrNotFound
 	}
 	return slices.Clone(kek()), nil
 }
 
-func (r *keyring) clear() {
+// seal empties the ring until open.
+func (r *keyring) seal() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, kek := range r.keks {
 		kek().Clear()
 	}
 	clear(r.keks)
+	if held, ok := r.root.(*heldRoot); ok && r.shares {
+		held.Clear()
+	}
+	r.root = nil
+}
+
+// clear empties it for good.
+func (r *keyring) clear() {
+	r.seal()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.closed = true
 }
 
-// seal puts a scalar into its row. The row must be complete but for Wrapped.
+// newestKEK is the version of the key-encryption key that the audit's head is sealed with, which is the newest.
+func newestKEK(tx *model.Tx) (int, error) {
+	h, err := tx.AuditHead()
+	return h.KEKVersion, err
+}
+
+// seal puts a scalar into its row, under the newest key-encryption key. The row must be complete but for that and Wrapped.
 func (c *Custody) seal(ctx context.Context, tx *model.Tx, row *model.CustodyKey, scalar gm.Secret) error {
+	var err error
+	if row.KEKVersion, err = newestKEK(tx); err != nil {
+		return err
+	}
 	return c.keys.use(ctx, tx, row.KEKVersion, func(kek gm.Secret) (err error) {
 		row.Wrapped, err = gm.Seal(kek, c.random, scalar, keyBinding(*row))
 		return err
@@ -175,63 +246,4 @@ func (c *Custody) open(ctx context.Context, row model.CustodyKey) (*gm.PrivateKe
 		return nil, fmt.Errorf("custodial key %s: %w", row.ID, err)
 	}
 	return key, nil
-}
-
-// begin loads the key-encryption keys, and makes the first one, and begins the audit, in an empty database. A crash
-// leaves both or neither.
-func (c *Custody) begin(ctx context.Context) error {
-	empty, err := c.load(ctx)
-	if err != nil || !empty {
-		return err
-	}
-	first, err := c.firstKEK(ctx)
-	if err != nil {
-		return fmt.Errorf("make a key-encryption key: %w", err)
-	}
-	err = c.db.Write(ctx, func(tx *model.Tx) error {
-		if err := tx.AddCustodyKEK(first); err != nil {
-			return err
-		}
-		return c.beginAudit(ctx, tx, first)
-	})
-	// Of several servers that start on one empty database the first one's key stays; the others load it.
-	if err != nil && !errors.Is(err, model.ErrConflict) {
-		return err
-	}
-	if empty, err = c.load(ctx); err == nil && empty {
-		err = fmt.Errorf("the key-encryption key that was made is not there: %w", ErrKeyUnreadable)
-	}
-	return err
-}
-
-// load takes all key-encryption keys and looks at the head of the audit.
-func (c *Custody) load(ctx context.Context) (empty bool, err error) {
-	err = c.db.Read(ctx, func(tx *model.Tx) error {
-		keks, err := tx.CustodyKEKs()
-		if empty = len(keks) == 0; err != nil || empty {
-			return err
-		}
-		for _, k := range keks {
-			if err := c.keys.take(ctx, k); err != nil {
-				return err
-			}
-		}
-		if _, err = c.head(ctx, tx, tx.AuditHead); c.look && errors.Is(err, ErrAuditBroken) {
-			err = nil
-		}
-		return err
-	})
-	return empty, err
-}
-
-func (c *Custody) firstKEK(ctx context.Context) (model.CustodyKEK, error) {
-	secret := make(gm.Secret, gm.KeySize)
-	defer secret.Clear()
-	if _, err := io.ReadFull(c.random, secret); err != nil {
-		return model.CustodyKEK{}, fmt.Errorf("%w: %w", gm.ErrRandom, err)
-	}
-	k := model.CustodyKEK{Version: 1, RootID: c.keys.root.ID(), CreatedAt: c.now()}
-	var err error
-	k.Wrapped, err = c.keys.root.Wrap(ctx, c.random, secret, kekBinding(k))
-	return k, err
 }

@@ -190,6 +190,7 @@ func TestOpenWantsEverything(t *testing.T) {
 	for name, change := range map[string]func(*custody.Config){
 		"database":   func(c *custody.Config) { c.DB = nil },
 		"root key":   func(c *custody.Config) { c.Root = nil },
+		"choice":     func(c *custody.Config) { c.Shares = true },
 		"channel":    func(c *custody.Config) { c.Channel = "" },
 		"clock":      func(c *custody.Config) { c.Clock = nil },
 		"randomness": func(c *custody.Config) { c.Random = nil },

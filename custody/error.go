@@ -20,6 +20,45 @@ var (
 	// ErrRootFile: the root key file can't be used; the cause stands beside it.
 	ErrRootFile = &Error{"CUSTODY_ROOT_FILE", "根密钥文件不可用：必须是只有本人可读写（chmod 600）的 32 字节普通文件。请检查文件和所在目录。"}
 
+	// ErrNoRoot: the database has no root key yet, and one in shares isn't made by starting.
+	ErrNoRoot = &Error{"CUSTODY_NO_ROOT", "还没有根密钥。请先执行密钥仪式：server root init。"}
+
+	// ErrRootExists: the database has a root key; another one takes its place by rotation only.
+	ErrRootExists = &Error{"CUSTODY_ROOT_EXISTS", "已有根密钥，不能重新初始化。更换根密钥请用 server root rotate。"}
+
+	// ErrRootMoved: another root took this one's place meanwhile.
+	ErrRootMoved = &Error{"CUSTODY_ROOT_MOVED", "根密钥或密钥加密密钥刚被他人更换，本次操作未生效。请查看状态后重试。"}
+
+	// ErrShareCount: no such split.
+	ErrShareCount = &Error{"CUSTODY_SHARE_COUNT", "份额数量不合适：至少需要 2 份才能恢复，总数不超过 16 份，且不少于恢复所需份数。"}
+
+	// ErrShareMistyped: no share, or one with a slip in it. The error never says where, nor what was typed.
+	ErrShareMistyped = &Error{"CUSTODY_SHARE_MISTYPED", "份额格式不对或有输错的字符，请对照纸面重新输入。"}
+
+	// ErrShareForeign: a share of another set.
+	ErrShareForeign = &Error{"CUSTODY_SHARE_FOREIGN", "这一份不属于当前的根密钥，可能是旧的或其他系统的份额。"}
+
+	// ErrShareRepeated: the share of this number has been entered already.
+	ErrShareRepeated = &Error{"CUSTODY_SHARE_REPEATED", "这个编号的份额已经输入过，请换另一位持有人输入。"}
+
+	// ErrSharesWrong: there were enough shares, and they didn't give the root: one was false. All were dropped.
+	ErrSharesWrong = &Error{"CUSTODY_SHARES_WRONG", "份额数量已够，但不能恢复根密钥，其中至少有一份是错的。已全部清除，请重新输入。"}
+
+	// ErrShareUnwanted: the root isn't in shares.
+	ErrShareUnwanted = &Error{"CUSTODY_SHARE_UNWANTED", "当前的根密钥不是份额方式，不需要输入份额。"}
+
+	// ErrSealed: the keys can't be used until somebody opens the custody. Nothing was decided; asking again later is right.
+	ErrSealed = &Error{"CUSTODY_SEALED", "密钥托管已封存，暂时不能签名。请持有人解封（server unseal）后重试。"}
+
+	// ErrToken: the token that has the root key, or its library, doesn't do its work; the cause stands beside it.
+	ErrToken = &Error{"CUSTODY_TOKEN", "密码设备（PKCS#11）不可用。请检查设备、驱动库、令牌和密钥标签。"}
+
+	// ErrPIN: the token refuses the PIN. It isn't tried again: tokens lock after a few wrong ones.
+	ErrPIN = &Error{"CUSTODY_PIN", "密码设备拒绝了 PIN。为避免锁死不再重试，请更正 PIN 后重启服务。"}
+
+	// ErrNoPKCS11: this program was built without it.
+	ErrNoPKCS11 = &Error{"CUSTODY_NO_PKCS11", "此程序编译时未包含 PKCS#11 支持。请使用启用 cgo 编译的版本。"}
+
 	// ErrClosed: the key-encryption keys have been cleared from memory.
 	ErrClosed = &Error{"CUSTODY_CLOSED", "密钥托管服务正在停止，请稍后重试。"}
 

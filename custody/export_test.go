@@ -31,3 +31,6 @@ func (c *Custody) ApproveOnly(ctx context.Context, person, id string) error {
 
 // Carry carries a proposal out as far as it goes, here and not beside.
 func (c *Custody) Carry(ctx context.Context, id string) { c.carry(ctx, id) }
+
+// ValueOf is what is secret in a share.
+func ValueOf(s Share) []byte { return s.value }

@@ -87,14 +87,10 @@ func (c *Custody) newKey(post Post, kind request.KeyKind, functions []string, ve
 	if err != nil {
 		return model.CustodyKey{}, nil, err
 	}
-	kek, err := c.keys.newest()
-	if err != nil {
-		return model.CustodyKey{}, nil, err
-	}
 	return model.CustodyKey{
 		ID: public.KeyID(), Owner: post.Owner, Role: string(post.Role), Slot: string(post.Slot), Version: version,
 		Kind: string(kind), Functions: functions, Public: public.Bytes(), Possession: possession,
-		KEKVersion: kek, State: model.CustodyActive, CreatedAt: c.now(),
+		State: model.CustodyActive, CreatedAt: c.now(),
 	}, private.Scalar(), nil
 }
 

@@ -470,7 +470,7 @@ func evidence(p model.Proposal) map[string]any {
 // sealProposal puts the tag into a row that is complete but for it.
 func (c *Custody) sealProposal(ctx context.Context, tx *model.Tx, p *model.Proposal) error {
 	var err error
-	if p.KEKVersion, err = c.keys.newest(); err != nil {
+	if p.KEKVersion, err = newestKEK(tx); err != nil {
 		return err
 	}
 	return c.keys.use(ctx, tx, p.KEKVersion, func(kek gm.Secret) error {

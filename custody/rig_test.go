@@ -32,7 +32,7 @@ var until = start.UnixMilli() + hour
 
 // rig is a custody on a database of its own, with everything that a test wants to turn.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	cfg    model.Config
 	db     *model.DB
 	raw    *sql.DB // past everything that package model forbids
@@ -57,7 +57,7 @@ func each(t *testing.T, test func(t *testing.T, r *rig)) {
 	})
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := bareRig(t)
 	r.Custody = r.open()
@@ -65,7 +65,7 @@ func newRig(t *testing.T) *rig {
 }
 
 // bareRig is a rig whose custody hasn't been opened.
-func bareRig(t *testing.T) *rig {
+func bareRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, cfg: modeltest.Fresh(t).Config, root: filepath.Join(t.TempDir(), "root.key"), clock: &clock{}, random: &random{}, log: &buffer{}}
 	r.cfg.Logger = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -3,131 +3,89 @@ package custody
 import (
 	"context"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"sync"
 
 	"cardflow/gm"
+	"cardflow/model"
 )
 
-// RootKey seals the key-encryption keys. It may be a file here, shares that
-// people bring, or a device that never gives its key away.
+// RootKey seals the key-encryption keys. It may be a file (FileRoot), shares that people bring (Combine), or a device
+// that never gives its key away (TokenRoot). Nothing here asks for the key itself.
 type RootKey interface {
 	// ID tells this root from others, and tells nothing else about it.
 	ID() string
+	// Kind says how it is kept.
+	Kind() RootKind
 	// Wrap seals a key for the associated data ad.
 	Wrap(ctx context.Context, random io.Reader, key gm.Secret, ad []byte) ([]byte, error)
-	// Unwrap opens what Wrap sealed for the same ad. The caller clears the key.
+	// Unwrap opens what Wrap sealed for the same ad. The caller clears the key. What was sealed otherwise is gm.ErrOpen.
 	Unwrap(ctx context.Context, wrapped, ad []byte) (gm.Secret, error)
 }
 
-// RootSize is the length of a root key file in bytes.
-const RootSize = 32
+// RootKind is how a root key is kept.
+type RootKind string
 
-// FileRoot reads the root key from a file of RootSize bytes that only its owner
-// may read, and makes it on first use. It refuses a file that others can read, a
-// file of another size, and anything that isn't a plain file (ErrRootFile).
-//
-// Whoever loses this file loses every key under it: there is no other way in.
-func FileRoot(path string, random io.Reader) (RootKey, error) {
-	secret, err := readRoot(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := makeRoot(path, random); err != nil {
-			return nil, fmt.Errorf("make a root key: %w: %w", ErrRootFile, err)
-		}
-		secret, err = readRoot(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the root key: %w: %w", ErrRootFile, err)
-	}
-	defer secret.Clear()
+// The kinds of roots.
+const (
+	InFile   RootKind = "file"   // one file
+	InShares RootKind = "shamir" // m of n people have to come
+	InToken  RootKind = "pkcs11" // a device has it and uses it
+)
+
+// heldRoot is a root key in memory: not the root itself, but what was derived from it.
+type heldRoot struct {
+	kind              RootKind
+	id                string
+	threshold, shares int // of a root in shares
+
+	mu   sync.RWMutex
+	wrap veiled // nil once it was cleared; guarded by mu
+}
+
+// holdRoot derives what is held of a root. The caller clears the secret.
+func holdRoot(kind RootKind, secret gm.Secret) *heldRoot {
 	id := gm.Derive(secret, "cardflow/custody/root/id/1", 16)
-	return &fileRoot{
-		id:   hex.EncodeToString(id),
-		wrap: veil(gm.Derive(secret, "cardflow/custody/root/wrap/1", gm.KeySize)),
-	}, nil
+	return &heldRoot{kind: kind, id: hex.EncodeToString(id), wrap: veil(gm.Derive(secret, "cardflow/custody/root/wrap/1", gm.KeySize))}
 }
 
-func readRoot(path string) (gm.Secret, error) {
-	// Lstat first: a link could lead to a file that someone else exchanges.
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a plain file", path)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if info, err = file.Stat(); err != nil {
-		return nil, err
-	}
-	if loose := info.Mode().Perm() & 0o077; loose != 0 {
-		return nil, fmt.Errorf("%s can be used by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
-	}
-	if info.Size() != RootSize {
-		return nil, fmt.Errorf("%s has %d bytes instead of %d", path, info.Size(), RootSize)
-	}
-	secret := make(gm.Secret, RootSize)
-	if _, err := io.ReadFull(file, secret); err != nil {
-		secret.Clear()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return secret, nil
-}
+func (r *heldRoot) ID() string { return r.id }
 
-// makeRoot writes a new root key beside its place and links it there, which fails
-// if a file is there already: of two servers that start at once the first one's
-// key stays, and both read it. A crash before the link leaves a file that no one
-// uses; a crash after it leaves the whole key. The place never holds half a key.
-func makeRoot(path string, random io.Reader) error {
-	secret := make(gm.Secret, RootSize)
-	defer secret.Clear()
-	if _, err := io.ReadFull(random, secret); err != nil {
-		return fmt.Errorf("%w: %w", gm.ErrRandom, err)
-	}
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // O_EXCL, 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	_, err = file.Write(secret)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	parent, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	return parent.Sync()
-}
+func (r *heldRoot) Kind() RootKind { return r.kind }
 
-// fileRoot is a root key in memory: not the root itself, but what was derived from it.
-type fileRoot struct {
-	id   string
-	wrap veiled
-}
-
-func (r *fileRoot) ID() string { return r.id }
-
-func (r *fileRoot) Wrap(_ context.Context, random io.Reader, key gm.Secret, ad []byte) ([]byte, error) {
+func (r *heldRoot) Wrap(_ context.Context, random io.Reader, key gm.Secret, ad []byte) ([]byte, error) {
+	r.mu.RLock() // for as long as the cipher reads the key: half of one would seal for nobody
+	defer r.mu.RUnlock()
+	if r.wrap == nil {
+		return nil, ErrSealed
+	}
 	return gm.Seal(r.wrap(), random, key, ad)
 }
 
-func (r *fileRoot) Unwrap(_ context.Context, wrapped, ad []byte) (gm.Secret, error) {
+func (r *heldRoot) Unwrap(_ context.Context, wrapped, ad []byte) (gm.Secret, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.wrap == nil {
+		return nil, ErrSealed
+	}
 	return gm.Open(r.wrap(), wrapped, ad)
+}
+
+// Clear overwrites what is held. From then on it wraps and unwraps nothing.
+func (r *heldRoot) Clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wrap != nil {
+		r.wrap().Clear()
+		r.wrap = nil
+	}
+}
+
+// rootRow is what is noted of a root.
+func rootRow(root RootKey, at model.Millis) model.CustodyRoot {
+	row := model.CustodyRoot{ID: root.ID(), Kind: string(root.Kind()), CreatedAt: at}
+	if held, ok := root.(*heldRoot); ok {
+		row.Threshold, row.Shares = held.threshold, held.shares
+	}
+	return row
 }

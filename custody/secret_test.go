@@ -101,7 +101,7 @@ func TestNoKeyMaterialAnywhere(t *testing.T) {
 func (r *rig) dump() string {
 	r.t.Helper()
 	var out strings.Builder
-	for _, table := range []string{"custody_keks", "custody_keys", "custody_signatures", "custody_audit", "custody_audit_head"} {
+	for _, table := range []string{"custody_keks", "custody_keys", "custody_signatures", "custody_audit", "custody_audit_head", "custody_roots", "custody_waiting"} {
 		rows, err := r.raw.QueryContext(r.t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			r.t.Fatal(err)

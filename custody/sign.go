@@ -299,7 +299,7 @@ func (c *Custody) refuse(ctx context.Context, ask Ask, function string, cause er
 	if c.metrics.Refused != nil {
 		c.metrics.Refused(e.Code)
 	}
-	if e == ErrAuditBroken || e == ErrAuditUnwritable || e == ErrClosed {
+	if e == ErrAuditUnwritable || unrecordable[e] {
 		if alarming[e] {
 			c.alarm(e, "owner", detail["owner"], "function", function, "attempt", ask.Attempt, "actor", ask.Actor)
 		}

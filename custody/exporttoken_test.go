@@ -1,0 +1,40 @@
+//go:build cgo
+
+package custody
+
+import (
+	"context"
+
+	"github.com/miekg/pkcs11"
+)
+
+// Module answers a library that a token of the tests has loaded.
+func Module(path string) *pkcs11.Ctx {
+	lib, err := module(path)
+	if err != nil {
+		panic(err)
+	}
+	return lib
+}
+
+// ForgetModules ends every library, so that the next use looks at what there is.
+func ForgetModules() {
+	modules.Lock()
+	defer modules.Unlock()
+	for _, lib := range modules.loaded {
+		_ = lib.Finalize()
+	}
+}
+
+// LoginsTried uses a token so many times and answers how often its PIN was tried.
+func LoginsTried(t Token, times int) int {
+	r := &tokenRoot{module: t.Module, label: t.Label, key: t.Key, pin: veil(t.PIN), turn: make(chan struct{}, 1)}
+	tried := 0
+	for range times {
+		if r.no == nil {
+			tried++
+		}
+		_ = r.use(context.Background(), func() error { return nil })
+	}
+	return tried
+}
