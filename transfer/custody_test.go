@@ -52,6 +52,13 @@ func (m *moody) ActiveKey(ctx context.Context, owner, slot string) (string, erro
 	return m.Signer.ActiveKey(ctx, owner, slot)
 }
 
+func (m *moody) Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error) {
+	if err := m.no(true); err != nil {
+		return request.NewKey{}, err
+	}
+	return m.Signer.Enrol(ctx, owner, role, slot)
+}
+
 func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	if err := m.no(false); err != nil {
 		return request.Signature{}, err
@@ -90,6 +97,40 @@ func TestSealedCustody(t *testing.T) {
 	}
 	m.set(nil)
 	r.await(act, "")
+	r.fsck()
+}
+
+// A trade that expires while custody is sealed is over, and says so to whoever confirmed it in time.
+func TestTradeThatExpiresWhileSealed(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	ann := r.consumer("ann")
+	trade := r.offer(retailer, 1, 1)
+	m.set(transfer.ErrSealed)
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() > 0 })
+	r.clock.forward(25 * time.Hour)
+	r.await(act, "TRADE_EXPIRED")
+	m.set(nil)
+	r.until("the trade is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
+	r.fsck()
+}
+
+// Whoever logs in for the first time while custody can't even make a key is registered later.
+func TestNewcomerWhileSealed(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	m.early = true
+	m.set(transfer.ErrSealed)
+	c, err := r.ConsumerFor(r.ctx, "wx1", "openid-late")
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() > 0 })
+	m.set(nil)
+	r.until("he is registered", func() bool {
+		p, err := r.Profile(r.ctx, c)
+		return err == nil && p.State == "registered"
+	})
 	r.fsck()
 }
 

@@ -407,7 +407,13 @@ func stopped(err error) error {
 		return &Error{Code: "KEY_STOPPED", Err: err}
 	case errors.Is(err, ErrLoginOld):
 		return &Error{Code: "LOGIN_TOO_OLD", Err: err}
-	case errors.Is(err, ErrSealed):
+	}
+	return sealed(err)
+}
+
+// sealed lets an act wait for custody to be opened, however long that takes.
+func sealed(err error) error {
+	if errors.Is(err, ErrSealed) {
 		return &later{after: time.Second, err: err}
 	}
 	return err

@@ -16,6 +16,9 @@ import (
 // with its keys. Each step looks first whether the ledger has it, so that a crash between two of them, or a second
 // start, goes on where it is. The relay must be running.
 func (s *Service) Bootstrap(ctx context.Context) error {
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
 	if err := s.initLedger(ctx); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
@@ -28,6 +31,17 @@ func (s *Service) Bootstrap(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Prepare makes the rows of the platform's own participants, whom members of staff belong to. It signs nothing, so people
+// can be added, and log in, before custody is open for the first time.
+func (s *Service) Prepare(ctx context.Context) error {
+	for _, id := range []string{Admin1, Admin2} {
+		if err := s.addParticipant(ctx, id, request.Administrator, "平台管理员", model.System); err != nil {
+			return err
+		}
+	}
+	return s.addParticipant(ctx, PlatformID, request.Platform, "平台", model.System)
 }
 
 func (s *Service) initLedger(ctx context.Context) error {
@@ -52,9 +66,6 @@ func (s *Service) initLedger(ctx context.Context) error {
 			return err
 		}
 		body.Administrators = append(body.Administrators, request.Registration{Participant: id, Role: request.Administrator, Key: k})
-		if err := s.addParticipant(ctx, id, request.Administrator, "平台管理员", model.System); err != nil {
-			return err
-		}
 	}
 	return s.do(ctx, draft{ID: "init", Body: body, Actor: Admin1, Subject: Admin1})
 }

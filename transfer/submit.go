@@ -295,7 +295,7 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 	}
 	for _, p := range f.Parties {
 		if err := s.Signer.CloseAttempt(ctx, s.ask(a, p, a.KeyID), why); err != nil {
-			return a, err
+			return a, sealed(err)
 		}
 	}
 	if f.Ticket != nil {
