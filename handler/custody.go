@@ -9,6 +9,7 @@ import (
 type Custody interface {
 	TwoPeople
 	Auditing
+	Seals
 }
 
 // keeping says what custody's errors mean to a caller. Those that aren't here are ours.
@@ -31,6 +32,14 @@ var keeping = map[*custody.Error]transfer.Kind{
 	custody.ErrQuotaLower:       transfer.Conflict,
 	custody.ErrNotStopped:       transfer.Conflict,
 	custody.ErrClockBack:        transfer.Unavailable,
+	custody.ErrShareMistyped:    transfer.Invalid,
+	custody.ErrShareForeign:     transfer.Mismatch,
+	custody.ErrSharesWrong:      transfer.Mismatch,
+	custody.ErrShareRepeated:    transfer.Conflict,
+	custody.ErrShareUnwanted:    transfer.Conflict,
+	custody.ErrSealed:           transfer.Unavailable,
+	custody.ErrToken:            transfer.Unavailable,
+	custody.ErrPIN:              transfer.Unavailable,
 	custody.ErrClosed:           transfer.Unavailable,
 	custody.ErrAuditUnwritable:  transfer.Unavailable,
 	custody.ErrAuditBroken:      transfer.Unavailable,

@@ -28,10 +28,14 @@ type fakeCustody struct {
 	proposals map[string]custody.Proposal
 	order     []string
 	fail      error // what every call answers, if set
+
+	seal    custody.SealStatus // what it says of itself
+	shares  []string           // what was brought to it, and by whom
+	refused error              // what it says to shares
 }
 
 func newFakeCustody() *fakeCustody {
-	f := &fakeCustody{proposals: map[string]custody.Proposal{}}
+	f := &fakeCustody{proposals: map[string]custody.Proposal{}, seal: custody.SealStatus{Kind: custody.InFile, RootID: "ab"}}
 	for id, person := range map[string]string{"proposal-of-ops": "p-ops", "proposal-of-another": "p-ops2"} {
 		f.proposals[id] = custody.Proposal{
 			ID: id, Operation: "quota.raise", Arguments: []byte(`{}`), Description: "会发生什么", Reason: "试", State: model.ProposalProposed,

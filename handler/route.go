@@ -156,6 +156,9 @@ var routes = []route{
 	api(post, "/custody/keys/{id}/resume", ops, resumeKey, wished),
 	api(post, "/custody/keys/{id}/rotate", ops, rotateKey, wished),
 	api(post, "/custody/keys/{id}/revoke", ops, revokeKey, wished),
+	api(get, "/custody/seal", ops|auditor, showSeal),
+	api(post, "/custody/seal", ops, seal),
+	api(post, "/custody/seal/unseal", ops, unseal, mayJSON),
 
 	api(get, "/transactions/{txId}", staff, showTransaction),
 	api(get, "/blocks/{number}", staff, showBlock),

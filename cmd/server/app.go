@@ -50,6 +50,7 @@ type App struct {
 	URL       string // where HTTP is served, once Listen has been called
 	PublicURL string // where people are sent; the same, if nobody has said
 
+	tool     bool // a program beside the servers, without their other parts
 	vault    *transfer.Vault
 	stopping chan struct{} // closed when the server begins to shut down
 	stopped  sync.Once
@@ -243,27 +244,47 @@ func (a *App) openJournal(context.Context, context.Context) error {
 	return nil
 }
 
+// openCustody opens custody, or finds it sealed, if the root is in shares or signing was stopped.
 func (a *App) openCustody(ctx, _ context.Context) error {
-	root, err := custody.FileRoot(a.Config.Path(a.Config.Custody.RootKeyFile), rand.Reader)
+	root, err := a.Config.root()
 	if err != nil {
 		return err
 	}
-	m := newCustodyMetrics(a.Registry)
-	a.Custody, err = custody.Open(ctx, custody.Config{
-		DB: a.DB, Root: root, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, Metrics: m, Look: a.look, At: at,
-		Keep: func(k model.CustodyKey) error {
-			if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys
-				return errors.New("there is no journal")
-			}
-			return a.Journal.Append(transfer.Entry{Key: &k})
-		},
-		ProposalLife: a.Config.Custody.ProposalLife, LoginAge: a.Config.Custody.LoginAge, Unguarded: !a.Config.Custody.Guards,
-	})
-	if err != nil {
+	c := a.custodyConfig()
+	c.Root, c.Shares, c.Tool, c.Look = root, root == nil, a.tool || a.look, a.look
+	c.Metrics = newCustodyMetrics(a.Registry, func() bool { return a.Custody != nil && a.Custody.Sealed() })
+	c.Keep = func(k model.CustodyKey) error {
+		if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys
+			return errors.New("there is no journal")
+		}
+		return a.Journal.Append(transfer.Entry{Key: &k})
+	}
+	c.ProposalLife, c.LoginAge, c.Unguarded = a.Config.Custody.ProposalLife, a.Config.Custody.LoginAge, !a.Config.Custody.Guards
+	if a.Custody, err = custody.Open(ctx, c); err != nil {
 		return err
 	}
 	a.onClose(func() error { a.Custody.Close(); return nil })
 	return nil
+}
+
+// custodyConfig is what every custody of this configuration has.
+func (a *App) custodyConfig() custody.Config {
+	return custody.Config{DB: a.DB, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, At: at}
+}
+
+// root is the root key as it is configured; nil if it is in shares.
+func (c Config) root() (custody.RootKey, error) {
+	switch custody.RootKind(c.Custody.Kind) {
+	case custody.InShares:
+		return nil, nil
+	case custody.InToken:
+		return custody.TokenRoot(c.Custody.PKCS11.token())
+	}
+	return custody.FileRoot(c.Path(c.Custody.RootKeyFile), rand.Reader)
+}
+
+func (c PKCS11Config) token() custody.Token {
+	return custody.Token{Module: c.Module, Label: c.Token, Key: c.Key, PIN: []byte(c.PIN.Reveal())}
 }
 
 func (a *App) openWeChat(ctx, run context.Context) error {
@@ -337,7 +358,52 @@ func (a *App) openService(ctx, run context.Context) error {
 		return nil
 	})
 	a.Registry.MustRegister(anchorMetrics{a.Service})
-	return a.Service.Bootstrap(ctx)
+	a.background(run, func(ctx context.Context) { a.Custody.Run(ctx, name) })
+	if !a.Custody.Sealed() {
+		return a.Service.Bootstrap(ctx)
+	}
+	// Whoever opens it has to log in, and to reach this server. A ledger that is in use needs nothing more; on a fresh
+	// one the platform's first acts wait.
+	a.background(run, a.bootstrapLater)
+	return a.Service.Prepare(ctx)
+}
+
+// background runs something until the server closes, and then waits for its end.
+func (a *App) background(run context.Context, work func(context.Context)) {
+	ctx, stop := context.WithCancel(run)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	a.onClose(func() error { stop(); <-done; return nil })
+}
+
+// sealedLook is how often a server that waits for custody looks whether it is open.
+const sealedLook = 500 * time.Millisecond
+
+// bootstrapLater makes a fresh ledger usable as soon as custody is open.
+func (a *App) bootstrapLater(ctx context.Context) {
+	tick := time.NewTicker(sealedLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if a.Custody.Sealed() {
+			continue
+		}
+		err := a.Service.Bootstrap(ctx)
+		if err == nil {
+			a.Logger.Info("custody is open")
+			return
+		}
+		if ctx.Err() == nil && !errors.Is(err, transfer.ErrSealed) {
+			a.Logger.Error("the platform's first acts: will try again", "error", err)
+		}
+	}
 }
 
 // crier reaches the other servers, if there can be any.
@@ -351,7 +417,7 @@ func (a *App) crier() transfer.Crier {
 // lastAnchor anchors the audit's head of a server that has served and is told to stop. What doesn't come to be in time
 // comes with the next server's first anchor.
 func (a *App) lastAnchor() {
-	if a.URL == "" || a.Config.Audit.StopTimeout == 0 {
+	if a.URL == "" || a.Config.Audit.StopTimeout == 0 || a.Custody.Sealed() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.Config.Audit.StopTimeout)

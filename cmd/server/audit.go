@@ -95,7 +95,11 @@ func openForLooking(e *environment) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := app.Service.CatchUp(e.ctx); err != nil {
+	err = e.bringShares(app.Custody)
+	if err == nil {
+		err = app.Service.CatchUp(e.ctx)
+	}
+	if err != nil {
 		app.Close(e.ctx)
 		return nil, err
 	}

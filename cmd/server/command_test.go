@@ -32,7 +32,7 @@ import (
 //	proposal file           finds the ID of a proposal in a file (or in stdout); $PROPOSAL is it
 //	tamper dir sql…         drops the guards of the audit in the database and changes it
 //	consumer NAME file      takes the first consumer out of such a list
-//	hold dir                runs a server on a directory until the script ends; $HELD is where it listens
+//	hold dir [root.key]     runs a server on a directory until the script ends; $HELD is where it listens
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
 func TestCommands(t *testing.T) {
@@ -61,7 +61,7 @@ func TestCommands(t *testing.T) {
 			"damage":   func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
 			"key":      takeKey(func(k listedKey) string { return k.ID }),
 			"consumer": takeKey(func(k listedKey) string { return map[bool]string{true: k.Owner}[k.Role == "consumer"] }),
-			"hold":     func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
+			"hold":     func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
 			"tamper":   func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
@@ -170,9 +170,12 @@ func takeKey(of func(listedKey) string) func(*testscript.TestScript, bool, []str
 	}
 }
 
-func hold(t *testing.T, ts *testscript.TestScript, dir string) {
+func hold(t *testing.T, ts *testscript.TestScript, args []string) {
 	c := DefaultConfig()
-	c.DataDir, c.HTTP.Listen = ts.MkAbs(dir), "127.0.0.1:0"
+	c.DataDir, c.HTTP.Listen = ts.MkAbs(args[0]), "127.0.0.1:0"
+	if len(args) > 1 {
+		c.Custody.RootKeyFile = args[1]
+	}
 	engines(t, &c)
 	app, err := Open(context.Background(), c, slog.New(slog.DiscardHandler))
 	ts.Check(err)

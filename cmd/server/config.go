@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/iccid"
 )
 
@@ -109,12 +110,22 @@ type WeChatConfig struct {
 	Timeout    time.Duration `yaml:"timeout"`
 }
 
-// CustodyConfig says where the root key is. The file is relative to the data directory.
+// CustodyConfig says how the root key is kept. The file is relative to the data directory.
 type CustodyConfig struct {
+	Kind         string        `yaml:"kind"` // file, shamir or pkcs11
 	RootKeyFile  string        `yaml:"root_key_file"`
 	Guards       bool          `yaml:"guards"`
 	LoginAge     time.Duration `yaml:"login_age"`
 	ProposalLife time.Duration `yaml:"proposal_life"`
+	PKCS11       PKCS11Config  `yaml:"pkcs11"`
+}
+
+// PKCS11Config says where a root key is that a token keeps.
+type PKCS11Config struct {
+	Module string `yaml:"module"` // of the vendor; a whole path
+	Token  string `yaml:"token"`  // label
+	Key    string `yaml:"key"`    // label
+	PIN    Secret `yaml:"pin"`
 }
 
 // AuditConfig is how often the head of custody's audit is written to the ledger, and how
@@ -231,7 +242,7 @@ func DefaultConfig() Config {
 			EnvVersion: "release",
 			Timeout:    5 * time.Second,
 		},
-		Custody: CustodyConfig{RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour},
+		Custody: CustodyConfig{Kind: string(custody.InFile), RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour, PKCS11: PKCS11Config{Key: "cardflow-root"}},
 		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},
 		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
 		Session: SessionConfig{

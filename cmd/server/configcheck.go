@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"cardflow/custody"
 	"cardflow/iccid"
 )
 
@@ -66,6 +67,7 @@ const day = 24 * time.Hour
 
 var (
 	channelName = regexp.MustCompile(`^[a-z][a-z0-9.-]{0,248}$`) // Fabric's rule
+	tokenLabel  = regexp.MustCompile(`^[!-~]([ -~]{0,30}[!-~])?$`)
 	mspID       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$`)
 	realAppID   = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
 	miniPage    = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
@@ -82,9 +84,7 @@ func (c Config) faults() Faults {
 	c.Redis.check(v)
 	c.Ledger.check(v)
 	c.WeChat.check(v)
-	v.file("custody.root_key_file", c.Custody.RootKeyFile)
-	v.between("custody.login_age", c.Custody.LoginAge, 5*time.Minute, 30*day)
-	v.between("custody.proposal_life", c.Custody.ProposalLife, 10*time.Minute, 7*day)
+	c.Custody.check(v)
 	v.between("audit.anchor_interval", c.Audit.AnchorInterval, time.Second, day)
 	v.between("audit.stop_timeout", c.Audit.StopTimeout, 0, time.Minute)
 	c.Vault.check(v)
@@ -195,6 +195,19 @@ func (w WeChatConfig) check(v *checker) {
 	v.between("wechat.timeout", w.Timeout, 100*time.Millisecond, time.Minute)
 }
 
+func (c CustodyConfig) check(v *checker) {
+	v.oneOf("custody.kind", c.Kind, string(custody.InFile), string(custody.InShares), string(custody.InToken))
+	v.file("custody.root_key_file", c.RootKeyFile)
+	v.between("custody.login_age", c.LoginAge, 5*time.Minute, 30*day)
+	v.between("custody.proposal_life", c.ProposalLife, 10*time.Minute, 7*day)
+	used := c.Kind == string(custody.InToken)
+	v.must(!used || custody.HasPKCS11, "custody.kind", "must not be pkcs11 in this program: it was built without cgo, and has no PKCS#11; use one that was built with CGO_ENABLED=1")
+	v.must(!used && c.PKCS11.Module == "" || filepath.IsAbs(c.PKCS11.Module), "custody.pkcs11.module", "must be the whole path of the token's library while custody.kind is pkcs11")
+	v.must(!used && c.PKCS11.Token == "" || tokenLabel.MatchString(c.PKCS11.Token), "custody.pkcs11.token", "must be the token's label, 1 to 32 printable characters, while custody.kind is pkcs11")
+	v.must(tokenLabel.MatchString(c.PKCS11.Key), "custody.pkcs11.key", "must be the key's label, 1 to 32 printable characters")
+	v.must(!used || c.PKCS11.PIN.IsSet(), "custody.pkcs11.pin", "must be set while custody.kind is pkcs11")
+}
+
 func (c VaultConfig) check(v *checker) {
 	v.file("vault.data_key_file", c.DataKeyFile)
 	v.file("vault.journal_file", c.JournalFile)
@@ -277,8 +290,8 @@ var risks = []struct {
 		func(c Config) bool { return c.Redis.Embedded }},
 	{"ledger.kind", "must be fabric in production: a ledger in one file of yours convinces nobody but you",
 		func(c Config) bool { return c.Ledger.Kind == "embedded" }},
-	{"custody.root_key_file", "a root key in a file is for development, and production needs shares or a PKCS#11 token, which this release does not have yet",
-		func(c Config) bool { return c.Custody.RootKeyFile != "" }},
+	{"custody.kind", "must be shamir or pkcs11 in production: whoever has a root key's file and the database has every key",
+		func(c Config) bool { return c.Custody.Kind == string(custody.InFile) }},
 	{"custody.guards", "must be true in production: without its guards custody signs as much as it is asked to",
 		func(c Config) bool { return !c.Custody.Guards }},
 	{"http.tls_in_front", "must be true in production: put a TLS terminator in front, then say so here",

@@ -78,10 +78,10 @@ func openKeys(e *environment) (*App, error) {
 	if name := c.SQLiteFile(); c.Database.Driver == model.SQLite && !exists(name) {
 		return nil, fmt.Errorf("no database at %s: is --data right?", name)
 	}
-	if name := c.Path(c.Custody.RootKeyFile); !exists(name) {
+	if name := c.Path(c.Custody.RootKeyFile); c.Custody.Kind == string(custody.InFile) && !exists(name) {
 		return nil, fmt.Errorf("no root key at %s: is --data right?", name)
 	}
-	app := &App{Config: c, Logger: e.logger, cancel: func() {}, Registry: prometheus.NewRegistry()}
+	app := &App{Config: c, Logger: e.logger, cancel: func() {}, Registry: prometheus.NewRegistry(), tool: true}
 	err := app.openDatabase(e.ctx, e.ctx)
 	if err == nil {
 		err = app.openCustody(e.ctx, e.ctx)
@@ -215,6 +215,9 @@ func (c keysOrder) order(e *environment, what string) error {
 			}
 			fmt.Fprintln(e.stdout, "  没有执行。核对后加 --yes 再来一次。")
 			return nil
+		}
+		if err := e.bringShares(keys); err != nil {
+			return err
 		}
 		if what == orderDestroy {
 			err = keys.Destroy(e.ctx, k.ID, operator())

@@ -35,6 +35,9 @@ type commands struct {
 	Migrate   migrateCommand   `cmd:"" help:"Bring the database to this version's schema."`
 	Bench     benchCommand     `cmd:"" help:"Measure; figures and curves go to docs/performance."`
 	Check     checkCommand     `cmd:"" name:"config" help:"Check the configuration and name all its faults."`
+	Unseal    unsealCommand    `cmd:"" help:"Bring a share of the root key to the running server, or lift an emergency stop."`
+	Seal      sealCommand      `cmd:"" help:"Emergency stop: no server signs any more, until somebody unseals."`
+	Root      rootCommand      `cmd:"" help:"The root key: make it, look at it, rotate it."`
 	Health    healthCommand    `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
 }
 
@@ -55,6 +58,8 @@ type environment struct {
 	ctx    context.Context
 	config Config
 	logger *slog.Logger
+	stdin  io.Reader
+	asks   *asker // see there
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -85,7 +90,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if c.Data != "" {
 		config.DataDir = c.Data
 	}
-	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdout: stdout, stderr: stderr}); err != nil {
+	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdin: os.Stdin, stdout: stdout, stderr: stderr}); err != nil {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		if c := (*custody.Error)(nil); errors.As(err, &c) {
 			fmt.Fprintln(stderr, c.Message)

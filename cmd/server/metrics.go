@@ -46,7 +46,7 @@ func (m *transferMetrics) LedgerFailure(class string) { m.failures.WithLabelValu
 // Alarm implements transfer.Metrics.
 func (m *transferMetrics) Alarm(name string) { m.alarms.WithLabelValues(name).Inc() }
 
-func newCustodyMetrics(r *prometheus.Registry) custody.Metrics {
+func newCustodyMetrics(r *prometheus.Registry, sealed func() bool) custody.Metrics {
 	signed := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_custody_sign_seconds", Help: "Signatures made, by function.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"function"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_refused_total", Help: "Refusals, by code."}, []string{"code"})
 	alarms := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_alarms_total", Help: "What should never happen, by code."}, []string{"code"})
@@ -54,7 +54,13 @@ func newCustodyMetrics(r *prometheus.Registry) custody.Metrics {
 	writable.Set(1)
 	alarms.WithLabelValues(custody.ErrAuditUnwritable.Code) // a rule on a counter that isn't there yet would never fire
 	alarms.WithLabelValues(custody.ErrAuditBroken.Code)
-	r.MustRegister(signed, refused, alarms, writable)
+	closed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardflow_custody_sealed", Help: "1 while this server has no key in memory, so that signatures wait."}, func() float64 {
+		if sealed() {
+			return 1
+		}
+		return 0
+	})
+	r.MustRegister(signed, refused, alarms, writable, closed)
 	return custody.Metrics{
 		Signed:  func(function string, took time.Duration) { signed.WithLabelValues(function).Observe(took.Seconds()) },
 		Refused: func(code string) { refused.WithLabelValues(code).Inc() },

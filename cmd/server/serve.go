@@ -35,6 +35,9 @@ func (c serveCommand) Run(e *environment) error {
 		return err
 	}
 	var stage Stage
+	if c.Demo && app.Custody.Sealed() {
+		return errors.New("demo data have to be signed, and custody is sealed: start without --demo, or with a root key in a file")
+	}
 	if c.Demo {
 		fmt.Fprintln(e.stdout, "正在准备演示数据，需要几秒钟……")
 		if stage, err = app.Seed(e.ctx); err != nil {
@@ -47,6 +50,13 @@ func (c serveCommand) Run(e *environment) error {
 		stage.print(e.stdout, app.PublicURL)
 	} else {
 		fmt.Fprintf(e.stdout, "CardFlow 卡流转  %s   (Ctrl-C 停止)\n", app.PublicURL)
+	}
+	if app.Custody.Sealed() {
+		s, err := app.Custody.SealStatus(e.ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(e.stdout, sealedNotice(s))
 	}
 	<-e.ctx.Done()
 	e.logger.Info("stopping")

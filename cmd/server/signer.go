@@ -46,7 +46,7 @@ func (s signer) CloseAttempt(ctx context.Context, ask transfer.Ask, why transfer
 	if errors.Is(err, custody.ErrAttemptUnknown) || errors.Is(err, custody.ErrAttemptClosed) {
 		return nil
 	}
-	return err
+	return translate(err)
 }
 
 // Standing implements transfer.SignLog.
@@ -57,12 +57,12 @@ func (s signer) Standing(ctx context.Context, req request.Request, sig request.S
 
 // Adopt implements transfer.SignLog.
 func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
-	return s.custody.Adopt(ctx, txID, req, sig)
+	return translate(s.custody.Adopt(ctx, txID, req, sig))
 }
 
 // Restore implements transfer.SignLog.
 func (s signer) Restore(ctx context.Context, key model.CustodyKey) error {
-	return s.custody.Restore(ctx, key)
+	return translate(s.custody.Restore(ctx, key))
 }
 
 // VerifySignLog implements transfer.SignLog.
@@ -99,7 +99,7 @@ func translate(err error) error {
 		return errors.Join(transfer.ErrKeyReplaced, err)
 	case errors.Is(err, custody.ErrKeyNotActive), errors.Is(err, custody.ErrFunction), errors.Is(err, custody.ErrOwner), errors.Is(err, custody.ErrPost):
 		return errors.Join(transfer.ErrKeyStopped, err)
-	case errors.Is(err, custody.ErrClosed):
+	case errors.Is(err, custody.ErrSealed), errors.Is(err, custody.ErrClosed), errors.Is(err, custody.ErrToken), errors.Is(err, custody.ErrRootMismatch):
 		return errors.Join(transfer.ErrSealed, err)
 	}
 	return err

@@ -1,0 +1,343 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"cardflow/custody"
+	"cardflow/model"
+)
+
+// rootCommand is what is done to the root key, on a server's own machine, with the database's own password. It works on
+// the database beside the servers that run.
+type rootCommand struct {
+	Init   rootInitCommand   `cmd:"" help:"The key ceremony: make the root key of an empty database."`
+	Status rootStatusCommand `cmd:"" help:"Which root it is, and how many keys are under which key-encryption key."`
+	Rotate rootRotateCommand `cmd:"" help:"Put another root key in the place of this one: from a file to shares or a token, or new shares for the old."`
+	Rewrap rewrapCommand     `cmd:"" help:"Make a new key-encryption key and put all keys under it."`
+}
+
+// SharesFlags say how a root is split.
+type SharesFlags struct {
+	Shares    int  `help:"For shamir: how many shares there are, one for each holder." default:"5"`
+	Threshold int  `help:"For shamir: how many of them are needed." default:"3"`
+	Print     bool `help:"Print the shares although standard output is no terminal. Whoever reads the file then has the root key."`
+}
+
+// offline opens the database without the rest of a server. The caller closes the app.
+func (e *environment) offline() (*App, error) {
+	app := &App{Config: e.config, Logger: e.logger, cancel: func() {}, tool: true}
+	if err := app.openDatabase(e.ctx, e.ctx); err != nil {
+		return nil, errors.Join(err, app.Close(e.ctx))
+	}
+	return app, nil
+}
+
+// opened is offline with custody, open: people are asked for their shares, if it takes that.
+func (e *environment) opened() (*App, error) {
+	app, err := e.offline()
+	if err != nil {
+		return nil, err
+	}
+	root, err := e.config.root()
+	if err == nil {
+		c := app.custodyConfig()
+		c.Root, c.Shares, c.Tool = root, root == nil, true
+		app.Custody, err = custody.Open(e.ctx, c)
+	}
+	if err == nil {
+		app.onClose(func() error { app.Custody.Close(); return nil })
+		err = e.bringShares(app.Custody)
+	}
+	if err != nil {
+		return nil, errors.Join(err, app.Close(e.ctx))
+	}
+	return app, nil
+}
+
+// rootInitCommand is the ceremony on an empty database.
+type rootInitCommand struct {
+	SharesFlags `embed:""`
+	Yes         bool `help:"Do it. Without it the command tells what would happen."`
+}
+
+// Run implements the command.
+func (c rootInitCommand) Run(e *environment) (err error) {
+	app, err := e.offline()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
+	switch _, err := custody.LookAtRoot(e.ctx, app.DB); {
+	case err == nil:
+		return custody.ErrRootExists
+	case !errors.Is(err, custody.ErrNoRoot):
+		return err
+	}
+	kind := custody.RootKind(e.config.Custody.Kind)
+	if !c.Yes {
+		return c.would(e, kind, "", e.config.Custody.RootKeyFile, e.config.Custody.PKCS11.Key)
+	}
+	root, err := c.make(e, kind, e.config.Custody.RootKeyFile, e.config.Custody.PKCS11)
+	if err != nil {
+		return err
+	}
+	config := app.custodyConfig()
+	config.Root = root
+	made, err := custody.Init(e.ctx, config)
+	if err != nil {
+		return err
+	}
+	made.Close()
+	_, err = fmt.Fprintf(e.stdout, "the root key is made: %s %s\n", kind, root.ID())
+	return err
+}
+
+// would tells what --yes does.
+func (c SharesFlags) would(e *environment, kind custody.RootKind, moved, file, key string) error {
+	var b strings.Builder
+	b.WriteString("Nothing was done. With --yes:\n")
+	switch kind {
+	case custody.InShares:
+		fmt.Fprintf(&b, "  a root key is drawn and split into %d shares, of which %d are needed\n", c.Shares, c.Threshold)
+		b.WriteString("  each is shown once, to its holder; then enough of them are typed back\n")
+	case custody.InToken:
+		fmt.Fprintf(&b, "  the key %q is made in the token, unless it is there\n", key)
+	default:
+		fmt.Fprintf(&b, "  a root key is made in %s, unless it is there\n", e.config.Path(file))
+	}
+	b.WriteString(moved)
+	_, err := fmt.Fprint(e.stdout, b.String())
+	return err
+}
+
+// make makes a root and gives it to its holders, before anything depends on it.
+func (c SharesFlags) make(e *environment, kind custody.RootKind, file string, at PKCS11Config) (custody.RootKey, error) {
+	switch kind {
+	case custody.InToken:
+		return custody.MakeTokenRoot(at.token(), rand.Reader)
+	case custody.InFile:
+		return custody.FileRoot(e.config.Path(file), rand.Reader)
+	}
+	watched := isTerminal(e.stdout)
+	if !watched && !c.Print {
+		return nil, errors.New("standard output is no terminal: shares would stay in a file or a log; --print if that is meant")
+	}
+	root, shares, err := custody.Split(c.Threshold, c.Shares, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, s := range shares {
+			s.Clear()
+		}
+	}()
+	ask := e.asker()
+	for _, s := range shares {
+		if err := show(e.stdout, ask, s, watched); err != nil {
+			return nil, err
+		}
+	}
+	if watched {
+		if err := prove(e, ask, root, c.Threshold); err != nil {
+			return nil, err
+		}
+	}
+	return root, nil
+}
+
+// show shows one share to its holder, and takes it from the screen again.
+func show(w io.Writer, ask *asker, s custody.Share, watched bool) error {
+	if watched {
+		if _, err := ask.line(fmt.Sprintf("\nHolder %d of %d: come alone to the screen, and press Enter. ", s.Index, s.Shares)); err != nil {
+			return err
+		}
+	}
+	text := s.Text()
+	defer text.Clear()
+	fmt.Fprintf(w, "share %d of %d, %d needed, set %s\n", s.Index, s.Shares, s.Threshold, s.Set)
+	if _, err := w.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	if !watched {
+		return nil
+	}
+	_, err := ask.line("Write down all of it, and press Enter: the screen is cleared. ")
+	fmt.Fprint(w, "\x1b[H\x1b[2J\x1b[3J")
+	return err
+}
+
+// prove lets enough holders type their shares back before anything is under the root: what can't be read from paper must
+// be found now.
+func prove(e *environment, ask *asker, root custody.RootKey, threshold int) error {
+	fmt.Fprintf(e.stderr, "\nNow %d holders type their shares from paper.\n", threshold)
+	var typed []custody.Share
+	defer func() {
+		for _, s := range typed {
+			s.Clear()
+		}
+	}()
+	for len(typed) < threshold {
+		text, err := ask.share(fmt.Sprintf("Share %d of %d: ", len(typed)+1, threshold))
+		if err != nil {
+			return err
+		}
+		s, err := custody.ParseShare(text)
+		text.Clear()
+		if err == nil {
+			for _, before := range typed {
+				if before.Index == s.Index {
+					err = custody.ErrShareRepeated
+				}
+			}
+		}
+		if known := (*custody.Error)(nil); errors.As(err, &known) {
+			fmt.Fprintln(e.stderr, known.Message)
+			continue
+		}
+		typed = append(typed, s)
+	}
+	again, err := custody.Combine(typed)
+	if err == nil && again.ID() != root.ID() {
+		err = custody.ErrSharesWrong
+	}
+	return err
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// rootStatusCommand reads the database; it needs no key.
+type rootStatusCommand struct {
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+// Run implements the command.
+func (c rootStatusCommand) Run(e *environment) error { return e.rootStatus(c.JSON) }
+
+func (e *environment) rootStatus(asJSON bool) (err error) {
+	app, err := e.offline()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
+	s, err := custody.LookAtRoot(e.ctx, app.DB)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(e.stdout).Encode(rootView(s))
+	}
+	_, err = fmt.Fprint(e.stdout, rootText(s))
+	return err
+}
+
+type kekJSON struct {
+	Version   int       `json:"version"`
+	CreatedAt time.Time `json:"createdAt"`
+	Keys      int64     `json:"keys"`
+}
+
+type rootJSON struct {
+	Root      string    `json:"root"`
+	Kind      string    `json:"kind"`
+	Set       string    `json:"set,omitempty"`
+	Threshold int       `json:"threshold,omitempty"`
+	Shares    int       `json:"shares,omitempty"`
+	StoppedAt time.Time `json:"stoppedAt,omitzero"`
+	KEKs      []kekJSON `json:"keks"`
+	Keys      int64     `json:"keys"`
+	Left      int64     `json:"left"`
+}
+
+func rootView(s custody.RootStatus) rootJSON {
+	v := rootJSON{Root: s.Root.ID, Kind: s.Root.Kind, Set: s.Set, Threshold: s.Root.Threshold, Shares: s.Root.Shares, Keys: s.Total, Left: s.Left}
+	if s.Stopped != 0 {
+		v.StoppedAt = s.Stopped.Time()
+	}
+	for _, k := range s.KEKs {
+		v.KEKs = append(v.KEKs, kekJSON{k.Version, k.CreatedAt.Time(), k.Keys})
+	}
+	return v
+}
+
+func rootText(s custody.RootStatus) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "root key   %s  %s\n", s.Root.Kind, s.Root.ID)
+	if s.Root.Kind == string(custody.InShares) {
+		fmt.Fprintf(&b, "shares     %d, %d needed, set %s\n", s.Root.Shares, s.Root.Threshold, s.Set)
+	}
+	if s.Stopped != 0 {
+		fmt.Fprintf(&b, "stopped    by hand since %s\n", date(s.Stopped))
+	}
+	b.WriteString("\nkey-encryption key   made                 keys under it\n")
+	for _, k := range s.KEKs {
+		fmt.Fprintf(&b, "%18d   %-19s  %13d\n", k.Version, date(k.CreatedAt), k.Keys)
+	}
+	if s.Left > 0 {
+		fmt.Fprintf(&b, "\n%d of %d keys (%.1f%%) are to be put under the newest\n", s.Left, s.Total, 100*float64(s.Left)/float64(s.Total))
+	}
+	return b.String()
+}
+
+func date(at model.Millis) string { return at.Time().Local().Format(time.DateTime) }
+
+// rootRotateCommand puts all key-encryption keys under another root.
+type rootRotateCommand struct {
+	SharesFlags `embed:""`
+	To          string `help:"How the new root is kept: shamir, pkcs11 (as custody.pkcs11 says), or file." enum:"shamir,pkcs11,file" required:""`
+	File        string `help:"For file: its name. Not that of the old one." placeholder:"FILE"`
+	Key         string `help:"For pkcs11: the new key's label, if it is another one than custody.pkcs11.key." placeholder:"LABEL"`
+	Yes         bool   `help:"Do it. Without it the command tells what would happen."`
+}
+
+// Run implements the command. A crash at any point leaves the old root in its place, or the new one; before it is, its
+// holders have it.
+func (c rootRotateCommand) Run(e *environment) (err error) {
+	kind, at := custody.RootKind(c.To), e.config.Custody.PKCS11
+	if kind == custody.InFile && c.File == "" {
+		return errors.New("--to file wants --file")
+	}
+	if c.Key != "" {
+		at.Key = c.Key
+	}
+	if !c.Yes {
+		return c.would(e, kind, rotateWould, c.File, at.Key)
+	}
+	app, err := e.opened()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
+	next, err := c.make(e, kind, c.File, at)
+	if err != nil {
+		return err
+	}
+	if err := app.Custody.RotateRoot(e.ctx, next, operator()); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "the root key is now: %s %s\n", kind, next.ID())
+	fmt.Fprint(e.stdout, rotateNext[kind])
+	return nil
+}
+
+const rotateWould = `  every key-encryption key is put under it, in one transaction; the old root
+  opens nothing of this database any more. Servers that run go on; they need the
+  new root at their next start
+`
+
+var rotateNext = map[custody.RootKind]string{
+	custody.InShares: "set custody.kind to shamir on every server; each needs its shares at its next\nstart\n",
+	custody.InToken:  "set custody.kind to pkcs11, and custody.pkcs11, on every server; restart each\n",
+	custody.InFile:   "set custody.root_key_file on every server; restart each\n",
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"cardflow/custody"
+	"cardflow/ledger/request"
+)
+
+// inShares is a configuration whose root key people hold.
+func inShares(c *Config) { c.Custody.Kind = string(custody.InShares) }
+
+// operating is what a command on the server's own machine is given: answers that somebody types, and the directory.
+func operating(t *testing.T, dir, typed string, change ...func(*Config)) (e *environment, out, errs *bytes.Buffer) {
+	t.Helper()
+	c := DefaultConfig()
+	c.DataDir = dir
+	engines(t, &c)
+	for _, f := range change {
+		f(&c)
+	}
+	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
+	return &environment{ctx: soon(t), config: c, logger: slog.New(slog.DiscardHandler), stdin: strings.NewReader(typed), stdout: out, stderr: errs}, out, errs
+}
+
+// printed reads the shares that a ceremony printed: two lines each.
+func printed(t *testing.T, out io.Reader) (shares []string) {
+	t.Helper()
+	text, err := io.ReadAll(out)
+	check(t, err)
+	for _, found := range regexp.MustCompile(`(?m)^share \d of \d, .*\n((?:[0-9A-Z]{5} ?){8}\n(?:[0-9A-Z]{5} ?){8}\n)`).FindAllSubmatch(text, -1) {
+		shares = append(shares, string(found[1]))
+	}
+	if len(shares) == 0 {
+		t.Fatalf("no shares in %q", text)
+	}
+	return shares
+}
+
+// holder unseals a site as a person does: with his login, by the command line, with what is on his paper.
+func (s *site) holder(username, password, typed string) (said string, err error) {
+	s.t.Helper()
+	e, out, errs := operating(s.t, s.Config.DataDir, password+"\n"+typed, inShares)
+	err = unsealCommand{At: At{URL: s.URL, User: username}}.Run(e)
+	for _, line := range strings.Fields(typed) {
+		if len(line) == 5 && strings.Contains(out.String()+errs.String(), line) {
+			s.t.Errorf("the command repeats a share")
+		}
+	}
+	return out.String(), err
+}
+
+// TestSealedSite: a root in a file is moved to shares. The server then starts sealed, people look, log in and hand in what
+// they want, new ones too; three holders come, and all of it happens.
+func TestSealedSite(t *testing.T) {
+	t.Parallel()
+	dir := demoWorld(t)
+	first := openSite(t, dir, crowded)
+	sold := first.staff("xiaowang").offers("BEARER", "", cards("898604B7192270274020", "898604B7192270274021"))
+	first.close(t)
+
+	e, out, _ := operating(t, dir, "")
+	check(t, rootRotateCommand{SharesFlags: SharesFlags{Shares: 5, Threshold: 3, Print: true}, To: "shamir", Yes: true}.Run(e))
+	shares := printed(t, out)
+
+	s := openSite(t, dir, crowded, inShares)
+	var ready struct {
+		Status string
+		Checks map[string]string
+	}
+	a := s.visitor("nobody").raw(http.MethodGet, s.URL+"/readyz", nil)
+	check(t, json.Unmarshal(a.body, &ready))
+	if a.status != http.StatusOK || ready.Checks["custody"] != "sealed" {
+		t.Errorf("readyz: %d %s", a.status, a.body)
+	}
+	shop, li, newcomer := s.staff("xiaowang"), s.consumer("小李"), s.consumer("小赵")
+	var stock struct{ Total int }
+	if shop.get("/inventory", &stock); stock.Total == 0 {
+		t.Error("the shop sees nothing")
+	}
+	if len(li.owns()) == 0 {
+		t.Error("小李 sees nothing")
+	}
+	var waiting confirmation
+	li.post("/trades/"+sold.TradeID+"/confirm", shows(sold), &waiting)
+	until(t, "an act that waits for custody", func() bool {
+		return strings.Contains(s.log.String(), "CUSTODY_SEALED") || waitsForCustody(s, waiting.ConfirmationID)
+	})
+	if li.get("/confirmations/"+waiting.ConfirmationID, &waiting); waiting.State != "accepted" || waiting.Error != nil {
+		t.Errorf("while sealed: %+v", waiting)
+	}
+	shop.refused(403, "FORBIDDEN", http.MethodGet, "/custody/seal", nil)
+
+	for i, want := range []string{"1 of 3 shares", "2 of 3 shares"} {
+		if said, err := s.holder("yunwei", demoPassword, shares[i]); err != nil || !strings.Contains(said, want) {
+			t.Fatalf("holder %d: %q, %v", i, said, err)
+		}
+	}
+	if _, err := s.holder("yunwei", demoPassword, shares[1]); err == nil || !strings.Contains(err.Error(), "CUSTODY_SHARE_REPEATED") {
+		t.Errorf("a share twice: %v", err)
+	}
+	if said, err := s.holder("yunwei", demoPassword, strings.ToLower(shares[4])); err != nil || !strings.Contains(said, "open") {
+		t.Fatalf("the last holder: %q, %v", said, err)
+	}
+	if end, err := li.await(soon(t), waiting.ConfirmationID); err != nil || end.TxID == "" {
+		t.Errorf("what waited ended as %+v, %v", end, err)
+	}
+	until(t, "小赵 to be registered", func() bool {
+		var me struct{ Participant struct{ State string } }
+		newcomer.get("/me", &me)
+		return me.Participant.State == "registered"
+	})
+	s.fsck()
+	for _, share := range shares {
+		for _, line := range strings.Split(strings.TrimSpace(share), "\n") {
+			if strings.Contains(s.log.String(), line) || strings.Contains(s.log.String(), line[12:23]) {
+				t.Error("a share stands in the log")
+			}
+		}
+	}
+	s.close(t)
+
+	// fsck, beside the servers, asks for shares too.
+	e, out, _ = operating(t, dir, shares[0]+shares[2]+shares[3], inShares)
+	check(t, fsckCommand{}.Run(e))
+	if !strings.Contains(out.String(), "✓") {
+		t.Errorf("fsck: %s", out)
+	}
+}
+
+// waitsForCustody reports whether an act was put off because custody is sealed.
+func waitsForCustody(s *site, id string) bool {
+	act, err := s.Service.Act(soon(s.t), s.consumerCaller("小李"), id)
+	return err == nil && act.State == "accepted" && s.Custody.Sealed()
+}
+
+// TestFirstCeremony: from an empty directory. The administrator of the first start logs in while nothing is signed yet;
+// when the shares have come the ledger is made usable.
+func TestFirstCeremony(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, _, _ := operating(t, dir, "", inShares)
+	c := e.config
+	if app, err := Open(soon(t), c, e.logger); err == nil {
+		t.Error("it starts without a root")
+		check(t, app.Close(t.Context()))
+	}
+	e, out, _ := operating(t, dir, "", inShares)
+	check(t, rootInitCommand{SharesFlags: SharesFlags{Shares: 3, Threshold: 2, Print: true}, Yes: true}.Run(e))
+	shares := printed(t, out)
+
+	s := openSite(t, dir, crowded, inShares)
+	e, out, _ = operating(t, dir, "", inShares)
+	check(t, serveCommand{}.firstPerson(e, s.App))
+	password := regexp.MustCompile(`一次性密码 (\S+)（`).FindStringSubmatch(out.String())
+	if password == nil {
+		t.Fatalf("no password in %q", out)
+	}
+	const own = "a word of my own"
+	if said, err := s.holder("admin", password[1], own+"\n"+own+"\n"+shares[2]); err != nil || !strings.Contains(said, "1 of 2 shares") {
+		t.Fatalf("the first holder: %q, %v", said, err)
+	}
+	if said, err := s.holder("admin", own, shares[0]); err != nil || !strings.Contains(said, "open") {
+		t.Fatalf("the second holder: %q, %v", said, err)
+	}
+	until(t, "the platform on the ledger", func() bool { return strings.Contains(s.log.String(), "custody is open") })
+	check(t, s.Service.AddOrganisation(soon(t), "shop-1", request.Retailer, "店"))
+	s.fsck()
+}
+
+// TestCeremonyStoppedBeforeItsEnd leaves nothing that would be under a root which nobody has.
+func TestCeremonyStoppedBeforeItsEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, out, _ := operating(t, dir, "", inShares)
+	e.stdout = &brittle{left: 3}
+	if err := (rootInitCommand{SharesFlags: SharesFlags{Shares: 5, Threshold: 3, Print: true}, Yes: true}).Run(e); err == nil {
+		t.Error("shares that were never shown were taken")
+	}
+	e, out, _ = operating(t, dir, "", inShares)
+	check(t, rootInitCommand{SharesFlags: SharesFlags{Shares: 2, Threshold: 2, Print: true}, Yes: true}.Run(e))
+	if got := printed(t, out); len(got) != 2 {
+		t.Errorf("%d shares", len(got))
+	}
+}
+
+// brittle is a terminal that goes away.
+type brittle struct{ left int }
+
+func (b *brittle) Write(p []byte) (int, error) {
+	if b.left--; b.left < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
+}
