@@ -130,6 +130,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	}
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.registerGuards()
+	c.registerKeys()
 	if err := c.begin(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("open custody: %w", err)

@@ -74,6 +74,12 @@ var (
 	// ErrKeyTransition: the state of the key doesn't allow this.
 	ErrKeyTransition = &Error{"CUSTODY_KEY_TRANSITION", "密钥当前的状态不允许这项操作。请先查看密钥状态。"}
 
+	// ErrKeyProtected: administrators' keys are not stopped: both of them must sign to let one go on.
+	ErrKeyProtected = &Error{"CUSTODY_KEY_PROTECTED", "管理员密钥不能停用或撤销，请改为轮换。"}
+
+	// ErrRecovery: there is nothing to release.
+	ErrRecovery = &Error{"CUSTODY_RECOVERY_NOT_WAITING", "这个参与方没有等待核实身份的失窃恢复，请先用 server keys recover 查看进度。"}
+
 	// ErrKeyUnfollowed: the ledger has a key of ours in a place that is taken here. It only raises an alarm.
 	ErrKeyUnfollowed = &Error{"CUSTODY_KEY_UNFOLLOWED", "账本上登记的托管密钥与本地不一致，请运行 server fsck 核查。"}
 
@@ -217,7 +223,8 @@ func codeOf(err error) (*Error, bool) {
 
 // MessageOf is the sentence for the code with which a proposal failed.
 func MessageOf(code string) string {
-	for _, e := range []*Error{ErrQuota, ErrQuotaLower, ErrNotStopped, ErrProposalChanged, ErrArguments, ErrOperationUnknown} {
+	for _, e := range []*Error{ErrQuota, ErrQuotaLower, ErrNotStopped, ErrProposalChanged, ErrArguments, ErrOperationUnknown,
+		ErrKeyNotFound, ErrKeyTransition, ErrKeyProtected, ErrRecovery} {
 		if e.Code == code {
 			return e.Message
 		}

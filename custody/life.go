@@ -81,28 +81,17 @@ var moves = map[string]func(tx *model.Tx, row model.CustodyKey, wished string) e
 	},
 }
 
-// Destroy empties the envelope of a revoked key. The row stays, with public key and fingerprint, so that what the key has
-// signed can be checked for ever. Errors: ErrKeyNotFound, ErrKeyTransition.
-func (c *Custody) Destroy(ctx context.Context, keyID, actor string) error {
-	if !printable.MatchString(actor) {
-		return fmt.Errorf("destroy custodial key %s: %w", keyID, ErrAsk)
+// wipe empties the envelope of a revoked key. The row stays, with public key and fingerprint, so that what the key has
+// signed can be checked for ever. It takes two people: see OperationDestroy. Errors: ErrKeyNotFound, ErrKeyTransition.
+func wipe(tx *model.Tx, keyID string) (model.CustodyKey, error) {
+	row, err := lockKey(tx, keyID)
+	if err != nil {
+		return row, err
 	}
-	err := c.write(ctx, func(tx *model.Tx) error {
-		row, err := lockKey(tx, keyID)
-		if err != nil {
-			return err
-		}
-		if row.State != model.CustodyRevoked {
-			return transition(row, model.CustodyDestroyed)
-		}
-		if err := tx.DestroyCustodyKey(row.ID); err != nil {
-			return err
-		}
-		return c.record(ctx, tx, entry{actor, actDestroy, row.ID, map[string]any{
-			"owner": row.Owner, "from": row.State, "to": model.CustodyDestroyed, "public": hex.EncodeToString(row.Public),
-		}})
-	})
-	return c.refuseMove(ctx, err, orderDestroy, keyID, actor)
+	if row.State != model.CustodyRevoked {
+		return row, transition(row, model.CustodyDestroyed)
+	}
+	return row, tx.DestroyCustodyKey(row.ID)
 }
 
 // Order makes one of the four wishes. It is one transaction: the move, the wish and the record of both. A crash leaves all
@@ -112,22 +101,9 @@ func (c *Custody) Order(ctx context.Context, keyID, what, actor string) (Wish, e
 	return w, c.refuseMove(ctx, err, what, keyID, actor)
 }
 
-// Preview answers the state that a key would have at once after an order, or after its destruction ("destroy"), and changes
-// nothing. Errors: ErrKeyNotFound, ErrKeyTransition.
+// Preview answers the state that a key would have at once after an order, and changes nothing. Errors: ErrKeyNotFound,
+// ErrKeyTransition.
 func (c *Custody) Preview(ctx context.Context, keyID, what string) (model.CustodyKeyState, error) {
-	if what == orderDestroy {
-		err := c.db.Read(ctx, func(tx *model.Tx) error {
-			row, err := tx.CustodyKey(keyID)
-			switch {
-			case errors.Is(err, model.ErrNotFound):
-				return fmt.Errorf("custodial key %q: %w", keyID, ErrKeyNotFound)
-			case err == nil && row.State != model.CustodyRevoked:
-				return transition(row, model.CustodyDestroyed)
-			}
-			return err
-		})
-		return model.CustodyDestroyed, err
-	}
 	w, err := c.order(ctx, keyID, what, "preview", true)
 	if errors.Is(err, errPreview) {
 		err = nil
@@ -137,8 +113,6 @@ func (c *Custody) Preview(ctx context.Context, keyID, what string) (model.Custod
 
 // errPreview rolls a preview back.
 var errPreview = errors.New("nothing was done")
-
-const orderDestroy = "destroy"
 
 func (c *Custody) order(ctx context.Context, keyID, what, actor string, preview bool) (w Wish, err error) {
 	if moves[what] == nil || !printable.MatchString(actor) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/transfer"
 )
 
@@ -97,10 +98,17 @@ func TestOrdersForKeys(t *testing.T) {
 	}
 	r.service.fail = bad("CUSTODY_KEY_TRANSITION")
 	r.want(409, "CUSTODY_KEY_TRANSITION", r.wish("/custody/keys/"+keyID+"/resume", token, nil))
+	// As the real one says it, with custody's own error inside.
+	r.service.fail = &transfer.Error{Code: "CUSTODY_KEY_TRANSITION", Err: custody.ErrKeyTransition}
+	r.want(409, "CUSTODY_KEY_TRANSITION", r.wish("/custody/keys/"+keyID+"/resume", token, nil))
+	r.service.fail = &transfer.Error{Code: "CUSTODY_KEY_NOT_FOUND", Err: custody.ErrKeyNotFound}
+	r.want(404, "CUSTODY_KEY_NOT_FOUND", r.wish("/custody/keys/"+keyID+"/resume", token, nil))
+	r.service.fail = custody.ErrAuditUnwritable
+	r.want(503, "CUSTODY_AUDIT_UNWRITABLE", r.wish("/custody/keys/"+keyID+"/revoke", token, nil))
 	r.service.fail = bad("KEY_PROTECTED")
 	r.want(409, "KEY_PROTECTED", r.wish("/custody/keys/"+keyID+"/revoke", token, nil))
 	r.service.fail = nil
-	// Destroying is for two people, or for one at the machine itself: there is no route.
+	// Destroying is for two people: it is proposed.
 	if got := r.do(r.wish("/custody/keys/"+keyID+"/destroy", token, nil)); got.status != 404 {
 		t.Errorf("destroy: %d", got.status)
 	}

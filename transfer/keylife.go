@@ -25,8 +25,6 @@ import (
 type KeyLife interface {
 	// OrderKey makes a wish: suspend, resume, revoke or replace. Errors: CUSTODY_KEY_NOT_FOUND, CUSTODY_KEY_TRANSITION.
 	OrderKey(ctx context.Context, keyID, what, actor string) (KeyWish, error)
-	// DestroyKey ends the life of a revoked key. Errors as OrderKey.
-	DestroyKey(ctx context.Context, keyID, actor string) error
 	// KeyWishes walks what the ledger has still to follow, by ID.
 	KeyWishes(ctx context.Context, after string, limit int) ([]KeyWish, error)
 	// PrepareKey makes the key that is to come after another one, if it isn't made yet.

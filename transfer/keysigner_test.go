@@ -18,11 +18,6 @@ func (s signer) OrderKey(ctx context.Context, keyID, what, actor string) (transf
 	return keyWish(w), translateLife(err)
 }
 
-// DestroyKey implements transfer.KeyLife.
-func (s signer) DestroyKey(ctx context.Context, keyID, actor string) error {
-	return translateLife(s.custody.Destroy(ctx, keyID, actor))
-}
-
 // KeyWishes implements transfer.KeyLife.
 func (s signer) KeyWishes(ctx context.Context, after string, limit int) ([]transfer.KeyWish, error) {
 	list, err := s.custody.Wishes(ctx, after, limit)

@@ -93,29 +93,6 @@ func (s *Service) stolenKey(ctx context.Context, participant string) (KeyView, e
 	return key, err
 }
 
-// ReleaseRecovery says that a person has made sure of the participant: he may trade again. Asked twice it changes nothing.
-// Errors: NOT_FOUND; TRANSITION_FORBIDDEN before there is anything to make sure of.
-func (s *Service) ReleaseRecovery(ctx context.Context, participant, actor string) (RecoveryView, error) {
-	r, err := s.lastRecovery(ctx, participant)
-	if err != nil {
-		return RecoveryView{}, err
-	}
-	switch r.State {
-	case model.RecoveryReleasing, model.RecoveryDone:
-	case model.RecoveryWaiting:
-		err = s.DB.Write(ctx, func(tx *model.Tx) error {
-			_, err := tx.MoveRecovery(r.ID, model.RecoveryWaiting, model.RecoveryReleasing, func(r *model.Recovery) { r.Releaser = actor })
-			return err
-		})
-		if err = ignore(err, model.ErrState); err != nil { // somebody else has just said so
-			return RecoveryView{}, err
-		}
-	default:
-		return RecoveryView{}, fail(contract.TransitionForbidden)
-	}
-	return s.Recovery(ctx, participant)
-}
-
 // Recovery shows the newest recovery of a participant. Errors: NOT_FOUND.
 func (s *Service) Recovery(ctx context.Context, participant string) (RecoveryView, error) {
 	r, err := s.lastRecovery(ctx, participant)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/text/width"
@@ -32,6 +33,7 @@ import (
 //	proposal file           finds the ID of a proposal in a file (or in stdout); $PROPOSAL is it
 //	tamper dir sql…         drops the guards of the audit in the database and changes it
 //	consumer NAME file      takes the first consumer out of such a list
+//	recovered dir WHO       waits until the recovery of somebody is done
 //	hold dir [root.key]     runs a server on a directory until the script ends; $HELD is where it listens
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
@@ -58,11 +60,12 @@ func TestCommands(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "columns": narrow, "proposal": proposalIn,
-			"damage":   func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
-			"key":      takeKey(func(k listedKey) string { return k.ID }),
-			"consumer": takeKey(func(k listedKey) string { return map[bool]string{true: k.Owner}[k.Role == "consumer"] }),
-			"hold":     func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
-			"tamper":   func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
+			"damage":    func(ts *testscript.TestScript, _ bool, args []string) { damage(t, ts, args[0]) },
+			"key":       takeKey(func(k listedKey) string { return k.ID }),
+			"recovered": recovered,
+			"consumer":  takeKey(func(k listedKey) string { return map[bool]string{true: k.Owner}[k.Role == "consumer"] }),
+			"hold":      func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
+			"tamper":    func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
 				ts.Check(p.err)
@@ -151,6 +154,20 @@ func damage(t *testing.T, ts *testscript.TestScript, dir string) {
 	_, err := db.Exec(`UPDATE lots SET owner = 'hualian' WHERE hash = ?`, hash)
 	ts.Check(err)
 	ts.Setenv("LOT", hash)
+}
+
+func recovered(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		var all struct{ State string }
+		ts.Check(ts.Exec("server", "--data", args[0], "keys", "recover", args[1], "--json"))
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &all))
+		if all.State == "" { // it would begin another one: that one is done
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the recovery is still %s", all.State)
+		}
+	}
 }
 
 type listedKey struct{ ID, Owner, Role string }

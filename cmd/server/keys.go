@@ -26,7 +26,8 @@ type keysCommand struct {
 	Rotate  keysRotate  `cmd:"" help:"Give the owner the next version of a key; also after one was revoked."`
 	Revoke  keysRevoke  `cmd:"" help:"Stop a key for ever: at once here, then on the ledger."`
 	Recover keysRecover `cmd:"" help:"After a theft: stop a participant's key, freeze him, give him another one, let him go."`
-	Destroy keysDestroy `cmd:"" help:"Wipe the private half of a revoked key. The rest of its row stays."`
+	Release keysRelease `cmd:"" help:"Propose that somebody may trade again whose key was stolen, and who has been identified."`
+	Destroy keysDestroy `cmd:"" help:"Propose to wipe the private half of a revoked key. The rest of its row stays."`
 }
 
 // keyID is how a key is named on the command line: by its ID or the beginning of it.
@@ -52,7 +53,6 @@ type (
 	keysResume  struct{ keysOrder }
 	keysRotate  struct{ keysOrder }
 	keysRevoke  struct{ keysOrder }
-	keysDestroy struct{ keysOrder }
 )
 
 // Run implements the command.
@@ -67,10 +67,45 @@ func (c keysRotate) Run(e *environment) error { return c.order(e, model.WishRepl
 // Run implements the command.
 func (c keysRevoke) Run(e *environment) error { return c.order(e, model.WishRevoke) }
 
-// Run implements the command.
-func (c keysDestroy) Run(e *environment) error { return c.order(e, orderDestroy) }
+// keysDestroy is `server keys destroy`: what can't be taken back takes two people.
+type keysDestroy struct {
+	acting
+	ID     string `arg:"" help:"The key's ID, or its beginning where its database is at hand."`
+	Reason string `help:"Why, for the other person to read." required:""`
+}
 
-const orderDestroy = "destroy"
+// Run implements the command.
+func (c keysDestroy) Run(e *environment) error {
+	id := c.ID
+	if len(id) < wholeID {
+		err := withKeys(e, func(keys *custody.Custody) error {
+			k, err := keyID{id}.find(e, keys)
+			id = k.ID
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return c.one(e, "POST", "/custody/proposals", map[string]any{"operation": custody.OperationDestroy, "arguments": custody.DestroyKey{Key: id}, "reason": c.Reason})
+}
+
+// wholeID is how long a key's ID is.
+const wholeID = 32
+
+// keysRelease is `server keys release`.
+type keysRelease struct {
+	acting
+	Participant string `arg:"" help:"Whose key was stolen."`
+	Reason      string `help:"How he was identified, for the other person to read." required:""`
+}
+
+// Run implements the command.
+func (c keysRelease) Run(e *environment) error {
+	return c.one(e, "POST", "/custody/proposals", map[string]any{
+		"operation": custody.OperationRecover, "arguments": custody.ReleaseRecovery{Participant: c.Participant}, "reason": c.Reason,
+	})
+}
 
 // openKeys opens the database and custody, and nothing else: a server may have the rest. It makes neither.
 func openKeys(e *environment) (*App, error) {
@@ -219,18 +254,10 @@ func (c keysOrder) order(e *environment, what string) error {
 		if err := e.bringShares(keys); err != nil {
 			return err
 		}
-		if what == orderDestroy {
-			err = keys.Destroy(e.ctx, k.ID, operator())
-		} else {
-			_, err = keys.Order(e.ctx, k.ID, what, operator())
-		}
-		if err != nil {
+		if _, err := keys.Order(e.ctx, k.ID, what, operator()); err != nil {
 			return err
 		}
-		followed := what == orderDestroy
-		if !followed {
-			followed, err = c.await(e, keys, k.ID, what)
-		}
+		followed, err := c.await(e, keys, k.ID, what)
 		if k, err2 := keys.KeyView(e.ctx, k.ID); err == nil && err2 == nil {
 			return c.done(e.stdout, k, what, followed)
 		}
@@ -239,7 +266,7 @@ func (c keysOrder) order(e *environment, what string) error {
 }
 
 // errProtected: see docs/custody.md.
-var errProtected = errors.New("KEY_PROTECTED：管理员密钥不能停用、撤销或销毁，只能轮换")
+var errProtected = errors.New("KEY_PROTECTED：管理员密钥不能停用或撤销，只能轮换")
 
 // await waits until a server has brought the wish to the ledger and custody has seen it there.
 func (c keysOrder) await(e *environment, keys *custody.Custody, id, what string) (bool, error) {
@@ -388,7 +415,6 @@ var orderWords = map[string]string{
 	model.WishResume:  "恢复：账本记下后才能再签名",
 	model.WishRevoke:  "撤销：立即、永久不再签名，账本随后记下",
 	model.WishReplace: "更换：账本记下新密钥后由它签名，旧密钥只能验签",
-	orderDestroy:      "销毁：抹去私钥，不可恢复；公钥和指纹保留",
 }
 
 func printKey(w io.Writer, k custody.KeyView) {
@@ -446,11 +472,9 @@ func (c keysOrder) done(w io.Writer, k custody.KeyView, what string, followed bo
 		return printJSON(w, keyDone{Key: viewOf(k), Order: what, Done: true, Followed: followed})
 	}
 	fmt.Fprintf(w, "  ✓ 托管：%s\n", stateWords[k.State])
-	switch {
-	case what == orderDestroy:
-	case followed:
+	if followed {
 		fmt.Fprintf(w, "  ✓ 账本已记下：%s\n", k.Ledger.Status)
-	default:
+	} else {
 		fmt.Fprintln(w, "  … 账本还没有记下；服务运行时会自动送达")
 	}
 	return nil

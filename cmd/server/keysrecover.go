@@ -11,13 +11,12 @@ import (
 	"cardflow/transfer"
 )
 
-// keysRecover is `server keys recover`: what is done for somebody whose key was stolen, as one act. It begins it, shows
-// where it stands, and, when a person has made sure of the owner, lets him go. A server that runs does the work; this
-// command may end at any time, and be called again.
+// keysRecover is `server keys recover`: what is done for somebody whose key was stolen, as one act. It begins it, and shows
+// where it stands. A server that runs does the work; this command may end at any time, and be called again. That the owner
+// may trade again takes two people: see keysRelease.
 type keysRecover struct {
 	keysOutput
 	Participant string        `arg:"" help:"Whose key was stolen."`
-	Release     bool          `help:"The owner has been identified: let him trade again."`
 	Yes         bool          `help:"Do it. Without it nothing is changed."`
 	Wait        time.Duration `help:"How long to wait for the ledger." default:"30s"`
 }
@@ -28,7 +27,7 @@ var stepWords = map[string][2]string{
 	"frozen":   {"账本冻结：什么都不能转给他，也不能转走", "账本已冻结：什么都不能转给他，也不能转走"},
 	"revoked":  {"账本撤销旧密钥", "账本已撤销旧密钥"},
 	"replaced": {"换发新密钥，登记上账本", "新密钥已登记上账本"},
-	"checked":  {"核实本人身份（由人来做，之后用 --release）", "已核实本人身份"},
+	"checked":  {"核实本人身份（由人来做，两人同意后解冻）", "已核实本人身份"},
 	"released": {"账本解冻", "账本已解冻"},
 }
 
@@ -44,8 +43,7 @@ func (c keysRecover) Run(e *environment) error {
 
 func (c keysRecover) run(e *environment, s *transfer.Service) error {
 	r, err := s.Recovery(e.ctx, c.Participant)
-	none := transfer.CodeOf(err) == "NOT_FOUND"
-	if err != nil && (!none || c.Release) {
+	if err != nil && transfer.CodeOf(err) != "NOT_FOUND" {
 		return err
 	}
 	if !c.Yes {
@@ -56,14 +54,7 @@ func (c keysRecover) run(e *environment, s *transfer.Service) error {
 		}
 		return c.preview(e.stdout, r)
 	}
-	until := model.RecoveryWaiting
-	if c.Release {
-		until = model.RecoveryDone
-		r, err = s.ReleaseRecovery(e.ctx, c.Participant, operator())
-	} else {
-		r, err = s.StartRecovery(e.ctx, c.Participant, operator())
-	}
-	if err != nil {
+	if r, err = s.StartRecovery(e.ctx, c.Participant, operator()); err != nil {
 		return err
 	}
 	shown := 0
@@ -78,7 +69,7 @@ func (c keysRecover) run(e *environment, s *transfer.Service) error {
 		if !c.JSON {
 			shown = printSteps(e.stdout, r, shown)
 		}
-		if r.State == string(until) || r.State == string(model.RecoveryDone) {
+		if r.State == string(model.RecoveryWaiting) || r.State == string(model.RecoveryDone) {
 			break
 		}
 		select {
@@ -116,8 +107,8 @@ func (c keysRecover) next(w io.Writer, r transfer.RecoveryView) {
 	case model.RecoveryDone:
 		fmt.Fprintln(w, "  完成")
 	case model.RecoveryWaiting:
-		fmt.Fprintln(w, "  … 等您核实本人身份。核实之后：")
-		fmt.Fprintf(w, "    server keys recover %s --release --yes\n", r.Participant)
+		fmt.Fprintln(w, "  … 等您核实本人身份。核实之后提议解冻，由另一人批准：")
+		fmt.Fprintf(w, "    server keys release %s --reason … --as …\n", r.Participant)
 	default:
 		fmt.Fprintln(w, "  … 还在进行；服务运行时会自动继续，再次运行本命令查看进度")
 	}
