@@ -28,23 +28,24 @@ var unrecordable = map[*Error]bool{ErrAuditBroken: true, ErrClosed: true, ErrSea
 
 // The acts in the audit.
 const (
-	actBegin    = "audit.begin"
-	actKEK      = "kek.make"
-	actKey      = "key.make"
-	actRestore  = "key.restore"
-	actResume   = "audit.resume"
-	actIntent   = "sign.intent"
-	actRefuse   = "sign.refuse"
-	actClose    = "attempt.close"
-	actAdopt    = "sign.adopt"
-	actRestored = "audit.restored"
-	actShare    = "seal.share"   // somebody brings a share
-	actRefused  = "seal.refuse"  // it was none that helps
-	actUnseal   = "seal.open"    // on one server
-	actSeal     = "seal.stop"    // on all of them
-	actRoot     = "root.rotate"  // another root
-	actHead     = "audit.reseal" // the head is under another key-encryption key from here on
-	actRewrap   = "kek.rewrap"   // keys under another key-encryption key
+	actBegin     = "audit.begin"
+	actKEK       = "kek.make"
+	actKey       = "key.make"
+	actRestore   = "key.restore"
+	actResume    = "audit.resume"
+	actIntent    = "sign.intent"
+	actRefuse    = "sign.refuse"
+	actClose     = "attempt.close"
+	actAdopt     = "sign.adopt"
+	actRestored  = "audit.restored"
+	actReconcile = "restore.reconcile" // a bundle was restored, and the ledger followed to its end
+	actShare     = "seal.share"        // somebody brings a share
+	actRefused   = "seal.refuse"       // it was none that helps
+	actUnseal    = "seal.open"         // on one server
+	actSeal      = "seal.stop"         // on all of them
+	actRoot      = "root.rotate"       // another root
+	actHead      = "audit.reseal"      // the head is under another key-encryption key from here on
+	actRewrap    = "kek.rewrap"        // keys under another key-encryption key
 
 	// Of the life of a key; suspend, resume, revoke and replace stand there under those names, after "key.".
 	actPrepare    = "key.prepare"

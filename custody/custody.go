@@ -98,6 +98,8 @@ type Custody struct {
 	atPoint  func(point string)
 	sink     sink
 
+	reconciled atomic.Bool // see reconcile.go
+
 	// Dangerous are the operations that take two people.
 	Dangerous    *Dangerous
 	proposalLife time.Duration

@@ -62,6 +62,9 @@ var (
 	// ErrClosed: the key-encryption keys have been cleared from memory.
 	ErrClosed = &Error{"CUSTODY_CLOSED", "密钥托管服务正在停止，请稍后重试。"}
 
+	// ErrUnreconciled: the database was put back from a bundle, and the ledger has not been followed to its end since.
+	ErrUnreconciled = &Error{"CUSTODY_UNRECONCILED", "数据库刚从备份恢复，正在与账本核对，核对完成前不签名。请稍候，无须重复操作。"}
+
 	// ErrKeyNotFound: the owner has no key there.
 	ErrKeyNotFound = &Error{"CUSTODY_KEY_NOT_FOUND", "没有找到托管密钥。请先开通托管密钥后再操作。"}
 

@@ -53,6 +53,9 @@ func (c *Custody) Ensure(ctx context.Context, post Post, actor string) (Key, err
 
 // makeKey makes the first key of a post. A crash before the commit leaves nothing: the key was never known to anyone.
 func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor string) error {
+	if err := c.reconciledYet(ctx); err != nil {
+		return err
+	}
 	row, scalar, err := c.newKey(post, duty.kind, duty.functions, 1)
 	if err != nil {
 		return err

@@ -48,6 +48,9 @@ func (a Ask) check() error {
 //
 // Sign takes as long as two database transactions, and more the more others sign: call it from a worker.
 func (c *Custody) Sign(ctx context.Context, ask Ask, body request.Body) (request.Signature, request.Request, error) {
+	if err := c.reconciledYet(ctx); err != nil {
+		return request.Signature{}, request.Request{}, fmt.Errorf("sign: %w", err) // and nothing is written into an audit that is not up to date
+	}
 	sig, req, err := c.sign(ctx, ask, body)
 	if err != nil {
 		return request.Signature{}, request.Request{}, c.refuse(ctx, ask, req.Function, fmt.Errorf("sign: %w", err))

@@ -20,6 +20,9 @@ type SignLog interface {
 	Restore(ctx context.Context, key model.CustodyKey) error
 	// VerifySignLog holds the record against custody's audit and calls find for each fault.
 	VerifySignLog(ctx context.Context, find func(subject, problem string)) error
+	// Reconciled says that the ledger has been followed to its end since this server started: a record that was put back
+	// from a bundle may be added to again.
+	Reconciled(ctx context.Context) error
 }
 
 // Standing is what custody's record says of a signature on the ledger.

@@ -235,5 +235,21 @@ func readJournal(path string, vault *Vault, each func(Entry) error) error {
 	return nil
 }
 
+// CopyJournal copies the whole records of a journal, of which another process may have the file open and go on writing.
+// Copies put one behind the other are a journal again.
+func CopyJournal(to io.Writer, path string) (size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("journal: %w", err)
+	}
+	defer f.Close()
+	size, err = (&Journal{file: f}).walk(func([]byte) error { return nil })
+	if err != nil {
+		return 0, fmt.Errorf("journal: %w", err)
+	}
+	_, err = io.Copy(to, io.NewSectionReader(f, 0, size))
+	return size, err
+}
+
 // Close closes the file.
 func (j *Journal) Close() error { return j.file.Close() }

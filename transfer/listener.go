@@ -13,6 +13,9 @@ import (
 // checkpoint is the name of the listener's place on the ledger.
 const checkpoint = "ledger"
 
+// FollowedLedger is the name of that checkpoint.
+const FollowedLedger = checkpoint
+
 // listen follows the ledger and settles every block, in the same database transaction that moves the checkpoint. After
 // a crash it goes on with the block after the checkpoint; after a restore of the database to an older copy it replays
 // what that copy has not seen. When it has not come on for the time of a lease it ends: perhaps another server can.

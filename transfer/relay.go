@@ -64,7 +64,7 @@ func (s *Service) kick() {
 // It begins when the database has followed the ledger to where that was at the start: a database that was put back to an
 // older copy learns first what has happened to its acts, and nothing is signed again that stands in a block.
 func (s *Service) relay(ctx context.Context) {
-	for ctx.Err() == nil && s.CatchUp(ctx) != nil {
+	for ctx.Err() == nil && s.comeUpToDate(ctx) != nil {
 		pause(ctx, s.Relay.Poll)
 	}
 	free := make(chan struct{}, s.Relay.Workers)
@@ -106,6 +106,15 @@ func (s *Service) relay(ctx context.Context) {
 		}
 		timer.Reset(s.Relay.Poll)
 	}
+}
+
+// comeUpToDate waits for the listener, and lets custody know.
+func (s *Service) comeUpToDate(ctx context.Context) error {
+	err := s.CatchUp(ctx)
+	if err == nil {
+		err = s.Signer.Reconciled(ctx)
+	}
+	return err
 }
 
 func (s *Service) lease(ctx context.Context, n int) (acts []model.Act, err error) {

@@ -255,6 +255,8 @@ func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig
 }
 
 // Restore implements transfer.SignLog.
+func (s signer) Reconciled(ctx context.Context) error { return s.custody.Reconciled(ctx, "relay") }
+
 func (s signer) Restore(ctx context.Context, key model.CustodyKey) error {
 	return s.custody.Restore(ctx, key)
 }

@@ -78,7 +78,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, look bool) (app *A
 		}
 	}()
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.openRedis, app.openLedger, app.openJournal, app.openCustody, app.openWeChat, app.openService,
+		app.openDatabase, app.refuseHalfRestored, app.openRedis, app.openLedger, app.openJournal, app.openCustody, app.openWeChat, app.openService,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
@@ -122,6 +122,17 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 		a.Logger.Info("database migrated", "migrations", n)
 	}
 	return nil
+}
+
+// refuseHalfRestored keeps everything but a restore off a database that is none yet.
+func (a *App) refuseHalfRestored(ctx, _ context.Context) error {
+	return a.DB.Read(ctx, func(tx *model.Tx) error {
+		r, err := tx.Restoration()
+		if err == nil && r.Stage == model.RestoreLoading {
+			err = fmt.Errorf("数据库只恢复了一半（备份 %s）：请用同一个备份文件再执行一次 server backup restore，会从中断处继续", r.Bundle)
+		}
+		return err
+	})
 }
 
 // openRedis connects to Redis, or runs one in process. That one forgets everything at a restart: people log in again.

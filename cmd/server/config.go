@@ -24,6 +24,7 @@ type Config struct {
 	Custody   CustodyConfig   `yaml:"custody"`
 	Audit     AuditConfig     `yaml:"audit"`
 	Vault     VaultConfig     `yaml:"vault"`
+	Backup    BackupConfig    `yaml:"backup"`
 	Session   SessionConfig   `yaml:"session"`
 	Limits    LimitsConfig    `yaml:"limits"`
 	Trade     TradeConfig     `yaml:"trade"`
@@ -118,6 +119,11 @@ type CustodyConfig struct {
 	LoginAge     time.Duration `yaml:"login_age"`
 	ProposalLife time.Duration `yaml:"proposal_life"`
 	PKCS11       PKCS11Config  `yaml:"pkcs11"`
+}
+
+// BackupConfig says for which recovery key backups are made. The file is relative to the data directory.
+type BackupConfig struct {
+	KitFile string `yaml:"kit_file"`
 }
 
 // PKCS11Config says where a root key is that a token keeps.
@@ -245,6 +251,7 @@ func DefaultConfig() Config {
 		Custody: CustodyConfig{Kind: string(custody.InFile), RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour, PKCS11: PKCS11Config{Key: "cardflow-root"}},
 		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},
 		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
+		Backup:  BackupConfig{KitFile: "recovery.json"},
 		Session: SessionConfig{
 			ConsumerTTL: 7 * 24 * time.Hour,
 			StaffTTL:    12 * time.Hour,

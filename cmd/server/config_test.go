@@ -193,6 +193,7 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 		"vault.journal_file":              {`""`, "../journal"},
 		"vault.other_journals":            {"journal-2"}, // no list
 		"vault.other_journals[0]":         {`[""]`, "[../journal]", "[journal]"},
+		"backup.kit_file":                 {`""`, "../recovery.json"},
 		"session.consumer_ttl":            {"10000h"},
 		"session.staff_ttl":               {"200h"},
 		"session.idle_ttl":                {"10s", "13h"},

@@ -88,6 +88,7 @@ func (c Config) faults() Faults {
 	v.between("audit.anchor_interval", c.Audit.AnchorInterval, time.Second, day)
 	v.between("audit.stop_timeout", c.Audit.StopTimeout, 0, time.Minute)
 	c.Vault.check(v)
+	c.Backup.check(v)
 	c.Session.check(v)
 	c.Limits.check(v)
 	c.Trade.check(v)
@@ -207,6 +208,8 @@ func (c CustodyConfig) check(v *checker) {
 	v.must(tokenLabel.MatchString(c.PKCS11.Key), "custody.pkcs11.key", "must be the key's label, 1 to 32 printable characters")
 	v.must(!used || c.PKCS11.PIN.IsSet(), "custody.pkcs11.pin", "must be set while custody.kind is pkcs11")
 }
+
+func (c BackupConfig) check(v *checker) { v.file("backup.kit_file", c.KitFile) }
 
 func (c VaultConfig) check(v *checker) {
 	v.file("vault.data_key_file", c.DataKeyFile)

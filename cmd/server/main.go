@@ -38,6 +38,7 @@ type commands struct {
 	Unseal    unsealCommand    `cmd:"" help:"Bring a share of the root key to the running server, or lift an emergency stop."`
 	Seal      sealCommand      `cmd:"" help:"Emergency stop: no server signs any more, until somebody unseals."`
 	Root      rootCommand      `cmd:"" help:"The root key: make it, look at it, rotate it."`
+	Backup    backupCommand    `cmd:"" help:"Put what must not be lost into one encrypted file; begin anew from it; prove that one can."`
 	Health    healthCommand    `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
 }
 

@@ -85,6 +85,9 @@ func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, erro
 	return h.Sequence, h.Hash, h.Moved, err
 }
 
+// Reconciled implements transfer.SignLog.
+func (s signer) Reconciled(ctx context.Context) error { return s.custody.Reconciled(ctx, "relay") }
+
 // translate gives custody's errors the meaning that the relay acts on.
 func translate(err error) error {
 	var later *custody.Later
@@ -99,7 +102,8 @@ func translate(err error) error {
 		return errors.Join(transfer.ErrKeyReplaced, err)
 	case errors.Is(err, custody.ErrKeyNotActive), errors.Is(err, custody.ErrFunction), errors.Is(err, custody.ErrOwner), errors.Is(err, custody.ErrPost):
 		return errors.Join(transfer.ErrKeyStopped, err)
-	case errors.Is(err, custody.ErrSealed), errors.Is(err, custody.ErrClosed), errors.Is(err, custody.ErrToken), errors.Is(err, custody.ErrRootMismatch):
+	case errors.Is(err, custody.ErrSealed), errors.Is(err, custody.ErrClosed), errors.Is(err, custody.ErrToken), errors.Is(err, custody.ErrRootMismatch),
+		errors.Is(err, custody.ErrUnreconciled):
 		return errors.Join(transfer.ErrSealed, err)
 	}
 	return err

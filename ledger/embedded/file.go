@@ -115,6 +115,14 @@ func (l *Ledger) createFile() error {
 	return syncDirectory(filepath.Dir(l.config.Path))
 }
 
+// CopyTo writes the file as it is at this moment, while the ledger goes on.
+func (l *Ledger) CopyTo(w io.Writer) error {
+	return l.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	})
+}
+
 // syncDirectory makes a new name in a directory survive a power cut.
 func syncDirectory(path string) error {
 	d, err := os.Open(path)
