@@ -65,6 +65,7 @@ func (tx *Tx) Tables() (tables []Table, err error) {
 	return tables, nil
 }
 
+// table reads a table's columns, but for those that the engine makes of others.
 func (tx *Tx) table(name string) (Table, error) {
 	t := Table{Name: name}
 	var columns []struct {
@@ -77,7 +78,7 @@ func (tx *Tx) table(name string) (Table, error) {
 		"SELECT c.column_name AS name, c.data_type AS type, COALESCE(k.ordinal_position, 0) AS `key` FROM information_schema.columns c"+
 			" LEFT JOIN information_schema.key_column_usage k ON k.table_schema = c.table_schema AND k.table_name = c.table_name"+
 			" AND k.column_name = c.column_name AND k.constraint_name = 'PRIMARY'"+
-			" WHERE c.table_schema = DATABASE() AND c.table_name = ? ORDER BY c.ordinal_position"), name).Scan(&columns).Error
+			" WHERE c.table_schema = DATABASE() AND c.table_name = ? AND COALESCE(c.generation_expression, '') = '' ORDER BY c.ordinal_position"), name).Scan(&columns).Error
 	if err != nil {
 		return t, translate(err)
 	}
