@@ -60,7 +60,7 @@ func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
 	results, err := provider.Up(ctx)
 	for _, r := range results {
 		if r.Error == nil {
-			db.log.InfoContext(ctx, "database migrated", "migration", r.Source.Path, "took", r.Duration)
+			db.log.DebugContext(ctx, "migration has run", "migration", r.Source.Path, "took", r.Duration)
 			applied++
 		}
 	}
