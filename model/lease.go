@@ -46,12 +46,20 @@ func (tx *Tx) Leases(prefix string) ([]Lease, error) {
 }
 
 // GiveUpWork frees every act, import and job that is leased by an owner whose name begins with a prefix: a server that
-// starts again takes up what it left at once. It answers how many there were.
+// starts again takes up what it left at once. An act that was on its way when the server stopped is asked about at
+// once, too, not first when its lease would have ended. It answers how many there were.
 func (tx *Tx) GiveUpWork(ownerPrefix string) (int, error) {
 	n := 0
-	for _, table := range []any{&Act{}, &Import{}, &Job{}} {
-		result := tx.db.Model(table).Where("lease_owner LIKE ? ESCAPE '!' AND lease_until > 0", likely(ownerPrefix)+"%").
-			UpdateColumn("lease_until", 0)
+	for _, work := range []struct {
+		table any
+		free  map[string]any
+	}{
+		{&Act{}, map[string]any{"lease_until": 0, "next_at": 0}},
+		{&Import{}, map[string]any{"lease_until": 0}},
+		{&Job{}, map[string]any{"lease_until": 0}},
+	} {
+		result := tx.db.Model(work.table).Where("lease_owner LIKE ? ESCAPE '!' AND lease_until > 0", likely(ownerPrefix)+"%").
+			UpdateColumns(work.free)
 		if result.Error != nil {
 			return n, result.Error
 		}

@@ -107,42 +107,72 @@ func TestDutiesAreDoneOnce(t *testing.T) {
 	r.until("what has expired is released", func() bool { return r.trade(retailer, expiring[0].TradeID).State == "released" })
 }
 
-// A server that starts again takes up at once what it had left, and not what another one has.
+// A server that starts again takes up at once what it had left, and not what another one has: whether its tries had
+// failed when it was stopped, or one had left and no answer had come.
 func TestStartedAgain(t *testing.T) {
 	t.Parallel()
-	f := &faulty{}
-	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Server, c.Relay.Lease = "one", time.Hour })
-	trade, other := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
-	ann := r.consumer("ann")
-	f.next("Confirm", 1_000_000, lost)
-	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
-	check(t, err)
-	theirs, err := r.Confirm(r.ctx, ann, idem("confirm"), other.TradeID, other.Code, last6(2))
-	check(t, err)
-	r.until("both are on their way", func() bool { return f.tries("Confirm") >= 2 })
-	r.stop()
-	r.Wait()
-	until := model.MillisOf(r.clock.now().Add(time.Hour))
-	check(t, r.db.Write(context.Background(), func(tx *model.Tx) error {
-		a, err := tx.Act(theirs.ID)
-		if err != nil {
-			return err
-		}
-		a.LeaseUntil = 0
-		if err := tx.SaveAct(a); err != nil {
-			return err
-		}
-		_, err = tx.LeaseAct(theirs.ID, "two/worker", model.MillisOf(r.clock.now()), until)
-		return err
-	}))
-	f.mu.Lock()
-	f.faults = nil
-	f.mu.Unlock()
-	r.ctx, r.stop = context.WithCancel(context.Background())
-	check(t, r.Start(r.ctx))
-	r.await(act, "")
-	if now, err := r.Act(r.ctx, ann, theirs.ID); err != nil || now.Ended() {
-		t.Errorf("another server's act is %s, %v", now.State, err)
+	for name, do := range map[string]func(left chan<- string) func(try) (ledger.Commit, error){
+		"lost": func(left chan<- string) func(try) (ledger.Commit, error) {
+			return func(x try) (ledger.Commit, error) {
+				commit, err := lost(x)
+				left <- x.p.TxID
+				return commit, err
+			}
+		},
+		"no answer yet": func(left chan<- string) func(try) (ledger.Commit, error) {
+			return func(x try) (ledger.Commit, error) {
+				commit, err := lost(x)
+				left <- x.p.TxID
+				<-x.ctx.Done()
+				return commit, err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &faulty{}
+			r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Server, c.Relay.Lease = "one", time.Hour })
+			trade, other := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+			ann := r.consumer("ann")
+			left, tx := make(chan string, 1_000), map[string]bool{}
+			f.next("Confirm", 1_000, do(left))
+			act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+			check(t, err)
+			theirs, err := r.Confirm(r.ctx, ann, idem("confirm"), other.TradeID, other.Code, last6(2))
+			check(t, err)
+			for len(tx) < 2 { // both are on their way
+				select {
+				case id := <-left:
+					tx[id] = true
+				case <-time.After(2 * time.Minute):
+					t.Fatal("never: both are on their way")
+				}
+			}
+			r.stop()
+			r.Wait()
+			until := model.MillisOf(r.clock.now().Add(time.Hour))
+			check(t, r.db.Write(context.Background(), func(tx *model.Tx) error {
+				a, err := tx.Act(theirs.ID)
+				if err != nil {
+					return err
+				}
+				a.LeaseUntil = 0
+				if err := tx.SaveAct(a); err != nil {
+					return err
+				}
+				_, err = tx.LeaseAct(theirs.ID, "two/worker", model.MillisOf(r.clock.now()), until)
+				return err
+			}))
+			f.mu.Lock()
+			f.faults = nil
+			f.mu.Unlock()
+			r.ctx, r.stop = context.WithCancel(context.Background())
+			check(t, r.Start(r.ctx))
+			r.await(act, "")
+			if now, err := r.Act(r.ctx, ann, theirs.ID); err != nil || now.Ended() {
+				t.Errorf("another server's act is %s, %v", now.State, err)
+			}
+			r.clock.forward(2 * time.Hour)
+		})
 	}
-	r.clock.forward(2 * time.Hour)
 }

@@ -53,7 +53,7 @@ func TestCommands(t *testing.T) {
 				}
 			}
 			// The directories that scripts use have databases.
-			for _, dir := range []string{"data", "other", "fresh"} {
+			for _, dir := range []string{"data", "other", "fresh", "new", "third"} {
 				placeOf(t, filepath.Join(e.WorkDir, dir))
 			}
 			return nil
