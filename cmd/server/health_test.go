@@ -43,7 +43,7 @@ func TestHealth(t *testing.T) {
 			// Listening everywhere is asked on the loopback.
 			for _, listen := range []string{"127.0.0.1:", ":", "0.0.0.0:", "[::]:"} {
 				var out, log bytes.Buffer
-				status := run(t.Context(), []string{"health"}, []string{"CARDFLOW_HTTP_LISTEN=" + listen + port}, &out, &log)
+				status := run(t.Context(), []string{"health"}, []string{"CARDFLOW_HTTP_LISTEN=" + listen + port}, &out, &log, nil)
 				if (status == 0) != (c.want == "") || status == 0 && out.String() != "ready\n" || !strings.Contains(log.String(), c.want) {
 					t.Errorf("%s: status %d, %q, %q; want %q", listen, status, &out, &log, c.want)
 				}

@@ -49,9 +49,10 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == xlsCommand {
 		os.Exit(cardfile.XLSMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	onDisk := custody.KeepOffDisk() // before any key is read, whatever the command
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr, onDisk))
 }
 
 // environment is what every command is given.
@@ -63,10 +64,11 @@ type environment struct {
 	asks   *asker // see there
 	stdout io.Writer
 	stderr io.Writer
+	onDisk error // why what is in memory may get onto a disk: see [custody.KeepOffDisk]
 }
 
 // run runs a command line and answers the exit status: 0 done, 1 failed, 2 the command line or configuration is wrong.
-func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer, onDisk error) int {
 	var c commands
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("server"), kong.Description("CardFlow 卡流转: hand-overs of IoT SIM cards, on a ledger, signed by both sides."),
@@ -91,7 +93,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if c.Data != "" {
 		config.DataDir = c.Data
 	}
-	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdin: os.Stdin, stdout: stdout, stderr: stderr}); err != nil {
+	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdin: os.Stdin, stdout: stdout, stderr: stderr, onDisk: onDisk}); err != nil {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		if c := (*custody.Error)(nil); errors.As(err, &c) {
 			fmt.Fprintln(stderr, c.Message)

@@ -19,6 +19,9 @@ func (c serveCommand) Run(e *environment) error {
 	if c.Demo && e.config.Mode == Production {
 		return errors.New("--demo has passwords that everyone knows: not in production mode")
 	}
+	if e.onDisk != nil {
+		e.logger.Warn("opened keys are in memory, and that may get onto a disk: see docs/custody.md, Memory", "error", e.onDisk)
+	}
 	app, err := Open(e.ctx, e.config, e.logger)
 	if err != nil {
 		return err
