@@ -3,6 +3,7 @@ package model_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -269,4 +270,32 @@ func TestSQLiteIsDurable(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestWhatMySQLSays: what a server says that is going away or full is for later, and of that only the first is tried again.
+func TestWhatMySQLSays(t *testing.T) {
+	if modeltest.Engine(t) != model.MySQL {
+		return
+	}
+	t.Parallel()
+	db := modeltest.Open(t)
+	const enough = 3
+	for number, again := range map[int]bool{
+		1053: true, 1927: true, 1290: true,
+		3: false, 1021: false, 1026: false, 1030: false, 1114: false, 1180: false, 1878: false,
+	} {
+		runs := 0
+		err := db.Write(t.Context(), func(tx *model.Tx) error {
+			if runs++; runs == enough {
+				return nil
+			}
+			return tx.Exec(fmt.Sprintf("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = %d, MESSAGE_TEXT = 'secret'", number))
+		})
+		switch {
+		case again && (err != nil || runs != enough):
+			t.Errorf("%d: %v after %d runs", number, err, runs)
+		case !again && (!errors.Is(err, model.ErrUnavailable) || runs != 1 || strings.Contains(err.Error(), "secret")):
+			t.Errorf("%d: %v after %d runs", number, err, runs)
+		}
+	}
 }

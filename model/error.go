@@ -93,8 +93,8 @@ const (
 var mysqlAway = map[uint16]bool{1040: true, 1047: true, 1053: true, 1077: true, 1079: true, 1158: true, 1159: true, 1160: true, 1161: true,
 	1203: true, 1290: true, 1836: true, 1927: true, 3169: true}
 
-// mysqlFull are what it says when its disk is full: it may be for long.
-var mysqlFull = map[uint16]bool{1021: true, 1030: true, 1114: true}
+// mysqlFull are what it says when its disk is full, of a table, the log, or a file of its own for a moment: it may be for long.
+var mysqlFull = map[uint16]bool{3: true, 1021: true, 1026: true, 1030: true, 1114: true, 1180: true, 1878: true}
 
 // quotable are the MySQL errors whose text names users, tables and columns but never a value.
 var quotable = map[uint16]bool{1044: true, 1045: true, 1046: true, 1049: true, 1054: true, 1142: true, 1146: true, 1792: true}
