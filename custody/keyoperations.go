@@ -83,7 +83,7 @@ func (c *Custody) registerKeys() {
 		},
 		func(ctx context.Context, x *Execution, a RevokeKeys) error {
 			for _, id := range a.Keys {
-				if _, err := c.order(ctx, id, model.WishRevoke, x.Approver, false); err != nil && !errors.Is(err, ErrKeyTransition) {
+				if _, err := c.order(ctx, id, model.WishRevoke, x.Approver); err != nil && !errors.Is(err, ErrKeyTransition) {
 					return err
 				}
 			}

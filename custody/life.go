@@ -97,14 +97,23 @@ func wipe(tx *model.Tx, keyID string) (model.CustodyKey, error) {
 // Order makes one of the four wishes. It is one transaction: the move, the wish and the record of both. A crash leaves all
 // of them or none. What is wished already is answered as it stands. Errors: ErrKeyNotFound, ErrKeyTransition, ErrAsk.
 func (c *Custody) Order(ctx context.Context, keyID, what, actor string) (Wish, error) {
-	w, err := c.order(ctx, keyID, what, actor, false)
+	w, err := c.order(ctx, keyID, what, actor)
 	return w, c.refuseMove(ctx, err, what, keyID, actor)
 }
 
-// Preview answers the state that a key would have at once after an order, and changes nothing. Errors: ErrKeyNotFound,
-// ErrKeyTransition.
+// Preview answers the state that a key would have at once after an order, and changes nothing. It needs no key: a custody
+// that is sealed answers, too. Errors: ErrKeyNotFound, ErrKeyTransition, ErrAsk.
 func (c *Custody) Preview(ctx context.Context, keyID, what string) (model.CustodyKeyState, error) {
-	w, err := c.order(ctx, keyID, what, "preview", true)
+	if moves[what] == nil {
+		return "", fmt.Errorf("%q: %w", what, ErrAsk)
+	}
+	var w Wish
+	err := c.db.Write(ctx, func(tx *model.Tx) (err error) {
+		if w, _, err = c.wishIn(tx, "preview", keyID, what, "preview"); err == nil {
+			err = errPreview
+		}
+		return err
+	})
 	if errors.Is(err, errPreview) {
 		err = nil
 	}
@@ -114,7 +123,7 @@ func (c *Custody) Preview(ctx context.Context, keyID, what string) (model.Custod
 // errPreview rolls a preview back.
 var errPreview = errors.New("nothing was done")
 
-func (c *Custody) order(ctx context.Context, keyID, what, actor string, preview bool) (w Wish, err error) {
+func (c *Custody) order(ctx context.Context, keyID, what, actor string) (w Wish, err error) {
 	if moves[what] == nil || !printable.MatchString(actor) {
 		return w, fmt.Errorf("%q by %q: %w", what, actor, ErrAsk)
 	}
@@ -124,45 +133,50 @@ func (c *Custody) order(ctx context.Context, keyID, what, actor string, preview 
 	}
 	err = c.write(ctx, func(tx *model.Tx) error {
 		w, err = c.orderIn(ctx, tx, id, keyID, what, actor)
-		if err == nil && preview {
-			return errPreview
-		}
 		return err
 	})
 	return w, err
 }
 
 // orderIn is an order within a transaction. id names the wish, if it is a new one.
-func (c *Custody) orderIn(ctx context.Context, tx *model.Tx, id, keyID, what, actor string) (w Wish, err error) {
+func (c *Custody) orderIn(ctx context.Context, tx *model.Tx, id, keyID, what, actor string) (Wish, error) {
+	w, from, err := c.wishIn(tx, id, keyID, what, actor)
+	if err != nil || w.ID != id { // it was wished before
+		return w, err
+	}
+	return w, c.record(ctx, tx, entry{actor, "key." + what, keyID, map[string]any{
+		"owner": w.Key.Owner, "from": from, "to": w.Key.State, "wish": id,
+	}})
+}
+
+// wishIn makes the move and the wish, or finds the wish. from is the state that the key was in.
+func (c *Custody) wishIn(tx *model.Tx, id, keyID, what, actor string) (w Wish, from model.CustodyKeyState, err error) {
 	row, err := lockKey(tx, keyID)
 	if err != nil {
-		return w, err
+		return w, from, err
 	}
 	matter := matterOf(what)
 	before, err := tx.KeyWish(keyID, matter)
 	if err = ignored(err, model.ErrNotFound); err != nil {
-		return w, err
+		return w, from, err
 	}
 	if before.Wish == what {
-		return wishOf(before, row)
+		w, err = wishOf(before, row)
+		return w, row.State, err
 	}
 	if err := moves[what](tx, row, before.Wish); err != nil {
-		return w, err
+		return w, from, err
 	}
 	wish := model.CustodyWish{KeyID: row.ID, Matter: matter, Wish: what, ID: id, Actor: actor, CreatedAt: c.now()}
 	if err := tx.SetKeyWish(wish); err != nil {
-		return w, err
+		return w, from, err
 	}
 	after, err := tx.CustodyKey(keyID)
 	if err != nil {
-		return w, err
+		return w, from, err
 	}
-	if w, err = wishOf(wish, after); err != nil {
-		return w, err
-	}
-	return w, c.record(ctx, tx, entry{actor, "key." + what, row.ID, map[string]any{
-		"owner": row.Owner, "from": row.State, "to": after.State, "wish": id,
-	}})
+	w, err = wishOf(wish, after)
+	return w, row.State, err
 }
 
 // refuseMove records that somebody asked for a move that there isn't.

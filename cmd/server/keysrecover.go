@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/model"
 	"cardflow/transfer"
 )
@@ -38,21 +39,24 @@ func (c keysRecover) Run(e *environment) error {
 		return err
 	}
 	s := transfer.New(transfer.Config{DB: app.DB, Signer: signer{app.Custody}, Clock: time.Now, Random: rand.Reader, Logger: e.logger})
-	return errors.Join(c.run(e, s), app.Close(e.ctx))
+	return errors.Join(c.run(e, app.Custody, s), app.Close(e.ctx))
 }
 
-func (c keysRecover) run(e *environment, s *transfer.Service) error {
+func (c keysRecover) run(e *environment, keys *custody.Custody, s *transfer.Service) error {
 	r, err := s.Recovery(e.ctx, c.Participant)
 	if err != nil && transfer.CodeOf(err) != "NOT_FOUND" {
 		return err
 	}
-	if !c.Yes {
-		if r.ID == "" {
-			if err := s.CanRecover(e.ctx, c.Participant); err != nil {
-				return err
-			}
+	if r.ID == "" {
+		if err := s.CanRecover(e.ctx, c.Participant); err != nil {
+			return err
 		}
+	}
+	if !c.Yes {
 		return c.preview(e.stdout, r)
+	}
+	if err := e.bringShares(keys); err != nil {
+		return err
 	}
 	if r, err = s.StartRecovery(e.ctx, c.Participant, operator()); err != nil {
 		return err

@@ -200,3 +200,66 @@ func (b *brittle) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// TestKeysWhereTheRootIsInShares: on a machine without a server that is open, a dry run takes no share, and what stops a key
+// asks for them.
+func TestKeysWhereTheRootIsInShares(t *testing.T) {
+	t.Parallel()
+	dir := demoWorld(t)
+	e, out, _ := operating(t, dir, "")
+	check(t, rootRotateCommand{SharesFlags: SharesFlags{Shares: 5, Threshold: 3, Print: true}, To: "shamir", Yes: true}.Run(e))
+	shares := printed(t, out)
+	three := shares[0] + shares[2] + shares[3]
+	var li keyJSON
+	look := func(owner string) keyJSON {
+		t.Helper()
+		e, out, _ := operating(t, dir, "", inShares)
+		check(t, keysList{keysOutput: keysOutput{JSON: true}, Owner: owner, Limit: 1}.Run(e))
+		var page struct{ Items []keyJSON }
+		check(t, json.Unmarshal(out.Bytes(), &page))
+		if len(page.Items) != 1 {
+			t.Fatalf("keys of %q: %s", owner, out)
+		}
+		return page.Items[0]
+	}
+	shop := look("xiaowang")
+
+	order := keysSuspend{keysOrder{keyID: keyID{shop.ID}, Wait: 1}}
+	e, out, _ = operating(t, dir, "", inShares)
+	check(t, order.Run(e))
+	if !strings.Contains(out.String(), "没有执行") || look("xiaowang").State != "active" {
+		t.Errorf("a dry run: %s", out)
+	}
+	order.Yes = true
+	e, _, _ = operating(t, dir, "", inShares)
+	if err := order.Run(e); err == nil || look("xiaowang").State != "active" {
+		t.Errorf("suspended without shares: %v", err)
+	}
+	e, _, _ = operating(t, dir, three, inShares)
+	check(t, order.Run(e))
+	if k := look("xiaowang"); k.State != "suspended" || len(k.Wishes) != 1 {
+		t.Errorf("suspended: %+v", k)
+	}
+
+	e, out, _ = operating(t, dir, "", inShares)
+	check(t, keysList{keysOutput: keysOutput{JSON: true}, Limit: 100}.Run(e))
+	var all struct{ Items []keyJSON }
+	check(t, json.Unmarshal(out.Bytes(), &all))
+	for _, k := range all.Items {
+		if k.Role == "consumer" {
+			li = k
+		}
+	}
+	stolen := keysRecover{Participant: li.Owner, Wait: 1}
+	e, out, _ = operating(t, dir, "", inShares)
+	check(t, stolen.Run(e))
+	if !strings.Contains(out.String(), "没有执行") {
+		t.Errorf("a dry run: %s", out)
+	}
+	stolen.Yes = true
+	e, out, _ = operating(t, dir, three, inShares)
+	check(t, stolen.Run(e))
+	if k := look(li.Owner); k.State != "revoked" {
+		t.Errorf("recovered: %+v, %s", k, out)
+	}
+}
