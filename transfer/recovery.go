@@ -179,8 +179,9 @@ func (s *Service) stopStolen(ctx context.Context, r model.Recovery) error {
 	return err
 }
 
-// SweepRecoveries takes the next step of each recovery that is not done.
+// SweepRecoveries takes the next step of each recovery that is not done. One that can't go on keeps no other from it.
 func (s *Service) SweepRecoveries(ctx context.Context) error {
+	var stuck []error
 	for after := ""; ; {
 		var list []model.Recovery
 		err := s.DB.Read(ctx, func(tx *model.Tx) (err error) {
@@ -188,16 +189,16 @@ func (s *Service) SweepRecoveries(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return errors.Join(append(stuck, err)...)
 		}
 		for _, r := range list {
 			if err := s.recoverOn(ctx, r); err != nil && !errors.Is(err, model.ErrState) { // else somebody else has just done it
-				return fmt.Errorf("recovery of %s: %w", r.Participant, err)
+				stuck = append(stuck, fmt.Errorf("recovery of %s: %w", r.Participant, err))
 			}
 			after = r.Participant
 		}
 		if len(list) < sweepBatch {
-			return nil
+			return errors.Join(stuck...)
 		}
 	}
 }
@@ -233,6 +234,8 @@ func (s *Service) recoverOn(ctx context.Context, r model.Recovery) error {
 		switch {
 		case err != nil:
 			return err
+		case k.ID == r.KeyID && wished(k, model.WishReplace):
+			return nil // it is on its way; asked for again it might be there by then, and be refused
 		case k.ID == r.KeyID:
 			_, err := s.Signer.OrderKey(ctx, r.KeyID, model.WishReplace, r.Actor)
 			return err

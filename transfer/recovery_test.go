@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,4 +178,61 @@ func TestRecoveryGoesOnAfterDeaths(t *testing.T) {
 	}
 	r.confirm(ann, r.offer(retailer, 1, 1), 1)
 	r.fsck()
+}
+
+// A recovery that can't go on keeps no other from it, and what one waits for is asked for once.
+func TestRecoveriesDontWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	var s *stubborn
+	r := newStockedWith(t, nil, func(c *transfer.Config) {
+		s = &stubborn{Signer: c.Signer, asked: map[string]int{}}
+		c.Signer = s
+	})
+	stuck, other := r.consumer("ann").Participant, r.consumer("bob").Participant
+	if stuck > other {
+		stuck, other = other, stuck
+	}
+	stolen := r.keyOf(other)
+	s.keep(r.keyOf(stuck).ID)
+	for _, who := range []string{stuck, other} {
+		_, err := r.StartRecovery(r.ctx, who, "ops")
+		check(t, err)
+	}
+	r.recovers(stuck, "replacing")
+	r.recovers(other, "waiting")
+	s.mu.Lock()
+	if n := s.asked[stolen.ID]; n != 1 {
+		t.Errorf("another key was asked for %d times", n)
+	}
+	s.mu.Unlock()
+	s.keep("")
+	r.recovers(stuck, "waiting")
+	r.fsck()
+}
+
+// stubborn is a custody that doesn't replace one key.
+type stubborn struct {
+	transfer.Signer
+	mu    sync.Mutex
+	kept  string         // guarded by mu
+	asked map[string]int // for another key in the place of this one; guarded by mu
+}
+
+func (s *stubborn) keep(keyID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = keyID
+}
+
+func (s *stubborn) OrderKey(ctx context.Context, keyID, what, actor string) (transfer.KeyWish, error) {
+	if what == model.WishReplace {
+		s.mu.Lock()
+		s.asked[keyID]++
+		no := s.kept == keyID
+		s.mu.Unlock()
+		if no {
+			return transfer.KeyWish{}, errWire
+		}
+	}
+	return s.Signer.OrderKey(ctx, keyID, what, actor)
 }
