@@ -406,3 +406,33 @@ func TestFsckOfKeys(t *testing.T) {
 	}
 	r.fsck()
 }
+
+// fsck puts right which key a participant signs with: the one that he has now, not the one that he was registered with.
+func TestFsckOfTheKeyThatSigns(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	ann := r.consumer("ann").Participant
+	r.ordered(r.RotateKey, r.keyOf(ann).ID)
+	r.ordered(r.RotateKey, r.participant(transfer.PlatformID).KeyID)
+	registrar := must2(r.Signer.ActiveKey(r.ctx, transfer.PlatformID, transfer.SlotRegistrar))(t)
+	for owner, want := range map[string]string{ann: r.keyOf(ann).ID, transfer.PlatformID: registrar} {
+		if now := r.participant(owner).KeyID; now != want {
+			t.Errorf("%s signs with %s, want %s", owner, now, want)
+		}
+		check(t, r.db.Write(r.ctx, func(tx *model.Tx) error { return tx.SetKey(owner, "00") }))
+		must2(r.Repair(r.ctx, nil))(t)
+		if now := r.participant(owner).KeyID; now != want {
+			t.Errorf("repaired: %s signs with %s, want %s", owner, now, want)
+		}
+	}
+	r.fsck()
+}
+
+func (r *rig) participant(id string) (p model.Participant) {
+	r.t.Helper()
+	check(r.t, r.db.Read(r.ctx, func(tx *model.Tx) (err error) {
+		p, err = tx.Participant(id)
+		return err
+	}))
+	return p
+}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"cardflow/iccid"
 	"cardflow/ledger"
+	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
 	"cardflow/model"
 )
@@ -111,8 +113,19 @@ func (c *check) mendParticipant(id, problem string) Finding {
 		if err := c.mirrorParticipant(tx, *p); err != nil {
 			return err
 		}
-		return tx.ForceParticipant(p.ID, string(p.Role), p.Keys[0])
+		return tx.ForceParticipant(p.ID, string(p.Role), c.signsWith(*p))
 	})
+}
+
+// signsWith is the key that a participant's row names: the newest of his account, and of the platform's the newest of its
+// registrar; see mirrorNewKey.
+func (c *check) signsWith(p contract.Participant) string {
+	for _, id := range slices.Backward(p.Keys) {
+		if k := newest(c.truth.keys[id]); k != nil && (k.Kind == request.AccountKey || slices.Contains(k.Functions, "Register")) {
+			return id
+		}
+	}
+	return p.Keys[0]
 }
 
 func (c *check) mendLot(hash, problem string) Finding {
