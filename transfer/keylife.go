@@ -269,7 +269,13 @@ func (s *Service) keyBody(ctx context.Context, a model.Act, p keyPlan) (request.
 		return nil, s.unregistered(ctx, p.Key, err)
 	case err != nil:
 		return nil, err
-	case p.Wish == model.WishReplace:
+	}
+	if known, err := s.Signer.Key(ctx, p.Key); err != nil {
+		return nil, err
+	} else if k.Version < known.LedgerVersion {
+		return nil, behind("key " + k.ID)
+	}
+	if p.Wish == model.WishReplace {
 		return s.replacement(ctx, a, k)
 	}
 	if keyStands(p.Wish, k.Status) {
@@ -338,6 +344,11 @@ func waiting(err error) error {
 		return &later{err: errors.New(err.Error())} // without its code, which would end the act
 	}
 	return err
+}
+
+// behind makes an act wait for a peer that doesn't have yet what is known here: from its answer nothing follows.
+func behind(what string) error {
+	return &later{after: waitForAct, err: errors.New("the peer that was asked is behind: " + what)}
 }
 
 // unregistered is why nothing can be said of a key that the ledger does not know: its owner is being registered, and the

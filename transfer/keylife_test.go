@@ -436,3 +436,72 @@ func (r *rig) participant(id string) (p model.Participant) {
 	}))
 	return p
 }
+
+// A peer that is behind is no reason to call something done: what it says is older than what is known here.
+func TestPeerBehind(t *testing.T) {
+	t.Parallel()
+	var peer *behind
+	r := newStockedWith(t, func(l ledger.Ledger) ledger.Ledger {
+		peer = &behind{Ledger: l, old: map[string][]byte{}, times: map[string]int{}}
+		return peer
+	}, nil)
+	ann := r.consumer("ann").Participant
+	key := r.keyOf(ann)
+	peer.remember(t, request.Identity, "GetKey", key.ID)
+	r.ordered(r.SuspendKey, key.ID)
+	act, err := r.ResumeKey(r.ctx, operator, idem("keys"), key.ID)
+	check(t, err)
+	r.until("the old answer was given", func() bool { return peer.answered("GetKey") > 1 })
+	peer.forget("GetKey")
+	r.await(act, "")
+
+	peer.remember(t, request.Ownership, "GetFreeze", ann) // nobody has frozen him
+	_, err = r.StartRecovery(r.ctx, ann, "ops")
+	check(t, err)
+	r.recovers(ann, "waiting")
+	before := peer.answered("GetFreeze")
+	r.released(ann)
+	r.until("the old answer was given", func() bool { return peer.answered("GetFreeze") > before+1 })
+	peer.forget("GetFreeze")
+	r.recovers(ann, "done")
+	r.fsck()
+}
+
+// behind is a ledger of which one function's answer can be an old one.
+type behind struct {
+	ledger.Ledger
+	mu    sync.Mutex
+	old   map[string][]byte // by function; guarded by mu
+	times map[string]int    // it was given; guarded by mu
+}
+
+func (b *behind) remember(t *testing.T, c, function, arg string) {
+	t.Helper()
+	answer, err := b.Ledger.Query(t.Context(), c, function, []byte(arg))
+	check(t, err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.old[function] = answer
+}
+
+func (b *behind) forget(function string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.old, function)
+}
+
+func (b *behind) answered(function string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.times[function]
+}
+
+func (b *behind) Query(ctx context.Context, c, function string, args ...[]byte) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if answer, ok := b.old[function]; ok {
+		b.times[function]++
+		return answer, nil
+	}
+	return b.Ledger.Query(ctx, c, function, args...)
+}

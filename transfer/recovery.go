@@ -296,9 +296,19 @@ func (s *Service) freezeBody(ctx context.Context, a model.Act, p freezePlan) (re
 	if err != nil {
 		return nil, waiting(err)
 	}
+	var row model.Participant
+	err = s.DB.Read(ctx, func(tx *model.Tx) (err error) {
+		row, err = tx.Participant(p.Participant)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	at := request.ParticipantAct{Participant: p.Participant, Version: f.Version}
 	frozen := slices.Contains(f.Frozen, request.Platform)
 	switch {
+	case frozen == (a.Function == "FreezeParticipant") && frozen != frozenByUs(row):
+		return nil, behind("freeze of " + p.Participant) // or we are
 	case frozen == (a.Function == "FreezeParticipant"):
 		return nil, fail(contract.AlreadyApplied)
 	case frozen:
