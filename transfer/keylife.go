@@ -425,14 +425,18 @@ func (s *Service) followKeys(ctx context.Context, t ledger.Transaction) error {
 	return s.Signer.FollowKeys(ctx, t.ID, keys)
 }
 
-// replaced reports whether the key that an act was signed with has been replaced by another one of its owner, with which
-// it may be signed anew. One that was suspended or revoked has not: whoever stopped it wants nothing signed for him.
+// replaced reports whether a key that an act was signed with, or its ticket, has been replaced by another one of its owner,
+// with which it may be signed anew. One that was suspended or revoked has not: whoever stopped it wants nothing signed for him.
 func (s *Service) replaced(ctx context.Context, a model.Act) bool {
 	proof, err := request.DecodeProof(a.Proof)
 	if err != nil {
 		return false
 	}
-	for _, sig := range proof.Signatures {
+	signed := proof.Signatures
+	if proof.Ticket != nil {
+		signed = append(signed, *proof.Ticket)
+	}
+	for _, sig := range signed {
 		if k, err := s.Signer.Key(ctx, sig.KeyID); err == nil && k.State == string(model.CustodyRotated) {
 			return true
 		}

@@ -329,6 +329,18 @@ func TestRotationUnderWay(t *testing.T) {
 	r.ordered(r.RotateKey, key.ID)
 	wire.set("Confirm", false)
 	r.await(act, "")
+
+	// The platform's ticket is under the same confirmation.
+	trade = r.offer(retailer, 2, 2)
+	wire.set("Confirm", true)
+	act, err = r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(2))
+	check(t, err)
+	for r.actRow(act.ID).State != model.ActPrepared {
+		<-wire.waiting
+	}
+	r.ordered(r.RotateKey, must2(r.Signer.ActiveKey(r.ctx, transfer.PlatformID, transfer.SlotTicket))(t))
+	wire.set("Confirm", false)
+	r.await(act, "")
 	r.fsck()
 }
 
