@@ -426,20 +426,33 @@ func (s *Service) followKeys(ctx context.Context, t ledger.Transaction) error {
 }
 
 // replaced reports whether a key that an act was signed with, or its ticket, has been replaced by another one of its owner,
-// with which it may be signed anew. One that was suspended or revoked has not: whoever stopped it wants nothing signed for him.
-func (s *Service) replaced(ctx context.Context, a model.Act) bool {
+// with which it may be signed anew. One that was suspended or revoked has not: whoever stopped it wants nothing signed for
+// him. One that the ledger has rotated and custody has not heard of yet will be: the act waits for that.
+func (s *Service) replaced(ctx context.Context, a model.Act) (bool, error) {
 	proof, err := request.DecodeProof(a.Proof)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	signed := proof.Signatures
 	if proof.Ticket != nil {
 		signed = append(signed, *proof.Ticket)
 	}
 	for _, sig := range signed {
-		if k, err := s.Signer.Key(ctx, sig.KeyID); err == nil && k.State == string(model.CustodyRotated) {
-			return true
+		k, err := s.Signer.Key(ctx, sig.KeyID)
+		switch {
+		case err != nil:
+			return false, err
+		case k.State == string(model.CustodyRotated):
+			return true, nil
+		case k.State == string(model.CustodyActive):
+			l, err := s.ledgerKey(ctx, k.ID)
+			if err != nil {
+				return false, err
+			}
+			if l.Status == contract.KeyRotated {
+				return false, &later{err: fmt.Errorf("%s: custody has not heard yet that key %s was rotated", contract.KeyInactive, k.ID)}
+			}
 		}
 	}
-	return false
+	return false, nil
 }

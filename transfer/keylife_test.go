@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -342,6 +344,56 @@ func TestRotationUnderWay(t *testing.T) {
 	wire.set("Confirm", false)
 	r.await(act, "")
 	r.fsck()
+}
+
+// The ledger has rotated the key, and custody has not heard of it: what it refuses meanwhile is not over.
+func TestRotationNotHeardOfYet(t *testing.T) {
+	t.Parallel()
+	wire := &heldWire{hold: map[string]bool{}, waiting: make(chan struct{}, 8)}
+	keys := &hardOfHearing{gate: make(chan struct{})}
+	r := newStockedWith(t, func(l ledger.Ledger) ledger.Ledger { wire.Ledger = l; return wire }, func(c *transfer.Config) {
+		keys.Signer = c.Signer
+		c.Signer = keys
+	})
+	open := sync.OnceFunc(func() { close(keys.gate) })
+	t.Cleanup(open)
+	ann := r.consumer("ann")
+	key := r.keyOf(ann.Participant)
+	trade := r.offer(retailer, 1, 1)
+	wire.set("Confirm", true)
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	<-wire.waiting
+	keys.deaf.Store(true)
+	_, err = r.RotateKey(r.ctx, operator, idem("keys"), key.ID)
+	check(t, err)
+	r.until("the ledger has rotated it", func() bool { return r.ledgerKey(key.ID).Status == contract.KeyRotated })
+	wire.set("Confirm", false)
+	r.until("the ledger has refused it", func() bool {
+		a := r.actRow(act.ID)
+		return strings.Contains(a.ErrorText, contract.KeyInactive)
+	})
+	open()
+	r.await(act, "")
+	r.fsck()
+}
+
+// hardOfHearing is a custody that hears late of what the ledger says of keys.
+type hardOfHearing struct {
+	transfer.Signer
+	deaf atomic.Bool
+	gate chan struct{}
+}
+
+func (h *hardOfHearing) FollowKeys(ctx context.Context, txID string, keys []contract.Key) error {
+	if h.deaf.Load() {
+		select {
+		case <-h.gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return h.Signer.FollowKeys(ctx, txID, keys)
 }
 
 // heldWire keeps transactions of a function from being sent.

@@ -253,24 +253,30 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 	if notYet[refusal.Code] && a.Tries < patience {
 		return a, &later{err: refusal}
 	}
-	if refusal.Code == contract.KeyInactive && a.Attempt < maxAttempts && s.replaced(ctx, a) {
-		why := NeverBroadcast
-		if a.Sent {
-			why = DefinitelyInvalid
+	if refusal.Code == contract.KeyInactive && a.Attempt < maxAttempts {
+		another, err := s.replaced(ctx, a)
+		if err != nil {
+			return a, err
 		}
-		return s.anew(ctx, a, why)
+		if another {
+			return s.anew(ctx, a, ended(a))
+		}
 	}
 	switch refusal.Code {
 	case contract.RequestExpired, contract.InputSpent, contract.VersionMismatch:
 		if a.Attempt < maxAttempts && (refusal.Code == contract.RequestExpired || plannedLate(a.Function)) && a.Function != "Confirm" && a.Function != "Decline" {
-			why := NeverBroadcast
-			if a.Sent {
-				why = DefinitelyInvalid
-			}
-			return s.anew(ctx, a, why)
+			return s.anew(ctx, a, ended(a))
 		}
 	}
 	return a, &Error{Code: refusal.Code, Err: refusal}
+}
+
+// ended is how the attempt of an act ended that is planned and signed anew.
+func ended(a model.Act) AttemptEnd {
+	if a.Sent {
+		return DefinitelyInvalid
+	}
+	return NeverBroadcast
 }
 
 // maxAttempts bounds how often an act is planned and signed anew.
