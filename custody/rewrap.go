@@ -12,9 +12,9 @@ import (
 )
 
 // Keys that were made before the newest key-encryption key are put under it in the background, while everything else goes
-// on. How far that is stands in the rows themselves: whoever is killed has lost a batch at most, and whoever comes next
-// finds what is left. One server does it at a time, by a lease that each batch prolongs in its own transaction, so that
-// one who has lost it changes nothing more.
+// on, and so are those that wait to take over. How far that is stands in the rows themselves: whoever is killed has lost a
+// batch at most, and whoever comes next finds what is left. One server does it at a time, by a lease that each batch prolongs
+// in its own transaction, so that one who has lost it changes nothing more.
 //
 // The old key-encryption keys stay: copies of the database, and of keys outside of it, need them.
 
@@ -129,25 +129,49 @@ func (w *rewrapWalk) run(ctx context.Context) error {
 	}
 	slices.Sort(old)
 	for _, version := range old {
-		for after, more := "", true; more; {
-			began := time.Now()
-			if after, more, err = w.batch(ctx, version, after); err != nil {
+		for _, s := range shelves {
+			if err := w.walk(ctx, s, version); err != nil {
 				return err
 			}
-			if w.tell != nil {
-				w.tell(w.progress)
+		}
+	}
+	return nil
+}
+
+// shelf is where keys lie.
+type shelf struct {
+	under  func(tx *model.Tx, version int, after string, limit int) ([]model.CustodyKey, error)
+	rewrap func(tx *model.Tx, k model.CustodyKey, version int, wrapped []byte) error
+}
+
+// shelves are in the order of the walk: a key that takes over meanwhile goes from the first to the second.
+var shelves = []shelf{
+	{(*model.Tx).SuccessorsUnder, (*model.Tx).RewrapSuccessor},
+	{(*model.Tx).CustodyKeysUnder, (*model.Tx).RewrapCustodyKey},
+}
+
+// walk does what lies on a shelf under one key-encryption key.
+func (w *rewrapWalk) walk(ctx context.Context, s shelf, version int) error {
+	for after, more := "", true; more; {
+		began := time.Now()
+		last, some, err := w.batch(ctx, s, version, after)
+		if err != nil {
+			return err
+		}
+		if w.tell != nil && last != after {
+			w.tell(w.progress)
+		}
+		after, more = last, some
+		if w.gently && more {
+			timer := time.NewTimer(rewrapRest * time.Since(began))
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+			case <-timer.C:
 			}
-			if w.gently && more {
-				timer := time.NewTimer(rewrapRest * time.Since(began))
-				select {
-				case <-ctx.Done():
-					timer.Stop()
-				case <-timer.C:
-				}
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -161,15 +185,15 @@ type rewrapped struct {
 
 // batch does the next keys and answers the last one. What it opens and seals is done before its transaction, in which
 // others queue behind it. A crash before the commit leaves the batch as it was.
-func (w *rewrapWalk) batch(ctx context.Context, version int, after string) (last string, more bool, err error) {
+func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after string) (last string, more bool, err error) {
 	var ready []rewrapped
 	var bad int64
 	err = w.db.Read(ctx, func(tx *model.Tx) error {
-		keys, err := tx.CustodyKeysUnder(version, after, rewrapBatch)
-		if err != nil {
+		keys, err := s.under(tx, version, after, rewrapBatch)
+		more, last, ready, bad = len(keys) == rewrapBatch, after, ready[:0], 0
+		if err != nil || len(keys) == 0 {
 			return err
 		}
-		more, last, ready, bad = len(keys) == rewrapBatch, after, ready[:0], 0
 		return w.keys.use(ctx, tx, version, func(from gm.Secret) error {
 			return w.keys.use(ctx, tx, w.progress.Version, func(to gm.Secret) error {
 				for _, k := range keys {
@@ -189,7 +213,7 @@ func (w *rewrapWalk) batch(ctx context.Context, version int, after string) (last
 			})
 		})
 	})
-	if err != nil {
+	if err != nil || last == after {
 		return after, false, err
 	}
 	var done int64
@@ -200,8 +224,8 @@ func (w *rewrapWalk) batch(ctx context.Context, version int, after string) (last
 			return errors.Join(err, ErrRewrapElsewhere)
 		}
 		for _, r := range ready {
-			switch err := tx.RewrapCustodyKey(r.key, w.progress.Version, r.wrapped); {
-			case errors.Is(err, model.ErrState): // destroyed meanwhile, or rewrapped by another: the next walk sees it
+			switch err := s.rewrap(tx, r.key, w.progress.Version, r.wrapped); {
+			case errors.Is(err, model.ErrState): // destroyed meanwhile, taken over, or rewrapped by another: the next walk sees it
 			case err != nil:
 				return err
 			default:
@@ -243,7 +267,7 @@ type RootStatus struct {
 	Set     string       // of its shares
 	Stopped model.Millis // since when signing is stopped by hand
 	KEKs    []KEKStatus  // oldest first
-	Left    int64        // keys that are not under the newest
+	Left    int64        // keys that are not under the newest, those that wait to take over among them
 	Total   int64
 }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"cardflow/custody"
@@ -424,6 +426,84 @@ func TestRewrapMeetsADestroyer(t *testing.T) {
 		if p, err := r.Rewrap(t.Context(), "server-1", false, nil); err != nil || p.Done != 1 || p.Left != 0 {
 			t.Errorf("the next walk: %+v, %v", p, err)
 		}
+	})
+}
+
+// TestRewrapOfKeysThatWait: keys that wait to take over are put under the newest key-encryption key, too, whoever is killed
+// and whichever of them takes over meanwhile.
+func TestRewrapOfKeysThatWait(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		ids := r.stock(130)
+		next := map[string]string{} // by the key before it
+		for _, id := range ids {
+			if _, err := r.Replace(t.Context(), id, "ops-1"); err != nil {
+				t.Fatal(err)
+			}
+			k, err := r.Prepare(t.Context(), id, "relay")
+			if err != nil {
+				t.Fatal(err)
+			}
+			next[id] = k.ID
+		}
+		takesOver := func(id string) {
+			if err := r.Follow(t.Context(), "tx", []custody.LedgerKey{
+				{ID: next[id], Status: custody.LedgerActive, Version: 1}, {ID: id, Status: custody.LedgerRotated, Version: 2},
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := r.NewKEK(t.Context(), "ops"); err != nil {
+			t.Fatal(err)
+		}
+		status := func() custody.RootStatus {
+			s, err := custody.LookAtRoot(t.Context(), r.db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		if s := status(); s.Left != 260 || s.Total != 260 {
+			t.Errorf("before: %+v", s)
+		}
+		r.exec(r.breaking("custody_audit", "INSERT", "NEW.act = 'kek.rewrap'"))
+		if p, err := r.Rewrap(t.Context(), "server-1", false, nil); err == nil || p.Done != 0 {
+			t.Errorf("it went through: %+v, %v", p, err)
+		}
+		r.exec(`DROP TRIGGER broken`)
+		left := func(table string) int { return r.count(`SELECT COUNT(*) FROM ` + table + ` WHERE kek_version = 1`) }
+		if n := left("custody_successors"); n != 130 {
+			t.Errorf("%d are left", n)
+		}
+		// One of the first batch takes over while the batch is being sealed, another one after it.
+		waiting := slices.SortedFunc(maps.Keys(next), func(a, b string) int { return strings.Compare(next[a], next[b]) })
+		r.random.set(func() error {
+			r.random.set(func() error { return nil })
+			takesOver(waiting[0])
+			return nil
+		})
+		killed, kill := context.WithCancel(t.Context())
+		if _, err := r.Rewrap(killed, "server-1", false, func(custody.RewrapProgress) { kill() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("killed: %v", err)
+		}
+		if n, m := left("custody_successors"), left("custody_keys"); n != 2 || m != 131 {
+			t.Errorf("after a batch %d that wait and %d others are left", n, m)
+		}
+		takesOver(waiting[1])
+		takesOver(waiting[129])
+		if p, err := r.open().Rewrap(t.Context(), "server-2", false, nil); err != nil || p.Done != 133 || p.Left != 0 {
+			t.Errorf("the next server: %+v, %v", p, err)
+		}
+		if s := status(); s.Left != 0 || s.Total != 260 || s.KEKs[1].Keys != 260 {
+			t.Errorf("after: %+v", s)
+		}
+		takesOver(waiting[2])
+		restarted := r.open()
+		for _, id := range []string{waiting[0], waiting[1], waiting[2], waiting[129]} {
+			if _, err := restarted.Scalar(t.Context(), next[id]); err != nil {
+				t.Errorf("a key that has taken over: %v", err)
+			}
+		}
+		r.whole()
 	})
 }
 

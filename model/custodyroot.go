@@ -67,18 +67,40 @@ func (tx *Tx) RewrapCustodyKey(k CustodyKey, version int, wrapped []byte) error 
 		Updates(map[string]any{"kek_version": version, "wrapped": wrapped}))
 }
 
-// CustodyKeyCounts counts the keys under each key-encryption key.
+// SuccessorsUnder fetches the keys that wait to take over and are under a key-encryption key, as CustodyKeysUnder does the
+// others.
+func (tx *Tx) SuccessorsUnder(version int, after string, limit int) ([]CustodyKey, error) {
+	waiting, err := many[CustodySuccessor](tx.db.Where("kek_version = ? AND id > ?", version, after).Order("kek_version, id").Limit(limit))
+	keys := make([]CustodyKey, len(waiting))
+	for i, s := range waiting {
+		keys[i] = s.Key()
+	}
+	return keys, err
+}
+
+// RewrapSuccessor puts the envelope of a key that waits under another key-encryption key. Errors: ErrState if it waits no
+// more.
+func (tx *Tx) RewrapSuccessor(k CustodyKey, version int, wrapped []byte) error {
+	return swapped("successor", k.ID, tx.db.Model(&CustodySuccessor{}).Where("id = ? AND kek_version = ?", k.ID, k.KEKVersion).
+		Updates(map[string]any{"kek_version": version, "wrapped": wrapped}))
+}
+
+// CustodyKeyCounts counts the keys under each key-encryption key, also those that wait to take over.
 func (tx *Tx) CustodyKeyCounts() (map[int]int64, error) {
-	var rows []struct {
-		Version int `gorm:"column:kek_version"`
-		N       int64
+	counts := map[int]int64{}
+	for _, table := range []any{&CustodyKey{}, &CustodySuccessor{}} {
+		var rows []struct {
+			Version int `gorm:"column:kek_version"`
+			N       int64
+		}
+		if err := tx.db.Model(table).Select("kek_version, COUNT(*) AS n").Group("kek_version").Find(&rows).Error; err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			counts[r.Version] += r.N
+		}
 	}
-	err := tx.db.Model(&CustodyKey{}).Select("kek_version, COUNT(*) AS n").Group("kek_version").Find(&rows).Error
-	counts := make(map[int]int64, len(rows))
-	for _, r := range rows {
-		counts[r.Version] = r.N
-	}
-	return counts, err
+	return counts, nil
 }
 
 // AddAuditWaiting notes an act while the audit can't be appended to.
@@ -100,8 +122,12 @@ func (tx *Tx) TakeAuditWaiting(limit int) ([]AuditWaiting, error) {
 	return rows, tx.db.Where("id IN ?", ids).Delete(&AuditWaiting{}).Error
 }
 
-// CustodyKeysBefore tells whether a key is under an older key-encryption key.
+// CustodyKeysBefore tells whether a key, or one that waits to take over, is under an older key-encryption key.
 func (tx *Tx) CustodyKeysBefore(version int) (bool, error) {
-	some, err := many[CustodyKey](tx.db.Select("id").Where("kek_version < ?", version).Limit(1))
-	return len(some) > 0, err
+	keys, err := many[CustodyKey](tx.db.Select("id").Where("kek_version < ?", version).Limit(1))
+	if err != nil || len(keys) > 0 {
+		return err == nil, err
+	}
+	waiting, err := many[CustodySuccessor](tx.db.Select("id").Where("kek_version < ?", version).Limit(1))
+	return len(waiting) > 0, err
 }
