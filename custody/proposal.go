@@ -2,13 +2,10 @@ package custody
 
 import (
 	"context"
-	"crypto/hmac"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -55,9 +52,6 @@ type Draft struct {
 	Arguments []byte // JSON
 	Reason    string // for the other person to read
 }
-
-// The role whose people propose and decide.
-const operatorRole = "ops"
 
 // mostReason is how long a reason may be, in characters.
 const mostReason = 500
@@ -283,78 +277,6 @@ func (c *Custody) Proposals(ctx context.Context, state model.ProposalState, curs
 	return items, next, err
 }
 
-// decide runs a transaction in which a person decides something, and records a refusal before he hears of it.
-func (c *Custody) decide(ctx context.Context, person, id string, fn func(tx *model.Tx) error) error {
-	cause := c.write(ctx, fn)
-	e, ok := codeOf(cause)
-	if !ok || e == ErrAuditBroken || e == ErrAuditUnwritable || e == ErrClosed {
-		return cause
-	}
-	if c.metrics.Refused != nil {
-		c.metrics.Refused(e.Code)
-	}
-	if alarming[e] {
-		c.alarm(e, "proposal", id, "person", person)
-	}
-	if !printable.MatchString(person) {
-		person = ""
-	}
-	if !printable.MatchString(id) {
-		id = ""
-	}
-	ctx = context.WithoutCancel(ctx)
-	err := c.write(ctx, func(tx *model.Tx) error {
-		if e == ErrProposalExpired {
-			if err := c.expire(ctx, tx, id); err != nil && !errors.Is(err, model.ErrState) {
-				return err
-			}
-		}
-		return c.record(ctx, tx, entry{person, actDeny, id, map[string]any{"code": e.Code}})
-	})
-	if err != nil {
-		return fmt.Errorf("%w: while refusing: %w", err, cause)
-	}
-	return cause
-}
-
-// operator finds a person who may propose and decide now, whatever his session says, and what shows who he is.
-func operator(tx *model.Tx, id string) (model.Person, []string, error) {
-	p, err := tx.Person(id)
-	if errors.Is(err, model.ErrNotFound) || err == nil && (p.State != model.PersonActive || p.MustChange || !slices.Contains(p.Roles, operatorRole)) {
-		return p, nil, ErrNotOperator
-	}
-	if err != nil {
-		return p, nil, err
-	}
-	i, err := tx.Identity(p.ID)
-	return p, i.Marks(p.ParticipantID), err
-}
-
-// apart makes sure that a second account is a second person, as far as the directory shows: another one than the
-// proposer's, with no staff number or mobile number of his, now or when it was proposed, and not made since.
-func (c *Custody) apart(tx *model.Tx, p model.Proposal, who model.Person, marks []string) error {
-	if p.Proposer == who.ID {
-		return ErrSelfApproval
-	}
-	proposer, err := tx.Person(p.Proposer)
-	if err != nil {
-		return err
-	}
-	now, err := tx.Identity(p.Proposer)
-	if err != nil {
-		return err
-	}
-	for _, mark := range slices.Concat(p.ProposerMarks, now.Marks(proposer.ParticipantID)) {
-		if slices.Contains(marks, mark) {
-			return ErrSelfApproval
-		}
-	}
-	if who.CreatedAt >= p.CreatedAt {
-		return ErrApproverNew
-	}
-	return nil
-}
-
 // undecided says why a proposal can't be decided any more.
 func (c *Custody) undecided(p model.Proposal) error {
 	now := c.now()
@@ -388,19 +310,6 @@ func (c *Custody) same(ctx context.Context, tx *model.Tx, p model.Proposal) erro
 	return nil
 }
 
-// move moves a proposal and records it.
-func (c *Custody) move(ctx context.Context, tx *model.Tx, p *model.Proposal, to model.ProposalState, e entry) error {
-	from := p.State
-	p.State = to
-	if err := c.sealProposal(ctx, tx, p); err != nil {
-		return err
-	}
-	if err := tx.MoveProposal(from, *p); err != nil {
-		return err
-	}
-	return c.record(ctx, tx, e)
-}
-
 // expire ends a proposal that nobody has decided in time. model.ErrState: somebody has, or there is time left.
 func (c *Custody) expire(ctx context.Context, tx *model.Tx, id string) error {
 	p, err := c.proposal(ctx, tx, id)
@@ -412,18 +321,6 @@ func (c *Custody) expire(ctx context.Context, tx *model.Tx, id string) error {
 	}
 	p.EndedAt = c.now()
 	return c.move(ctx, tx, &p, model.ProposalExpired, entry{"custody", actExpire, p.ID, evidence(p)})
-}
-
-// proposal locks a proposal that custody has written.
-func (c *Custody) proposal(ctx context.Context, tx *model.Tx, id string) (model.Proposal, error) {
-	p, err := tx.LockProposal(id)
-	if errors.Is(err, model.ErrNotFound) {
-		return p, fmt.Errorf("proposal %q: %w", clip(id), ErrProposalNotFound)
-	}
-	if err != nil {
-		return p, err
-	}
-	return p, c.genuine(ctx, tx, p)
 }
 
 // view shows a proposal that custody has written.
@@ -452,55 +349,6 @@ func (c *Custody) view(ctx context.Context, tx *model.Tx, p model.Proposal) (Pro
 func personOf(tx *model.Tx, id string) (Person, error) {
 	p, err := tx.Person(id)
 	return Person{p.ID, p.Username}, err
-}
-
-// evidence is what the audit says of a proposal: its content by digest, so that a row that was exchanged shows.
-func evidence(p model.Proposal) map[string]any {
-	sum := gm.SM3(bind(p.Operation, p.Arguments, p.Description, p.Reason, p.Proposer))
-	e := map[string]any{"operation": p.Operation, "proposer": p.Proposer, "content": hex.EncodeToString(sum[:])}
-	if p.Decider != "" {
-		e["decider"] = p.Decider
-	}
-	if p.ErrorCode != "" {
-		e["code"] = p.ErrorCode
-	}
-	return e
-}
-
-// sealProposal puts the tag into a row that is complete but for it.
-func (c *Custody) sealProposal(ctx context.Context, tx *model.Tx, p *model.Proposal) error {
-	var err error
-	if p.KEKVersion, err = newestKEK(tx); err != nil {
-		return err
-	}
-	return c.keys.use(ctx, tx, p.KEKVersion, func(kek gm.Secret) error {
-		p.Seal = proposalTag(kek, *p)
-		return nil
-	})
-}
-
-// genuine checks the tag.
-func (c *Custody) genuine(ctx context.Context, tx *model.Tx, p model.Proposal) error {
-	err := c.keys.use(ctx, tx, p.KEKVersion, func(kek gm.Secret) error {
-		if !hmac.Equal(proposalTag(kek, p), p.Seal) {
-			return fmt.Errorf("proposal %s: %w", p.ID, ErrProposalForged)
-		}
-		return nil
-	})
-	if errors.Is(err, model.ErrNotFound) {
-		return fmt.Errorf("proposal %s names an unknown key: %w", p.ID, ErrProposalForged)
-	}
-	return err
-}
-
-// proposalTag covers all that a row says, but for the lease.
-func proposalTag(kek gm.Secret, p model.Proposal) []byte {
-	key := gm.Derive(kek, "cardflow/custody/proposal/1", 32)
-	defer key.Clear()
-	at := func(m model.Millis) string { return strconv.FormatInt(int64(m), 10) }
-	tag := gm.HMAC(key, bind(p.ID, p.Operation, p.Arguments, p.Description, p.Reason, string(p.State), p.Proposer, string(bind(p.ProposerMarks...)),
-		p.Decider, string(bind(p.DeciderMarks...)), p.Decision, p.ErrorCode, at(p.CreatedAt), at(p.ExpiresAt), at(p.DecidedAt), at(p.BegunAt), at(p.EndedAt)))
-	return tag[:]
 }
 
 // reasonFits: the other person must be able to read it.

@@ -1,0 +1,87 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cardflow/model"
+)
+
+// The people who decide about custody: who they are now, whatever their sessions say, and that two of them are two.
+
+// The role whose people propose and decide.
+const operatorRole = "ops"
+
+// operator finds a person who may propose and decide now, whatever his session says, and what shows who he is.
+func operator(tx *model.Tx, id string) (model.Person, []string, error) {
+	p, err := tx.Person(id)
+	if errors.Is(err, model.ErrNotFound) || err == nil && (p.State != model.PersonActive || p.MustChange || !slices.Contains(p.Roles, operatorRole)) {
+		return p, nil, ErrNotOperator
+	}
+	if err != nil {
+		return p, nil, err
+	}
+	i, err := tx.Identity(p.ID)
+	return p, i.Marks(p.ParticipantID), err
+}
+
+// apart makes sure that a second account is a second person, as far as the directory shows: another one than the
+// proposer's, with no staff number or mobile number of his, now or when it was proposed, and not made since.
+func (c *Custody) apart(tx *model.Tx, p model.Proposal, who model.Person, marks []string) error {
+	if p.Proposer == who.ID {
+		return ErrSelfApproval
+	}
+	proposer, err := tx.Person(p.Proposer)
+	if err != nil {
+		return err
+	}
+	now, err := tx.Identity(p.Proposer)
+	if err != nil {
+		return err
+	}
+	for _, mark := range slices.Concat(p.ProposerMarks, now.Marks(proposer.ParticipantID)) {
+		if slices.Contains(marks, mark) {
+			return ErrSelfApproval
+		}
+	}
+	if who.CreatedAt >= p.CreatedAt {
+		return ErrApproverNew
+	}
+	return nil
+}
+
+// decide runs a transaction in which a person decides something, and records a refusal before he hears of it.
+func (c *Custody) decide(ctx context.Context, person, id string, fn func(tx *model.Tx) error) error {
+	cause := c.write(ctx, fn)
+	e, ok := codeOf(cause)
+	if !ok || e == ErrAuditBroken || e == ErrAuditUnwritable || e == ErrClosed {
+		return cause
+	}
+	if c.metrics.Refused != nil {
+		c.metrics.Refused(e.Code)
+	}
+	if alarming[e] {
+		c.alarm(e, "proposal", id, "person", person)
+	}
+	if !printable.MatchString(person) {
+		person = ""
+	}
+	if !printable.MatchString(id) {
+		id = ""
+	}
+	ctx = context.WithoutCancel(ctx)
+	err := c.write(ctx, func(tx *model.Tx) error {
+		if e == ErrProposalExpired {
+			if err := c.expire(ctx, tx, id); err != nil && !errors.Is(err, model.ErrState) {
+				return err
+			}
+		}
+		return c.record(ctx, tx, entry{person, actDeny, id, map[string]any{"code": e.Code}})
+	})
+	if err != nil {
+		return fmt.Errorf("%w: while refusing: %w", err, cause)
+	}
+	return cause
+}

@@ -1,0 +1,89 @@
+package custody
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"cardflow/gm"
+	"cardflow/model"
+)
+
+// The rows of proposals: what only custody can write, and sees that it was.
+
+// proposal locks a proposal that custody has written.
+func (c *Custody) proposal(ctx context.Context, tx *model.Tx, id string) (model.Proposal, error) {
+	p, err := tx.LockProposal(id)
+	if errors.Is(err, model.ErrNotFound) {
+		return p, fmt.Errorf("proposal %q: %w", clip(id), ErrProposalNotFound)
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, c.genuine(ctx, tx, p)
+}
+
+// move moves a proposal and records it.
+func (c *Custody) move(ctx context.Context, tx *model.Tx, p *model.Proposal, to model.ProposalState, e entry) error {
+	from := p.State
+	p.State = to
+	if err := c.sealProposal(ctx, tx, p); err != nil {
+		return err
+	}
+	if err := tx.MoveProposal(from, *p); err != nil {
+		return err
+	}
+	return c.record(ctx, tx, e)
+}
+
+// evidence is what the audit says of a proposal: its content by digest, so that a row that was exchanged shows.
+func evidence(p model.Proposal) map[string]any {
+	sum := gm.SM3(bind(p.Operation, p.Arguments, p.Description, p.Reason, p.Proposer))
+	e := map[string]any{"operation": p.Operation, "proposer": p.Proposer, "content": hex.EncodeToString(sum[:])}
+	if p.Decider != "" {
+		e["decider"] = p.Decider
+	}
+	if p.ErrorCode != "" {
+		e["code"] = p.ErrorCode
+	}
+	return e
+}
+
+// sealProposal puts the tag into a row that is complete but for it.
+func (c *Custody) sealProposal(ctx context.Context, tx *model.Tx, p *model.Proposal) error {
+	var err error
+	if p.KEKVersion, err = newestKEK(tx); err != nil {
+		return err
+	}
+	return c.keys.use(ctx, tx, p.KEKVersion, func(kek gm.Secret) error {
+		p.Seal = proposalTag(kek, *p)
+		return nil
+	})
+}
+
+// genuine checks the tag.
+func (c *Custody) genuine(ctx context.Context, tx *model.Tx, p model.Proposal) error {
+	err := c.keys.use(ctx, tx, p.KEKVersion, func(kek gm.Secret) error {
+		if !hmac.Equal(proposalTag(kek, p), p.Seal) {
+			return fmt.Errorf("proposal %s: %w", p.ID, ErrProposalForged)
+		}
+		return nil
+	})
+	if errors.Is(err, model.ErrNotFound) {
+		return fmt.Errorf("proposal %s names an unknown key: %w", p.ID, ErrProposalForged)
+	}
+	return err
+}
+
+// proposalTag covers all that a row says, but for the lease.
+func proposalTag(kek gm.Secret, p model.Proposal) []byte {
+	key := gm.Derive(kek, "cardflow/custody/proposal/1", 32)
+	defer key.Clear()
+	at := func(m model.Millis) string { return strconv.FormatInt(int64(m), 10) }
+	tag := gm.HMAC(key, bind(p.ID, p.Operation, p.Arguments, p.Description, p.Reason, string(p.State), p.Proposer, string(bind(p.ProposerMarks...)),
+		p.Decider, string(bind(p.DeciderMarks...)), p.Decision, p.ErrorCode, at(p.CreatedAt), at(p.ExpiresAt), at(p.DecidedAt), at(p.BegunAt), at(p.EndedAt)))
+	return tag[:]
+}
