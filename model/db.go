@@ -334,6 +334,9 @@ func one[T any](query *gorm.DB) (T, error) {
 func many[T any](query *gorm.DB) ([]T, error) {
 	var records []T
 	err := query.Find(&records).Error
+	if errors.Is(err, ErrNotFound) { // asked for what no row can be: see fromMySQL
+		err = nil
+	}
 	return records, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strings"
 
 	gosqlite "github.com/glebarez/go-sqlite"
 	"github.com/glebarez/sqlite"
@@ -82,6 +83,7 @@ const (
 // MySQL and MariaDB error numbers, https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
 const (
 	mysqlDuplicate   = 1062
+	mysqlLetters     = 1267 // no common collation for two operands
 	mysqlLockTimeout = 1205
 	mysqlDeadlock    = 1213
 	mysqlSignal      = 1644 // our triggers
@@ -158,6 +160,12 @@ func fromMySQL(e *driver.MySQLError) error {
 		out.kind = ErrConflict
 		if m := forKey.FindStringSubmatch(e.Message); m != nil {
 			out.text += " in key " + m[1]
+		}
+	case mysqlLetters:
+		// A value with letters that a column of IDs doesn't have: no row is so. Two columns that don't go together are a
+		// fault in a query, and stay one.
+		if strings.Contains(e.Message, ",COERCIBLE)") {
+			out.kind = ErrNotFound
 		}
 	case mysqlSignal:
 		out.kind = ErrState
