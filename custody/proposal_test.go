@@ -569,3 +569,28 @@ func TestArguments(t *testing.T) {
 		r.whole()
 	})
 }
+
+// TestForeignLetters: whatever alphabet a name is in, of which there is none, is a refusal and no trouble.
+func TestForeignLetters(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.staff()
+		for operation, want := range map[string]struct {
+			arguments string
+			err       error
+		}{
+			custody.OperationDestroy: {`{"key":"密钥"}`, custody.ErrKeyNotFound},
+			custody.OperationRevoke:  {`{"keys":["密钥😀"]}`, custody.ErrKeyNotFound},
+			custody.OperationRecover: {`{"participant":"小王"}`, custody.ErrRecovery},
+			custody.OperationRelease: {`{"owner":"小王","slot":"账户"}`, custody.ErrNotStopped},
+			custody.OperationRaise:   {`{"name":"owner:小王/account","daily":5}`, custody.ErrQuota},
+		} {
+			_, err := r.Propose(t.Context(), custody.Draft{Person: "p-li", Name: "wish", Operation: operation, Arguments: []byte(want.arguments), Reason: "试"})
+			wantErr(t, err, want.err)
+		}
+		_, err := r.LowerQuota(t.Context(), "p-li", "owner:小王/account", 1)
+		wantErr(t, err, custody.ErrQuota)
+		_, err = r.LowerQuota(t.Context(), "p-li", "限额", 1)
+		wantErr(t, err, custody.ErrQuota)
+		r.whole()
+	})
+}

@@ -42,6 +42,20 @@ func TestAskedForInOtherLetters(t *testing.T) {
 			if !errors.Is(err, model.ErrNotFound) {
 				t.Errorf("key %q: %v", name, err)
 			}
+			write(t, db, func(tx *model.Tx) error {
+				_, lock := tx.LockCustodyKey(name)
+				move := tx.MoveCustodyKey(name, model.CustodyActive, model.CustodyRevoked)
+				for what, err := range map[string]error{"lock": lock, "move": move} {
+					if !errors.Is(err, model.ErrNotFound) && !errors.Is(err, model.ErrState) || model.Broken(err) {
+						t.Errorf("%s key %q: %v", what, name, err)
+					}
+				}
+				set, err := tx.QuotasNamed(name)
+				if len(set) != 0 {
+					t.Errorf("quotas of %q: %v", name, set)
+				}
+				return err
+			})
 		}
 	})
 }
