@@ -119,15 +119,6 @@ func (c *Custody) beginExecution(ctx context.Context, id string) (x *Execution, 
 			if err != nil {
 				return err // an operation that this server doesn't know is for another one
 			}
-			begun, err := tx.AuditHas(p.ID, actBeginRun)
-			if err != nil {
-				return err
-			}
-			if begun {
-				// Somebody put an older state of the row back, seal and all: what it says was done once.
-				c.alarm(ErrProposalForged, "proposal", p.ID)
-				return ErrProposalForged
-			}
 			p.BegunAt, p.LeaseOwner, p.LeaseUntil = c.now(), lease, until
 			if err := c.move(ctx, tx, &p, model.ProposalExecuting, entry{p.Decider, actBeginRun, p.ID, evidence(p)}); err != nil {
 				return err

@@ -62,7 +62,7 @@ func (c *Custody) decide(ctx context.Context, person, id string, fn func(tx *mod
 	if c.metrics.Refused != nil {
 		c.metrics.Refused(e.Code)
 	}
-	if alarming[e] {
+	if alarming[e] && e != ErrProposalForged { // which has raised its own
 		c.alarm(e, "proposal", id, "person", person)
 	}
 	if !printable.MatchString(person) {

@@ -14,7 +14,15 @@ import (
 
 // The rows of proposals: what only custody can write, and sees that it was.
 
-// proposal locks a proposal that custody has written.
+// leaving are the acts by which a proposal leaves a state.
+var leaving = map[model.ProposalState][]string{
+	model.ProposalProposed:  {actApprove, actReject, actWithdraw, actExpire},
+	model.ProposalApproved:  {actBeginRun, actFailRun},
+	model.ProposalExecuting: {actEndRun, actFailRun},
+}
+
+// proposal locks a proposal that custody has written, and written last: an older state of a row, which somebody put back,
+// has its seal, and the audit says that it is over. Whoever calls has the head of the audit, so nobody moves it meanwhile.
 func (c *Custody) proposal(ctx context.Context, tx *model.Tx, id string) (model.Proposal, error) {
 	p, err := tx.LockProposal(id)
 	if errors.Is(err, model.ErrNotFound) {
@@ -23,7 +31,20 @@ func (c *Custody) proposal(ctx context.Context, tx *model.Tx, id string) (model.
 	if err != nil {
 		return p, err
 	}
-	return p, c.genuine(ctx, tx, p)
+	if err := c.genuine(ctx, tx, p); err != nil || leaving[p.State] == nil {
+		return p, err
+	}
+	left, err := tx.AuditHas(p.ID, leaving[p.State]...)
+	if err == nil && left {
+		err = c.forged(p, "an older state was put back")
+	}
+	return p, err
+}
+
+// forged says where someone will see it that a row is not what custody wrote last.
+func (c *Custody) forged(p model.Proposal, why string) error {
+	c.alarm(ErrProposalForged, "proposal", p.ID, "why", why)
+	return fmt.Errorf("proposal %s: %s: %w", p.ID, why, ErrProposalForged)
 }
 
 // move moves a proposal and records it.
@@ -64,16 +85,16 @@ func (c *Custody) sealProposal(ctx context.Context, tx *model.Tx, p *model.Propo
 	})
 }
 
-// genuine checks the tag.
+// genuine checks the tag. A false one raises an alarm, whoever comes upon it.
 func (c *Custody) genuine(ctx context.Context, tx *model.Tx, p model.Proposal) error {
 	err := c.keys.use(ctx, tx, p.KEKVersion, func(kek gm.Secret) error {
 		if !hmac.Equal(proposalTag(kek, p), p.Seal) {
-			return fmt.Errorf("proposal %s: %w", p.ID, ErrProposalForged)
+			return c.forged(p, "false seal")
 		}
 		return nil
 	})
 	if errors.Is(err, model.ErrNotFound) {
-		return fmt.Errorf("proposal %s names an unknown key: %w", p.ID, ErrProposalForged)
+		return c.forged(p, "unknown key")
 	}
 	return err
 }

@@ -268,9 +268,9 @@ func (tx *Tx) AuditRows(after int64, limit int) ([]AuditRow, error) {
 	return many[AuditRow](tx.db.Where("seq > ?", after).Order("seq").Limit(limit))
 }
 
-// AuditHas reports whether the audit has an act on a subject.
-func (tx *Tx) AuditHas(subject, act string) (bool, error) {
-	rows, err := many[AuditRow](tx.db.Select("seq").Where("subject = ? AND act = ?", subject, act).Limit(1))
+// AuditHas reports whether the audit has one of some acts on a subject.
+func (tx *Tx) AuditHas(subject string, acts ...string) (bool, error) {
+	rows, err := many[AuditRow](tx.db.Select("seq").Where("subject = ? AND act IN ?", subject, acts).Limit(1))
 	return len(rows) > 0, err
 }
 
