@@ -26,6 +26,10 @@ type entry struct {
 // unrecordable are the errors because of which nothing can be recorded, and that say so better than ErrAuditUnwritable.
 var unrecordable = map[*Error]bool{ErrAuditBroken: true, ErrClosed: true, ErrSealed: true, ErrToken: true, ErrRootMismatch: true}
 
+// unable reports whether an error says only that custody can't work now: nothing was refused, nothing can be recorded, and
+// the same may succeed later.
+func unable(e *Error) bool { return e == ErrAuditUnwritable || unrecordable[e] }
+
 // The acts in the audit.
 const (
 	actBegin     = "audit.begin"

@@ -113,8 +113,8 @@ func (c *Custody) beginExecution(ctx context.Context, id string) (x *Execution, 
 		switch {
 		case p.State == model.ProposalApproved:
 			err := c.same(ctx, tx, p)
-			if e, ok := codeOf(err); ok && (e == ErrProposalChanged) {
-				return c.failExecution(ctx, tx, p, e)
+			if errors.Is(err, ErrProposalChanged) {
+				return c.failExecution(ctx, tx, p, ErrProposalChanged)
 			}
 			if err != nil {
 				return err // an operation that this server doesn't know is for another one
@@ -159,7 +159,7 @@ func (c *Custody) execute(ctx context.Context, x *Execution, arguments []byte) e
 		err = x.Commit(ctx, nil)
 	}
 	e, definite := codeOf(err)
-	if definite && !passing[e] {
+	if definite && !unable(e) {
 		return errors.Join(err, c.write(ctx, func(tx *model.Tx) error {
 			p, err := c.proposal(ctx, tx, x.ID)
 			if err != nil {
@@ -215,9 +215,6 @@ func (c *Custody) failExecution(ctx context.Context, tx *model.Tx, p model.Propo
 	p.ErrorCode, p.EndedAt, p.LeaseUntil = e.Code, c.now(), 0
 	return c.move(ctx, tx, &p, model.ProposalFailed, entry{p.Decider, actFailRun, p.ID, evidence(p)})
 }
-
-// passing are errors that are over by themselves: a proposal that meets one is tried again.
-var passing = map[*Error]bool{ErrClosed: true, ErrAuditUnwritable: true, ErrAuditBroken: true}
 
 // Attend ends what nobody decided in time, and carries on what two people want and a server has left: once, and waits
 // for it.

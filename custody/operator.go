@@ -56,7 +56,7 @@ func (c *Custody) apart(tx *model.Tx, p model.Proposal, who model.Person, marks 
 func (c *Custody) decide(ctx context.Context, person, id string, fn func(tx *model.Tx) error) error {
 	cause := c.write(ctx, fn)
 	e, ok := codeOf(cause)
-	if !ok || e == ErrAuditBroken || e == ErrAuditUnwritable || e == ErrClosed {
+	if !ok || unable(e) {
 		return cause
 	}
 	if c.metrics.Refused != nil {

@@ -300,7 +300,7 @@ func (c *Custody) same(ctx context.Context, tx *model.Tx, p model.Proposal) erro
 	now, err := op.describe(ctx, tx, []byte(p.Arguments))
 	var e *Error
 	switch {
-	case errors.As(err, &e) && !alarming[e] && e != ErrClosed:
+	case errors.As(err, &e) && !alarming[e] && !unable(e):
 		return fmt.Errorf("%w: it can't be done any more: %w", ErrProposalChanged, err)
 	case err != nil:
 		return err

@@ -594,3 +594,36 @@ func TestForeignLetters(t *testing.T) {
 		r.whole()
 	})
 }
+
+// TestSealedWhileExecuting: a stop that is over when the proposal would be given up doesn't end it for good.
+func TestSealedWhileExecuting(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.staff()
+		stop := true
+		register(r.Custody, func(ctx context.Context, x *custody.Execution, a counter) error {
+			if !stop {
+				return countOnce(ctx, x, a)
+			}
+			stop = false
+			if err := r.Seal(ctx, "p-zhao"); err != nil {
+				t.Error(err)
+			}
+			err := countOnce(ctx, x, a)
+			wantErr(t, err, custody.ErrSealed)
+			if _, err := r.Unseal(ctx, nil, "p-zhao"); err != nil {
+				t.Error(err)
+			}
+			return err
+		})
+		id := r.proposeCount("stopped")
+		if p, err := r.Approve(t.Context(), "p-wang", id); err != nil || p.State != model.ProposalExecuting {
+			t.Errorf("%+v, %v", p, err)
+		}
+		r.clock.ahead.Add(16 * second)
+		r.executed(id)
+		if n := r.counted("stopped"); n != 1 {
+			t.Errorf("done %d times", n)
+		}
+		r.whole()
+	})
+}

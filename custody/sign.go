@@ -302,7 +302,7 @@ func (c *Custody) refuse(ctx context.Context, ask Ask, function string, cause er
 	if c.metrics.Refused != nil {
 		c.metrics.Refused(e.Code)
 	}
-	if e == ErrAuditUnwritable || unrecordable[e] {
+	if unable(e) {
 		if alarming[e] {
 			c.alarm(e, "owner", detail["owner"], "function", function, "attempt", ask.Attempt, "actor", ask.Actor)
 		}
