@@ -20,7 +20,7 @@ type Accounts interface {
 	// ChangePassword sets a new password; transfer.ErrLogin if the old one is wrong.
 	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) error
 	Profile(ctx context.Context, c transfer.Caller) (transfer.Profile, error)
-	// Person is the member of staff behind a caller.
+	// Person is the member of staff behind a caller, as he is now; FORBIDDEN if he may not log in any more.
 	Person(ctx context.Context, c transfer.Caller) (transfer.PersonView, error)
 }
 

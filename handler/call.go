@@ -76,6 +76,9 @@ func (c *call) authorise() error {
 		return err
 	}
 	c.Set(callerKey, c.who.Participant)
+	if err := c.employed(); err != nil {
+		return err
+	}
 	if !c.route.who.has(c.who) {
 		return refuse("FORBIDDEN")
 	}
@@ -87,6 +90,25 @@ func (c *call) authorise() error {
 		return refuse("LOGIN_TOO_OLD")
 	}
 	return nil
+}
+
+// employed looks whether a member of staff is still one, and in what roles: a session knows only what was so at the login,
+// and whoever was let go should not have to be waited for.
+func (c *call) employed() error {
+	if c.who.Person == "" || c.route.first {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx(), c.Timeout)
+	defer cancel()
+	person, err := c.Service.Person(ctx, c.caller())
+	if transfer.CodeOf(err) == "FORBIDDEN" {
+		return errNoSession
+	}
+	if err != nil && c.route.anyhow {
+		return nil
+	}
+	c.who.Roles = person.Roles
+	return err
 }
 
 // checkPath refuses what no ID looks like, and every query parameter that the route doesn't know: above all the ICCID

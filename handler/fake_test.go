@@ -41,6 +41,7 @@ type fakeService struct {
 	people  map[string]*fakePerson
 	watched chan transfer.Act
 	fail    error // what every call answers, if set
+	lookups error // what Person answers, if set
 	panics  any
 	block   chan struct{}
 	uploads []string
@@ -63,6 +64,7 @@ type fakePerson struct {
 	caller   transfer.Caller
 	password string
 	must     bool
+	gone     bool // disabled
 }
 
 func newFakeService(clock *fakeClock) *fakeService {
@@ -76,10 +78,10 @@ func newFakeService(clock *fakeClock) *fakeService {
 		if role == "ops" || role == "auditor" {
 			org = request.Platform
 		}
-		s.people[role] = &fakePerson{transfer.Caller{Participant: role + "-1", Role: org, Person: "p-" + role, Roles: []string{role}}, passwordOf(role), false}
+		s.people[role] = &fakePerson{transfer.Caller{Participant: role + "-1", Role: org, Person: "p-" + role, Roles: []string{role}}, passwordOf(role), false, false}
 	}
-	s.people["ops2"] = &fakePerson{transfer.Caller{Participant: "ops-1", Role: request.Platform, Person: "p-ops2", Roles: []string{"ops"}}, passwordOf("ops2"), false}
-	s.people["newcomer"] = &fakePerson{transfer.Caller{Participant: "retailer-1", Role: request.Retailer, Person: "p-new", Roles: []string{"retailer"}}, passwordOf("newcomer"), true}
+	s.people["ops2"] = &fakePerson{transfer.Caller{Participant: "ops-1", Role: request.Platform, Person: "p-ops2", Roles: []string{"ops"}}, passwordOf("ops2"), false, false}
+	s.people["newcomer"] = &fakePerson{transfer.Caller{Participant: "retailer-1", Role: request.Retailer, Person: "p-new", Roles: []string{"retailer"}}, passwordOf("newcomer"), true, false}
 	add := func(id, code, why string) {
 		s.trades[id] = &fakeTrade{last6: oneLast6, state: why, view: transfer.TradeView{
 			TradeID: id, Mode: "BEARER", Code: code, SellerID: "retailer-1", SellerName: "城南手机店", Segments: []transfer.Span{{Start: oneCard, End: oneCard, Count: 1}},
@@ -151,8 +153,11 @@ func (s *fakeService) person(username string, p *fakePerson) transfer.PersonView
 func (s *fakeService) Person(ctx context.Context, c transfer.Caller) (transfer.PersonView, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lookups != nil {
+		return transfer.PersonView{}, s.lookups
+	}
 	for name, p := range s.people {
-		if p.caller.Person == c.Person {
+		if p.caller.Person == c.Person && !p.gone {
 			return s.person(name, p), nil
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cardflow/handler"
+	"cardflow/model"
 )
 
 func TestSessionEndsWhenIdle(t *testing.T) {
@@ -193,4 +194,50 @@ func TestLoginAge(t *testing.T) {
 	// The same wish after another login is the same act.
 	confirm.token = r.consumer("小王")
 	r.want(202, "", confirm)
+}
+
+// TestSessionOfADisabledPerson is worth nothing from the next request on; so is a role that somebody has lost. The sessions
+// of others go on.
+func TestSessionOfADisabledPerson(t *testing.T) {
+	r := newRig(t)
+	token, other := r.staff("ops"), r.staff("ops2")
+	ways := func() []ask {
+		return []ask{
+			get("/custody/keys", token), get("/custody/proposals", token), post("/custody/keys/"+lotHash+"/suspend", token, nil),
+			post("/custody/seal", token, nil), post("/custody/seal/unseal", token, nil), post("/custody/proposals/proposal-of-another/approve", token, nil),
+			post("/custody/quotas", token, fields{"name": "platform", "daily": 1}),
+		}
+	}
+	change := func(fn func(p *fakePerson)) {
+		r.service.mu.Lock()
+		defer r.service.mu.Unlock()
+		fn(r.service.people["ops"])
+	}
+	r.want(200, "", get("/custody/proposals", token))
+	change(func(p *fakePerson) { p.gone = true })
+	for _, a := range ways() {
+		r.want(401, "UNAUTHENTICATED", a)
+	}
+	r.want(200, "", get("/custody/proposals", other))
+	change(func(p *fakePerson) { p.gone, p.caller.Roles = false, []string{"retailer"} })
+	for _, a := range ways() {
+		r.want(403, "FORBIDDEN", a)
+	}
+	if r.custody.seal.Sealed || r.service.called("SuspendKey") != 0 {
+		t.Error("something was done for him")
+	}
+	r.want(204, "", post("/auth/logout", token, nil))
+}
+
+// TestNobodyCanBeLookedUp: without a database nobody of the staff is served, but for whoever stops this server's signing.
+func TestNobodyCanBeLookedUp(t *testing.T) {
+	r := newRig(t)
+	token := r.staff("ops")
+	r.service.lookups = fmt.Errorf("person: %w", model.ErrUnavailable)
+	r.want(503, "UNAVAILABLE", get("/custody/proposals", token))
+	r.want(503, "UNAVAILABLE", post("/custody/seal/unseal", token, nil))
+	r.want(200, "", post("/custody/seal", token, nil))
+	if !r.custody.seal.Sealed {
+		t.Error("not stopped")
+	}
 }

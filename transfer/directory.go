@@ -54,7 +54,7 @@ func (s *Service) Directory(ctx context.Context) (entries []DirectoryEntry, err 
 type PersonChange struct {
 	StaffNumber *string
 	Mobile      *string
-	Active      *bool // may log in. Sessions that are open end by themselves; custody doesn't wait for that
+	Active      *bool // may log in, and be served where he has
 }
 
 // ChangePerson changes an account. Errors: PERSON_UNKNOWN, IDENTITY_INVALID.

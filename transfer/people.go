@@ -206,7 +206,7 @@ func personView(p model.Person, org model.Participant) PersonView {
 	}
 }
 
-// Person shows the member of staff behind a caller.
+// Person shows the member of staff behind a caller. Errors: FORBIDDEN if he may not log in any more.
 func (s *Service) Person(ctx context.Context, c Caller) (PersonView, error) {
 	var v PersonView
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
