@@ -1,6 +1,10 @@
 package custody
 
-import "errors"
+import (
+	"errors"
+	"maps"
+	"slices"
+)
 
 // Error is a refusal or a fault that a person may have to act on.
 type Error struct {
@@ -216,6 +220,11 @@ var (
 // alarming are the errors that someone has to look at, whoever caused them.
 var alarming = map[*Error]bool{ErrKeyUnreadable: true, ErrOwner: true, ErrDigestConflict: true, ErrAuditBroken: true,
 	ErrProposalForged: true, ErrSelfApproval: true, ErrPlatformQuota: true, ErrUnusual: true}
+
+// Alarms lists what Metrics.Alarm can be called with, in no order.
+func Alarms() []*Error {
+	return slices.AppendSeq([]*Error{ErrUnnoted, ErrKeyUnfollowed, ErrAuditUnwritable}, maps.Keys(alarming))
+}
 
 // codeOf finds the Error in what went wrong.
 func codeOf(err error) (*Error, bool) {

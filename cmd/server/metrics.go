@@ -52,8 +52,9 @@ func newCustodyMetrics(r *prometheus.Registry, sealed func() bool) custody.Metri
 	alarms := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_custody_alarms_total", Help: "What should never happen, by code."}, []string{"code"})
 	writable := prometheus.NewGauge(prometheus.GaugeOpts{Name: "cardflow_custody_audit_writable", Help: "1 while the audit can be written; 0: nothing is signed."})
 	writable.Set(1)
-	alarms.WithLabelValues(custody.ErrAuditUnwritable.Code) // a rule on a counter that isn't there yet would never fire
-	alarms.WithLabelValues(custody.ErrAuditBroken.Code)
+	for _, e := range custody.Alarms() {
+		alarms.WithLabelValues(e.Code) // a rule on a counter that isn't there yet would never fire
+	}
 	closed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardflow_custody_sealed", Help: "1 while this server has no key in memory, so that signatures wait."}, func() float64 {
 		if sealed() {
 			return 1
