@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
+	"net/url"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // acting is the person for whom a command acts. He logs in at the running server like everybody, and the server does what
@@ -21,7 +17,7 @@ import (
 type acting struct {
 	As           string `help:"User name of the person who acts." placeholder:"USERNAME" required:""`
 	PasswordFile string `help:"File with the person's password, in one line, mode 0600. Without it the terminal asks." placeholder:"FILE" type:"path"`
-	Server       string `help:"Address of the server; by default the one that runs here with this configuration." placeholder:"URL"`
+	Server       string `help:"Address of the server, https unless it is on this machine; by default the one that runs here with this configuration." placeholder:"URL"`
 	JSON         bool   `name:"json" help:"JSON instead of text."`
 }
 
@@ -38,11 +34,11 @@ func (a acting) login(e *environment) (c *client, leave func(), err error) {
 }
 
 func (a acting) loginWith(e *environment, password string) (c *client, leave func(), err error) {
-	url := strings.TrimRight(a.Server, "/")
-	if url == "" {
-		url = "http://" + reachable(e.config.HTTP.Listen)
+	base, err := serverAt(e.config, "--server", a.Server)
+	if err != nil {
+		return nil, nil, err
 	}
-	c = newClient(url, "command")
+	c = newClient(base, "command")
 	c.http.Timeout = commandPatience
 	if err := c.login(e.ctx, a.As, password); err != nil {
 		return nil, nil, spoken(err)
@@ -85,37 +81,29 @@ func passwordIn(name string) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 
-// askPassword reads a line from the terminal without showing it.
+// serverAt is where the server is that a flag names, or else the one that runs here with this configuration. What people
+// type (passwords, shares) goes over TLS, or doesn't leave the machine.
+func serverAt(c Config, flag, address string) (string, error) {
+	if address == "" {
+		return "http://" + reachable(c.HTTP.Listen), nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("%s must be an address such as https://cards.example.com", flag)
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", fmt.Errorf("%s must be https, unless the server is on this machine: what is typed would be read on the way", flag)
+	}
+	return strings.TrimRight(address, "/"), nil
+}
+
+// askPassword asks for a password at the terminal.
 func askPassword(e *environment, prompt string) (string, error) {
-	fd := int(os.Stdin.Fd())
-	shown, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
+	ask := e.asker()
+	if _, ok := ask.keyboard(); !ok {
 		return "", errors.New("there is no terminal to ask for the password: give --password-file")
 	}
-	hidden := *shown
-	hidden.Lflag &^= unix.ECHO
-	hidden.Lflag |= unix.ICANON | unix.ISIG
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
-		return "", err
-	}
-	show := func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, shown) }
-	defer show()
-	// Whoever interrupts gets his terminal back as it was.
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupted)
-	go func() {
-		if _, ok := <-interrupted; ok {
-			show()
-			os.Exit(1)
-		}
-	}()
-	defer close(interrupted)
-	fmt.Fprint(e.stderr, prompt)
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	fmt.Fprintln(e.stderr)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return strings.TrimRight(line, "\r\n"), nil
+	password, err := ask.secret(prompt)
+	defer password.Clear()
+	return string(password), err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 // asker asks the person at the terminal, or reads the answers from standard input, one a line. Questions go to standard
 // error, so that standard output can be kept.
 type asker struct {
+	ctx   context.Context
 	in    io.Reader
 	out   io.Writer
 	lines *bufio.Reader
@@ -26,7 +28,7 @@ type asker struct {
 
 func (e *environment) asker() *asker {
 	if e.asks == nil { // one for all: it may have read ahead
-		e.asks = &asker{in: e.stdin, out: e.stderr, lines: bufio.NewReader(e.stdin)}
+		e.asks = &asker{ctx: e.ctx, in: e.stdin, out: e.stderr, lines: bufio.NewReader(e.stdin)}
 	}
 	return e.asks
 }
@@ -64,6 +66,16 @@ func (a *asker) secret(question string) (gm.Secret, error) {
 	if !ok {
 		return a.read(question)
 	}
+	shown, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	// Nothing ends a read of a terminal. Whoever interrupts gets his terminal back as it was.
+	defer context.AfterFunc(a.ctx, func() {
+		_ = term.Restore(fd, shown)
+		fmt.Fprintln(a.out)
+		os.Exit(1)
+	})()
 	fmt.Fprint(a.out, question)
 	b, err := term.ReadPassword(fd)
 	fmt.Fprintln(a.out)

@@ -23,6 +23,7 @@ type client struct {
 	name  string
 }
 
+// newClient makes a client of the server at url. It goes through no proxy, whatever the environment says.
 func newClient(url, name string) *client {
 	return &client{base: url + "/api/v1", name: name, http: &http.Client{
 		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true},

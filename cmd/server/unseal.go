@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -113,13 +111,11 @@ func (s sealState) text() string {
 
 // login logs the person in. One who must change the password first does it here: on a first start nobody could, else.
 func (a At) login(e *environment, ask *asker) (*client, func(), error) {
-	base, err := a.base(e.config)
+	base, err := serverAt(e.config, "--url", a.URL)
 	if err != nil {
 		return nil, nil, err
 	}
 	api := newClient(base, "operator")
-	// Not through a proxy that the environment names: what is said here is for that server.
-	api.http.Transport = &http.Transport{DisableCompression: true}
 	name := a.User
 	if name == "" {
 		if name, err = ask.line("User name: "); err != nil {
@@ -167,21 +163,6 @@ func changeFirst(e *environment, ask *asker, api *client, name string, old gm.Se
 		return err
 	}
 	return api.login(e.ctx, name, string(chosen)) // a new password may have ended the session
-}
-
-// base is where the server is. A share goes over TLS, or doesn't leave the machine.
-func (a At) base(c Config) (string, error) {
-	if a.URL == "" {
-		return "http://" + reachable(c.HTTP.Listen), nil
-	}
-	u, err := url.Parse(a.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", errors.New("--url must be an address such as https://cards.example.com")
-	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return "", errors.New("--url must be https, unless the server is on this machine: passwords and shares would be read on the way")
-	}
-	return strings.TrimRight(a.URL, "/"), nil
 }
 
 // sealCommand is the emergency stop.
