@@ -2,6 +2,7 @@ package model
 
 import (
 	"errors"
+	"strings"
 
 	"gorm.io/gorm/clause"
 )
@@ -36,7 +37,7 @@ func (tx *Tx) SetIdentity(i Identity) error {
 func (i Identity) Marks(organisation string) []string {
 	var marks []string
 	if i.StaffNumber != "" {
-		marks = append(marks, "staff:"+organisation+"/"+i.StaffNumber)
+		marks = append(marks, "staff:"+organisation+"/"+strings.ToLower(i.StaffNumber))
 	}
 	if i.MobileIndex != "" {
 		marks = append(marks, "mobile:"+i.MobileIndex)

@@ -35,6 +35,15 @@ func TestDirectory(t *testing.T) {
 	if wang := marks("wang"); len(wang) != 2 || wang[0] == li[0] || wang[1] != li[1] {
 		t.Errorf("one mobile number, written two ways: %q and %q", li, wang)
 	}
+	upper, lower := "A1007", "a1007"
+	check(t, r.ChangePerson(r.ctx, "li", transfer.PersonChange{StaffNumber: &upper}))
+	check(t, r.ChangePerson(r.ctx, "wang", transfer.PersonChange{StaffNumber: &lower}))
+	if li, wang := marks("li"), marks("wang"); li[0] != wang[0] {
+		t.Errorf("one staff number, written two ways: %q and %q", li, wang)
+	}
+	old := "1007"
+	check(t, r.ChangePerson(r.ctx, "li", transfer.PersonChange{StaffNumber: &old}))
+	check(t, r.ChangePerson(r.ctx, "wang", transfer.PersonChange{StaffNumber: &number}))
 	check(t, r.ChangePerson(r.ctx, "wang", transfer.PersonChange{Mobile: &none}))
 	if wang := marks("wang"); len(wang) != 1 {
 		t.Errorf("forgotten: %q", wang)
