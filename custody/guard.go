@@ -15,9 +15,9 @@ import (
 // somebody looks, and hold for all servers together: what a key has signed is counted in the database, in the
 // transaction that writes down the intent. A signature that is asked for again is not counted again.
 //
-// Each key has one row, of one size for ever. It is locked after the key's own, which whoever signs with the key has
-// locked anyway, so keys don't wait for each other. The platform's count would be a row that all wait for: a server
-// takes shares of it in advance instead (meter).
+// Each key has one row, of one size for ever. All this happens while the head of the audit is locked (write), where all
+// wait: what counts is how few statements it takes. So of the platform's count, which would be one row more to read and
+// write for each signature, a server takes shares in advance (meter).
 //
 // Days begin at midnight in Beijing.
 
@@ -259,8 +259,8 @@ const mostShare = 64
 // share is a part of a day's signatures of all keys that a server has taken.
 type share struct{ day, left int64 }
 
-// meter holds the shares that this server has taken and not used. What it holds when it stops is lost for that day:
-// the count of all keys is never too low, and too high by no more than a share for each server that stopped.
+// meter holds the shares that this server has taken and not used. What it holds when it stops is lost for that day, and so
+// is a signature of it whose transaction comes to nothing: the count of all keys is never too low, and too high by that.
 type meter struct {
 	mu sync.Mutex
 	share
