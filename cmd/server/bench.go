@@ -47,7 +47,6 @@ func (c benchCommand) Run(e *environment) error {
 	config.DataDir, config.HTTP.Listen = dir, "127.0.0.1:0"
 	much := Rate{1_000_000, time.Second}
 	config.Limits = LimitsConfig{much, much, much, much, much, much, much, much}
-	config.Custody.Guards = false // nobody signs as much as is measured
 	config.Imports.MaxRows = max(config.Imports.MaxRows, c.Rows)
 	app, err := Open(e.ctx, config, slog.New(slog.DiscardHandler))
 	if err != nil {
