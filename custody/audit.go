@@ -74,9 +74,12 @@ func hashRow(r model.AuditRow) string {
 func sealHead(kek gm.Secret, h model.AuditHead) []byte {
 	key := gm.Derive(kek, "cardflow/custody/audit/head/1", 32)
 	defer key.Clear()
-	var seq [8]byte
-	binary.BigEndian.PutUint64(seq[:], uint64(h.Seq))
-	tag := gm.HMAC(key, seq[:], []byte(h.Hash))
+	parts := [][]byte{binary.BigEndian.AppendUint64(nil, uint64(h.Seq)), []byte(h.Hash)}
+	// Or who writes to the database could lift a stop without a row of the audit.
+	if h.StoppedAt != 0 {
+		parts = append(parts, binary.BigEndian.AppendUint64(nil, uint64(h.StoppedAt)))
+	}
+	tag := gm.HMAC(key, parts...)
 	return tag[:]
 }
 

@@ -239,8 +239,8 @@ func (c *Custody) wait(ctx context.Context, e entry) error {
 	return nil
 }
 
-// reopen opens the keys with a root, appends what has waited, and lifts what was stopped. A crash before its commit, or
-// an error, leaves everything sealed; after it the other servers know that signing goes on.
+// reopen opens the keys with a root, appends what has waited, and lifts what was stopped. A crash before its last commit,
+// or an error, leaves everything sealed; after it the other servers know that signing goes on.
 func (c *Custody) reopen(ctx context.Context, s SealStatus, root RootKey, actor string, detail map[string]any) error {
 	if !s.Stopped.IsZero() {
 		c.lifted.Store(s.Stopped.UnixMilli())
@@ -255,8 +255,11 @@ func (c *Custody) reopen(ctx context.Context, s SealStatus, root RootKey, actor 
 		}
 		return err
 	})
-	if err == nil {
-		err = c.db.Write(ctx, func(tx *model.Tx) error { return c.catchUp(ctx, tx, actor, detail) })
+	for more := true; more && err == nil; {
+		err = c.db.Write(ctx, func(tx *model.Tx) (err error) {
+			more, err = c.catchUp(ctx, tx, s.Stopped, actor, detail)
+			return err
+		})
 	}
 	if err != nil {
 		c.keys.seal()
@@ -264,34 +267,42 @@ func (c *Custody) reopen(ctx context.Context, s SealStatus, root RootKey, actor 
 	return err
 }
 
-func (c *Custody) catchUp(ctx context.Context, tx *model.Tx, actor string, detail map[string]any) error {
+// catchUp appends what has waited, as much of it as one transaction takes, and with the last of it lifts the stop that
+// whoever opens custody has seen. A later one stays: he was asked to undo another.
+func (c *Custody) catchUp(ctx context.Context, tx *model.Tx, stopped time.Time, actor string, detail map[string]any) (more bool, err error) {
 	h, err := tx.LockAuditHead()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if c.tool && h.StoppedAt != 0 {
-		return nil // it looks; whoever lifts the stop appends what waits
+		return false, nil // it looks; whoever lifts the stop appends what waits
 	}
-	for {
-		waiting, err := tx.TakeAuditWaiting(auditPage)
-		if err != nil {
-			return err
-		}
-		for _, w := range waiting {
-			if err := c.append(ctx, tx, w, nil); err != nil {
-				return err
-			}
-		}
-		if len(waiting) < auditPage {
-			break
-		}
+	if h.StoppedAt != 0 && !h.StoppedAt.Time().Equal(stopped) {
+		return false, fmt.Errorf("signing was stopped meanwhile: %w", ErrSealed)
+	}
+	if more, err = c.takeWaiting(ctx, tx); err != nil || more {
+		return more, err
 	}
 	text, err := json.Marshal(detail)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: actor, Act: actUnseal, Subject: detail["root"].(string), Detail: string(text)},
+	return false, c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: actor, Act: actUnseal, Subject: detail["root"].(string), Detail: string(text)},
 		func(h *model.AuditHead) { h.StoppedAt = 0 })
+}
+
+// takeWaiting appends some of what has waited; more tells that there may be others.
+func (c *Custody) takeWaiting(ctx context.Context, tx *model.Tx) (more bool, err error) {
+	waiting, err := tx.TakeAuditWaiting(auditPage)
+	if err != nil {
+		return false, err
+	}
+	for _, w := range waiting {
+		if err := c.append(ctx, tx, w, nil); err != nil {
+			return false, err
+		}
+	}
+	return len(waiting) == auditPage, nil
 }
 
 // Seal stops signing on all servers, at once: whatever hasn't been signed and stored by now waits. This server's keys are
@@ -305,6 +316,9 @@ func (c *Custody) Seal(ctx context.Context, actor string) error {
 	err := c.db.Write(context.WithoutCancel(ctx), func(tx *model.Tx) error {
 		h, err := tx.LockAuditHead()
 		if err != nil || h.StoppedAt != 0 {
+			return err
+		}
+		if err := c.awake(h); err != nil { // a stop before this one may have been lifted, which nobody here has noticed yet
 			return err
 		}
 		return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: actor, Act: actSeal, Subject: c.channel, Detail: "{}"},

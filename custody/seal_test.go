@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cardflow/custody"
+	"cardflow/gm"
 	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/model/modeltest"
@@ -430,4 +431,109 @@ func TestInit(t *testing.T) {
 	if _, err := custody.Open(t.Context(), config); !errors.Is(err, custody.ErrRootMismatch) {
 		t.Errorf("shares where there is a file: %v", err)
 	}
+}
+
+// watched is a root that lets something happen whenever it opens a key.
+type watched struct {
+	custody.RootKey
+	opens func()
+}
+
+func (w *watched) Unwrap(ctx context.Context, wrapped, ad []byte) (gm.Secret, error) {
+	if w.opens != nil {
+		w.opens()
+	}
+	return w.RootKey.Unwrap(ctx, wrapped, ad)
+}
+
+// TestStopWhileUnsealing: a stop that comes while somebody lifts the one before it stays.
+func TestStopWhileUnsealing(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		root := &watched{RootKey: r.config().Root}
+		other, err := r.under(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Seal(t.Context(), "ops-1"); err != nil {
+			t.Fatal(err)
+		}
+		root.opens = func() {
+			root.opens = nil
+			if _, err := r.Unseal(t.Context(), nil, "ops-1"); err != nil {
+				t.Error(err)
+			}
+			r.clock.ahead.Add(1)
+			if err := r.Seal(t.Context(), "ops-3"); err != nil {
+				t.Error(err)
+			}
+		}
+		if s, err := other.Unseal(t.Context(), nil, "ops-2"); !errors.Is(err, custody.ErrSealed) {
+			t.Errorf("it lifts what it hasn't seen: %+v, %v", s, err)
+		}
+		ask, body := confirm("trade-1")
+		for name, c := range map[string]*custody.Custody{"this server": r.Custody, "the other": other} {
+			if s, err := c.SealStatus(t.Context()); err != nil || !s.Sealed || s.Stopped.IsZero() {
+				t.Errorf("%s: %+v, %v", name, s, err)
+			}
+			if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrSealed) {
+				t.Errorf("%s signs: %v", name, err)
+			}
+		}
+		if s, err := other.Unseal(t.Context(), nil, "ops-2"); err != nil || s.Sealed {
+			t.Errorf("asked again: %+v, %v", s, err)
+		}
+		r.stillSigns(r.Custody, "trade-1")
+		r.whole()
+	})
+}
+
+// TestStopByWhoHasNotHeard: a server that was sealed by a stop, and doesn't know yet that it was lifted, stops the others again.
+func TestStopByWhoHasNotHeard(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		other := r.open()
+		if err := r.Seal(t.Context(), "ops-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Ready(t.Context()); !errors.Is(err, custody.ErrSealed) {
+			t.Fatal(err)
+		}
+		if _, err := r.Unseal(t.Context(), nil, "ops-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Seal(t.Context(), "ops-2"); err != nil {
+			t.Errorf("the second stop: %v", err)
+		}
+		ask, body := confirm("trade-1")
+		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrSealed) {
+			t.Errorf("it signs: %v", err)
+		}
+	})
+}
+
+// TestStopIsSealed: whoever writes to the database can't lift it.
+func TestStopIsSealed(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		if err := r.Seal(t.Context(), "ops-1"); err != nil {
+			t.Fatal(err)
+		}
+		r.unguarded()
+		stopped := r.count(`SELECT stopped_at FROM custody_audit_head`)
+		r.exec(`UPDATE custody_audit_head SET stopped_at = 0`)
+		ask, body := confirm("trade-1")
+		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrAuditBroken) {
+			t.Errorf("it signs: %v", err)
+		}
+		if _, err := custody.Open(t.Context(), r.config()); !errors.Is(err, custody.ErrAuditBroken) {
+			t.Errorf("one that starts: %v", err)
+		}
+		r.exec(`UPDATE custody_audit_head SET stopped_at = ?`, stopped)
+		if s, err := r.Unseal(t.Context(), nil, "ops-2"); err != nil || s.Sealed {
+			t.Errorf("lifted by a person: %+v, %v", s, err)
+		}
+		r.stillSigns(r.Custody, "trade-1")
+		r.whole()
+	})
 }

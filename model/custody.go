@@ -119,7 +119,7 @@ type AuditHead struct {
 	Seq        int64  // of the newest row, 0 before the first
 	Hash       string // its hash
 	KEKVersion int    `gorm:"column:kek_version"` // whose key made Seal
-	Seal       []byte // keyed tag of Seq and Hash
+	Seal       []byte // keyed tag of Seq, Hash and StoppedAt
 	StoppedAt  Millis // since when nothing is signed, because somebody stopped it; 0: nobody did
 }
 
