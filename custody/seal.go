@@ -39,7 +39,14 @@ func (b *brought) drop() {
 func (b *brought) dropOld(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now.Sub(b.since) >= shareLife {
+	b.sift(now, "")
+}
+
+// sift drops what has waited too long, and shares of another set than the root's, if that is known: the root was rotated
+// since they came. It is for whoever has the lock.
+func (b *brought) sift(now time.Time, set string) {
+	foreign := set != "" && len(b.shares) > 0 && b.shares[0].Set != set
+	if foreign || now.Sub(b.since) >= shareLife {
 		b.empty()
 	}
 }
@@ -52,13 +59,7 @@ func (b *brought) empty() {
 	b.shares = nil
 }
 
-// has answers the indexes of the shares that are here.
-func (b *brought) has() []int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.indexes()
-}
-
+// indexes are those of the shares that are here. It is for whoever has the lock.
 func (b *brought) indexes() []int {
 	has := []int{}
 	for _, s := range b.shares {
@@ -82,9 +83,11 @@ type SealStatus struct {
 
 // SealStatus answers whether this server is sealed, and what it takes to open it.
 func (c *Custody) SealStatus(ctx context.Context) (SealStatus, error) {
-	c.brought.dropOld(c.clock())
 	s, err := c.status(ctx)
-	s.Entered = c.brought.has()
+	c.brought.mu.Lock()
+	defer c.brought.mu.Unlock()
+	c.brought.sift(c.clock(), s.Set)
+	s.Entered = c.brought.indexes()
 	return s, err
 }
 
@@ -149,10 +152,8 @@ func (c *Custody) Unseal(ctx context.Context, share []byte, actor string) (SealS
 	b := c.brought
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.clock().Sub(b.since) >= shareLife {
-		b.empty()
-	}
 	s, err := c.status(ctx)
+	b.sift(c.clock(), s.Set)
 	if err == nil && (s.Sealed || !s.Stopped.IsZero()) {
 		err = c.bring(ctx, s, share, actor)
 	}

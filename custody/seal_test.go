@@ -537,3 +537,29 @@ func TestStopIsSealed(t *testing.T) {
 		r.whole()
 	})
 }
+
+// TestSharesOfARootThatWasRotatedMeanwhile are no help, and in nobody's way.
+func TestSharesOfARootThatWasRotatedMeanwhile(t *testing.T) {
+	withShares(t, func(t *testing.T, r *rig, shares []custody.Share) {
+		if _, err := bring(t.Context(), r.Custody, shares[:3]...); err != nil {
+			t.Fatal(err)
+		}
+		other := r.sealed()
+		if _, err := bring(t.Context(), other, shares[:2]...); err != nil {
+			t.Fatal(err)
+		}
+		next, nextShares := split(t, 3, 5)
+		if err := r.RotateRoot(t.Context(), next, "ops"); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := other.SealStatus(t.Context()); err != nil || len(s.Entered) != 0 {
+			t.Errorf("after the rotation: %+v, %v", s, err)
+		}
+		if s, err := bring(t.Context(), other, nextShares[0]); err != nil || !slices.Equal(s.Entered, []int{1}) {
+			t.Errorf("the first of the new ones: %+v, %v", s, err)
+		}
+		if s, err := bring(t.Context(), other, nextShares[1:3]...); err != nil || s.Sealed {
+			t.Errorf("all of them: %+v, %v", s, err)
+		}
+	})
+}
