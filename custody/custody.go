@@ -141,7 +141,8 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 }
 
 // Start lets custody look after proposals in the background, until Close: those that nobody decided in time end, and
-// those that two people wanted and a server left are carried on. Register all dangerous operations first.
+// those that two people wanted and a server left are carried on. What people did at sealed servers meanwhile goes into the
+// audit. Register all dangerous operations first.
 func (c *Custody) Start() { c.running.Go(func() { c.attend(c.run) }) }
 
 // Close stops what goes on in the background, between two steps, and overwrites the key-encryption keys in memory. From

@@ -216,11 +216,14 @@ func (c *Custody) failExecution(ctx context.Context, tx *model.Tx, p model.Propo
 	return c.move(ctx, tx, &p, model.ProposalFailed, entry{p.Decider, actFailRun, p.ID, evidence(p)})
 }
 
-// Attend ends what nobody decided in time, and carries on what two people want and a server has left: once, and waits
-// for it.
+// Attend appends what has waited for the audit, ends what nobody decided in time, and carries on what two people want and
+// a server has left: once, and waits for it.
 func (c *Custody) Attend(ctx context.Context) error { return c.attendBy(ctx, func(f func()) { f() }) }
 
 func (c *Custody) attendBy(ctx context.Context, start func(func())) error {
+	if err := c.appendWaiting(ctx); err != nil {
+		return fmt.Errorf("append what waits: %w", err)
+	}
 	var late, left []model.Proposal
 	err := c.db.Read(ctx, func(tx *model.Tx) (err error) {
 		if late, err = tx.ProposalsToExpire(c.now(), executionBatch); err != nil {
@@ -256,7 +259,7 @@ func (c *Custody) attend(ctx context.Context) {
 		case <-timer.C:
 		}
 		if err := c.attendBy(ctx, c.running.Go); err != nil && ctx.Err() == nil {
-			c.logger.Error("custody: proposals", "error", err)
+			c.logger.Error("custody: in the background", "error", err)
 		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 // on all servers at once: that seals them, a restart doesn't undo it, and a person has to lift it.
 //
 // While custody is sealed nothing can be appended to the audit, because its head is sealed with a key-encryption key. What
-// people do to a sealed custody is kept aside, before it has an effect, and appended by whoever opens it.
+// people do to a sealed custody is kept aside, before it has an effect, and appended by whoever opens it, or by a server
+// that is open.
 
 // shareLife is how long a share waits for the others before it is dropped.
 const shareLife = 30 * time.Minute
@@ -304,6 +305,28 @@ func (c *Custody) takeWaiting(ctx context.Context, tx *model.Tx) (more bool, err
 		}
 	}
 	return len(waiting) == auditPage, nil
+}
+
+// appendWaiting appends what people did at other servers that are sealed, if this one is open.
+func (c *Custody) appendWaiting(ctx context.Context) error {
+	for more := true; more; {
+		err := c.db.Read(ctx, func(tx *model.Tx) (err error) {
+			more, err = tx.AuditWaits()
+			return err
+		})
+		if err == nil && more && !c.Sealed() {
+			err = c.write(ctx, func(tx *model.Tx) (err error) {
+				more, err = c.takeWaiting(ctx, tx)
+				return err
+			})
+		} else {
+			more = false
+		}
+		if err != nil {
+			return ignored(err, ErrSealed)
+		}
+	}
+	return nil
 }
 
 // Seal stops signing on all servers, at once: whatever hasn't been signed and stored by now waits. This server's keys are

@@ -563,3 +563,38 @@ func TestSharesOfARootThatWasRotatedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatWaits: what people do to a sealed server is in the audit soon if another one is open, and however much of it there
+// is when custody is opened.
+func TestWhatWaits(t *testing.T) {
+	withShares(t, func(t *testing.T, r *rig, shares []custody.Share) {
+		for range 450 {
+			if _, err := r.Unseal(t.Context(), []byte("none"), "ops-1"); !errors.Is(err, custody.ErrShareMistyped) {
+				t.Fatal(err)
+			}
+		}
+		if _, err := bring(t.Context(), r.Custody, shares[:3]...); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(r.actsLike("seal.refuse")); n != 450 {
+			t.Errorf("%d refusals in the audit", n)
+		}
+		other := r.sealed()
+		if _, err := other.Unseal(t.Context(), []byte("none"), "ops-2"); !errors.Is(err, custody.ErrShareMistyped) {
+			t.Fatal(err)
+		}
+		if err := other.Attend(t.Context()); err != nil {
+			t.Errorf("a sealed server attends: %v", err)
+		}
+		if err := r.Attend(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := r.actsLike("seal.refuse"); len(got) != 451 || !strings.HasPrefix(got[450], "seal.refuse ops-2 ") {
+			t.Errorf("%d refusals in the audit", len(got))
+		}
+		if n := r.count(`SELECT COUNT(*) FROM custody_waiting`); n != 0 {
+			t.Errorf("%d rows still wait", n)
+		}
+		r.whole()
+	})
+}

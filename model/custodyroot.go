@@ -122,6 +122,12 @@ func (tx *Tx) TakeAuditWaiting(limit int) ([]AuditWaiting, error) {
 	return rows, tx.db.Where("id IN ?", ids).Delete(&AuditWaiting{}).Error
 }
 
+// AuditWaits tells whether an act waits.
+func (tx *Tx) AuditWaits() (bool, error) {
+	some, err := many[AuditWaiting](tx.db.Select("id").Limit(1))
+	return len(some) > 0, err
+}
+
 // CustodyKeysBefore tells whether a key, or one that waits to take over, is under an older key-encryption key.
 func (tx *Tx) CustodyKeysBefore(version int) (bool, error) {
 	keys, err := many[CustodyKey](tx.db.Select("id").Where("kek_version < ?", version).Limit(1))
