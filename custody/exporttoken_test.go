@@ -34,7 +34,7 @@ func LoginsTried(t Token, times int) int {
 		if r.no == nil {
 			tried++
 		}
-		_ = r.use(context.Background(), func() error { return nil })
+		_, _ = r.use(context.Background(), nil, func() ([]byte, error) { return nil, nil })
 	}
 	return tried
 }

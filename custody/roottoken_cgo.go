@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,7 @@ func module(path string) (*pkcs11.Ctx, error) {
 // or a key that could be taken out.
 func TokenRoot(t Token) (RootKey, error) {
 	r := &tokenRoot{module: t.Module, label: t.Label, key: t.Key, pin: veil(t.PIN), turn: make(chan struct{}, 1)}
-	if err := r.use(context.Background(), func() error { return nil }); err != nil {
+	if _, err := r.use(context.Background(), nil, func() ([]byte, error) { return nil, nil }); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -119,27 +120,24 @@ func tokenBinding(ad []byte) []byte {
 }
 
 // Wrap answers nonce, ciphertext and tag.
-func (r *tokenRoot) Wrap(ctx context.Context, random io.Reader, key gm.Secret, ad []byte) (wrapped []byte, err error) {
+func (r *tokenRoot) Wrap(ctx context.Context, random io.Reader, key gm.Secret, ad []byte) ([]byte, error) {
 	nonce := make([]byte, gcmNonce)
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return nil, fmt.Errorf("%w: %w", gm.ErrRandom, err)
 	}
-	err = r.use(ctx, func() error {
-		wrapped, err = r.encrypt(nonce, key, tokenBinding(ad))
-		return err
-	})
-	return wrapped, err
+	mine := slices.Clone(key) // whoever asks clears his as soon as he has stopped waiting
+	return r.use(ctx, mine, func() ([]byte, error) { return r.encrypt(nonce, mine, tokenBinding(ad)) })
 }
 
 // Unwrap opens what Wrap sealed.
-func (r *tokenRoot) Unwrap(ctx context.Context, wrapped, ad []byte) (key gm.Secret, err error) {
+func (r *tokenRoot) Unwrap(ctx context.Context, wrapped, ad []byte) (gm.Secret, error) {
 	if len(wrapped) < gcmNonce+gcmTag {
 		return nil, gm.ErrOpen
 	}
-	err = r.use(ctx, func() error {
-		key, err = r.decrypt(wrapped, tokenBinding(ad))
+	return r.use(ctx, nil, func() ([]byte, error) {
+		key, err := r.decrypt(wrapped, tokenBinding(ad))
 		if err == nil || errors.Is(err, ErrToken) {
-			return err
+			return key, err
 		}
 		// Tokens say all sorts of things of a tag that isn't right. If the key still does its work, that is what it was.
 		probe, probeErr := r.encrypt(wrapped[:gcmNonce], []byte("probe"), []byte("cardflow/custody/root/probe"))
@@ -147,11 +145,10 @@ func (r *tokenRoot) Unwrap(ctx context.Context, wrapped, ad []byte) (key gm.Secr
 			_, probeErr = r.decrypt(probe, []byte("cardflow/custody/root/probe"))
 		}
 		if probeErr != nil {
-			return errors.Join(probeErr, err)
+			return nil, errors.Join(probeErr, err)
 		}
-		return gm.ErrOpen
+		return nil, gm.ErrOpen
 	})
-	return key, err
 }
 
 func (r *tokenRoot) encrypt(nonce, plain, ad []byte) ([]byte, error) {
@@ -181,38 +178,49 @@ func (r *tokenRoot) decrypt(wrapped, ad []byte) ([]byte, error) {
 
 // use runs an operation in the token, in one more session if the first one is gone. What fails in both is the token's
 // fault, unless it is gm.ErrOpen. A token that doesn't answer in time is left to itself; whoever comes next waits for it
-// as long, and no longer.
-func (r *tokenRoot) use(ctx context.Context, do func() error) error {
+// as long, and no longer. mine is a secret that do reads, and is cleared at its end; what do answers when nobody waits any
+// more is cleared, too.
+func (r *tokenRoot) use(ctx context.Context, mine gm.Secret, do func() ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenPatience)
 	defer cancel()
 	select {
 	case r.turn <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("root key in a token: %w: %w", ErrToken, ctx.Err())
+		mine.Clear()
+		return nil, fmt.Errorf("root key in a token: %w: %w", ErrToken, ctx.Err())
 	}
-	done := make(chan error, 1)
+	type answer struct {
+		bytes []byte
+		err   error
+	}
+	done := make(chan answer)
 	go func() {
 		defer func() { <-r.turn }()
-		var err error
+		defer mine.Clear()
+		var a answer
 		for range 2 {
-			if err = r.connect(); err != nil {
+			if a.err = r.connect(); a.err != nil {
 				break
 			}
-			if err = do(); err == nil || errors.Is(err, gm.ErrOpen) {
+			if a.bytes, a.err = do(); a.err == nil || errors.Is(a.err, gm.ErrOpen) {
 				break
 			}
 			r.hangUp()
 		}
-		done <- err
+		select {
+		case done <- a:
+		case <-ctx.Done():
+			clear(a.bytes)
+		}
 	}()
 	select {
-	case err := <-done:
-		if err == nil || errors.Is(err, gm.ErrOpen) || errors.Is(err, ErrPIN) {
-			return err
+	case a := <-done:
+		if a.err == nil || errors.Is(a.err, gm.ErrOpen) || errors.Is(a.err, ErrPIN) {
+			return a.bytes, a.err
 		}
-		return fmt.Errorf("root key in a token: %w: %w", ErrToken, err)
+		return nil, fmt.Errorf("root key in a token: %w: %w", ErrToken, a.err)
 	case <-ctx.Done():
-		return fmt.Errorf("root key in a token: no answer: %w: %w", ErrToken, ctx.Err())
+		return nil, fmt.Errorf("root key in a token: no answer: %w: %w", ErrToken, ctx.Err())
 	}
 }
 

@@ -4,6 +4,7 @@ package custody_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -227,6 +228,29 @@ func TestTokenThatGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	opens("when it is back")
+}
+
+// TestTokenThatAnswersTooLate: who has stopped waiting takes nothing from the answer.
+func TestTokenThatAnswersTooLate(t *testing.T) {
+	root := tokenRoot(t, newToken(t))
+	key := gm.Secret("0123456789abcdef")
+	sealed, err := root.Wrap(t.Context(), rand.Reader, key, []byte("ad"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 {
+		if got, err := root.Wrap(gone, rand.Reader, key, []byte("ad")); err == nil && got == nil || err != nil && (got != nil || !errors.Is(err, custody.ErrToken)) {
+			t.Errorf("wrap: %d bytes, %v", len(got), err)
+		}
+		if got, err := root.Unwrap(gone, sealed, []byte("ad")); err == nil && got == nil || err != nil && (got != nil || !errors.Is(err, custody.ErrToken)) {
+			t.Errorf("unwrap: %d bytes, %v", len(got), err)
+		}
+	}
+	if got, err := root.Unwrap(t.Context(), sealed, []byte("ad")); err != nil || !bytes.Equal(got, key) {
+		t.Errorf("after all of that: %v", err)
+	}
 }
 
 // TestWrongPIN: it is tried once, and never again, or the token locks.
