@@ -46,9 +46,16 @@ func showSeal(c *call) error {
 	return render(c, http.StatusOK, viewSeal(s))
 }
 
+// shareEntries is how often one person may bring a share: each entry is a row of the audit, and whoever opens custody has
+// to append all of them first. Who mistypes has room.
+var shareEntries = Rate{Count: 30, Per: 10 * time.Minute}
+
 // unseal is POST /custody/seal/unseal. What came is cleared as far as it is held here.
 func unseal(c *call) error {
 	defer clear(c.body)
+	if err := c.limits.take(c.ctx(), "RATE_LIMITED", "shares:"+c.who.Person, shareEntries); err != nil {
+		return err
+	}
 	in, err := bind[struct {
 		Share typed `json:"share"`
 	}](c)

@@ -123,6 +123,24 @@ func TestSealRefusals(t *testing.T) {
 	}
 }
 
+// TestShareFlood: one person can't fill the audit with shares that don't help, and is in nobody else's way.
+func TestShareFlood(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.custody.refused = custody.ErrShareMistyped
+	ops, other := r.staff("ops"), r.staff("ops2")
+	enter := ask{method: "POST", path: "/api/v1/custody/seal/unseal", token: ops, body: map[string]string{"share": "AAAAA"}}
+	for range 30 {
+		r.want(http.StatusBadRequest, custody.ErrShareMistyped.Code, enter)
+	}
+	got := r.want(http.StatusTooManyRequests, "RATE_LIMITED", enter)
+	if got.header.Get("Retry-After") == "" || len(r.custody.shares) != 30 {
+		t.Errorf("%v, %d entries", got.header, len(r.custody.shares))
+	}
+	enter.token = other
+	r.want(http.StatusBadRequest, custody.ErrShareMistyped.Code, enter)
+}
+
 // TestReadyWhileSealed: a sealed custody is named, and the server stays in service.
 func TestReadyWhileSealed(t *testing.T) {
 	t.Parallel()
