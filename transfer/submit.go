@@ -299,16 +299,18 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 	if err != nil {
 		return a, err
 	}
+	var asks []Ask
 	for _, p := range f.Parties {
-		if err := s.Signer.CloseAttempt(ctx, s.ask(a, p, a.KeyID), why); err != nil {
-			return a, sealed(err)
-		}
+		asks = append(asks, s.ask(a, p, a.KeyID))
 	}
 	if f.Ticket != nil {
 		ask := s.ask(a, party{PlatformID, SlotTicket}, a.KeyID)
 		ask.Purpose = f.Ticket.Function()
+		asks = append(asks, ask)
+	}
+	for _, ask := range asks {
 		if err := s.Signer.CloseAttempt(ctx, ask, why); err != nil {
-			return a, err
+			return a, sealed(err)
 		}
 	}
 	var next model.Act
