@@ -50,13 +50,14 @@ type App struct {
 	URL       string // where HTTP is served, once Listen has been called
 	PublicURL string // where people are sent; the same, if nobody has said
 
-	tool     bool // a program beside the servers, without their other parts
-	vault    *transfer.Vault
-	stopping chan struct{} // closed when the server begins to shut down
-	stopped  sync.Once
-	look     bool
-	cancel   context.CancelFunc // ends everything that runs in the background
-	closers  []func() error
+	tool      bool // a program beside the servers, without their other parts
+	restoring bool // it may go on with a restore that was broken off
+	vault     *transfer.Vault
+	stopping  chan struct{} // closed when the server begins to shut down
+	stopped   sync.Once
+	look      bool
+	cancel    context.CancelFunc // ends everything that runs in the background
+	closers   []func() error
 }
 
 // organisation is the ledger's name (MSP ID) of the platform that relays, and that alone may initialise the ledger.
@@ -78,7 +79,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, look bool) (app *A
 		}
 	}()
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.refuseHalfRestored, app.openRedis, app.openLedger, app.openJournal, app.openCustody, app.openWeChat, app.openService,
+		app.openDatabase, app.openRedis, app.openLedger, app.openJournal, app.openCustody, app.openWeChat, app.openService,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
@@ -121,11 +122,14 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 	if n > 0 {
 		a.Logger.Info("database migrated", "migrations", n)
 	}
-	return nil
+	if a.restoring {
+		return nil
+	}
+	return a.refuseHalfRestored(ctx)
 }
 
 // refuseHalfRestored keeps everything but a restore off a database that is none yet.
-func (a *App) refuseHalfRestored(ctx, _ context.Context) error {
+func (a *App) refuseHalfRestored(ctx context.Context) error {
 	return a.DB.Read(ctx, func(tx *model.Tx) error {
 		r, err := tx.Restoration()
 		if err == nil && r.Stage == model.RestoreLoading {

@@ -115,9 +115,6 @@ func (c backupCreateCommand) Run(e *environment) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
-	if err := app.refuseHalfRestored(e.ctx, e.ctx); err != nil {
-		return err
-	}
 	source := backup.Source{DB: app.DB, Channel: e.config.Ledger.Channel, DataKey: e.config.Path(e.config.Vault.DataKeyFile)}
 	for _, name := range append([]string{e.config.Vault.JournalFile}, e.config.Vault.OtherJournals...) {
 		source.Journals = append(source.Journals, e.config.Path(name))
@@ -286,7 +283,7 @@ func (c backupRestoreCommand) Run(e *environment) (err error) {
 		return err
 	}
 	defer f.Close()
-	app, err := e.offline()
+	app, err := e.beside(true)
 	if err != nil {
 		return err
 	}

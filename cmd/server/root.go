@@ -33,8 +33,11 @@ type SharesFlags struct {
 }
 
 // offline opens the database without the rest of a server. The caller closes the app.
-func (e *environment) offline() (*App, error) {
-	app := &App{Config: e.config, Logger: e.logger, cancel: func() {}, tool: true}
+func (e *environment) offline() (*App, error) { return e.beside(false) }
+
+// beside is offline; also on a database that is half restored, if it is to be restored.
+func (e *environment) beside(restoring bool) (*App, error) {
+	app := &App{Config: e.config, Logger: e.logger, cancel: func() {}, tool: true, restoring: restoring}
 	if err := app.openDatabase(e.ctx, e.ctx); err != nil {
 		return nil, errors.Join(err, app.Close(e.ctx))
 	}

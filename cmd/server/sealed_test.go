@@ -12,6 +12,7 @@ import (
 
 	"cardflow/custody"
 	"cardflow/ledger/request"
+	"cardflow/model"
 )
 
 // inShares is a configuration whose root key people hold.
@@ -261,5 +262,25 @@ func TestKeysWhereTheRootIsInShares(t *testing.T) {
 	check(t, stolen.Run(e))
 	if k := look(li.Owner); k.State != "revoked" {
 		t.Errorf("recovered: %+v, %s", k, out)
+	}
+}
+
+// TestHalfRestoredHasNoRoot: on a database that a restore has left half-way no command makes a root key, or anything else.
+func TestHalfRestoredHasNoRoot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, _, _ := operating(t, dir, "")
+	check(t, migrateCommand{}.Run(e))
+	app, err := e.offline()
+	check(t, err)
+	check(t, app.DB.Write(t.Context(), func(tx *model.Tx) error { return tx.BeginRestore("bundle-1") }))
+	check(t, app.Close(t.Context()))
+	for name, run := range map[string]func(*environment) error{
+		"root init": rootInitCommand{Yes: true}.Run, "root status": rootStatusCommand{}.Run, "root rewrap": rewrapCommand{Yes: true}.Run,
+		"people list": peopleList{}.Run,
+	} {
+		if err := run(e); err == nil || !strings.Contains(err.Error(), "bundle-1") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
