@@ -18,8 +18,8 @@ func (e *Error) Error() string { return "custody: " + e.Code }
 // The errors of this package. They come wrapped in what was being done; use
 // errors.Is, or errors.As with *Error for code and message.
 var (
-	// ErrRootMismatch: the database was made with another root key. Nothing in it opens.
-	ErrRootMismatch = &Error{"CUSTODY_ROOT_MISMATCH", "根密钥与数据库不匹配。请恢复创建该数据库时使用的根密钥文件，不要生成新的。"}
+	// ErrRootMismatch: the database is under another root key, from the start or since a rotation. Nothing in it opens.
+	ErrRootMismatch = &Error{"CUSTODY_ROOT_MISMATCH", "根密钥与数据库不匹配。请使用该数据库现在的根密钥（创建时的，或更换后的）并重启服务，不要生成新的。"}
 
 	// ErrRootFile: the root key file can't be used; the cause stands beside it.
 	ErrRootFile = &Error{"CUSTODY_ROOT_FILE", "根密钥文件不可用：必须是只有本人可读写（chmod 600）的 32 字节普通文件。请检查文件和所在目录。"}

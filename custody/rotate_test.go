@@ -626,3 +626,33 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// TestUnsealWithTheRootBefore: a server that was started before its root was rotated, and is stopped by hand after that, says
+// why it doesn't open, and opens nothing.
+func TestUnsealWithTheRootBefore(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		other := r.open()
+		next := r.another("next.key")
+		if err := r.RotateRoot(t.Context(), next, "ops"); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Seal(t.Context(), "ops-1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Unseal(t.Context(), nil, "ops-1"); !errors.Is(err, custody.ErrRootMismatch) {
+			t.Errorf("%v", err)
+		}
+		if s, err := other.SealStatus(t.Context()); err != nil || !s.Sealed || s.Stopped.IsZero() {
+			t.Errorf("%+v, %v", s, err)
+		}
+		restarted, err := r.under(next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := restarted.Unseal(t.Context(), nil, "ops-1"); err != nil || s.Sealed {
+			t.Errorf("with the new one: %+v, %v", s, err)
+		}
+		r.stillSigns(restarted, "trade-1")
+	})
+}

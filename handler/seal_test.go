@@ -98,7 +98,8 @@ func TestSealRefusals(t *testing.T) {
 	ops := r.staff("ops")
 	for e, status := range map[*custody.Error]int{
 		custody.ErrShareMistyped: 400, custody.ErrShareForeign: 422, custody.ErrSharesWrong: 422, custody.ErrShareRepeated: 409,
-		custody.ErrShareUnwanted: 409, custody.ErrAuditUnwritable: 503, custody.ErrToken: 503,
+		custody.ErrShareUnwanted: 409, custody.ErrAuditUnwritable: 503, custody.ErrToken: 503, custody.ErrRootMismatch: 503,
+		custody.ErrAuditBroken: 503,
 	} {
 		r.custody.refused = e
 		got := r.want(status, e.Code, ask{method: "POST", path: "/api/v1/custody/seal/unseal", token: ops, body: map[string]string{"share": "SECRET"}})
@@ -106,7 +107,7 @@ func TestSealRefusals(t *testing.T) {
 			t.Errorf("%s: %s", e.Code, got.body)
 		}
 	}
-	r.custody.refused = custody.ErrRootMismatch // ops find it in the log
+	r.custody.refused = custody.ErrKeyUnreadable // ops find it in the log
 	r.want(http.StatusInternalServerError, "INTERNAL", ask{method: "POST", path: "/api/v1/custody/seal/unseal", token: ops, body: `{}`})
 	r.custody.refused = custody.ErrSealed
 	r.want(http.StatusServiceUnavailable, "CUSTODY_SEALED", ask{method: "POST", path: "/api/v1/custody/seal", token: ops})
