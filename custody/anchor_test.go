@@ -1,6 +1,7 @@
 package custody_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -133,6 +134,35 @@ func (r *rig) declares(name, found string, report custody.AuditReport, anchors [
 	if report, err = r.VerifyAudit(r.t.Context(), custody.VerifyOptions{Anchors: each2(anchors)}); err != nil || len(report.Declared) > 0 || len(report.Findings) < 2 {
 		r.t.Errorf("%s: a declaration that somebody has written anew is believed: %q, %q, %v", name, report.Findings, report.Declared, err)
 	}
+}
+
+// TestDeclareRestoreInWords: a reason is what people write, on either engine, and stays readable.
+func TestDeclareRestoreInWords(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		found := []custody.Finding{{Kind: custody.RolledBack, From: 4, To: 7}}
+		for _, reason := range []string{"", " ", "a\nb", "\x1b[8m", "\xff", strings.Repeat("长", 501)} {
+			if err := r.DeclareRestore(t.Context(), found, reason, "cli:root"); !errors.Is(err, custody.ErrReason) {
+				t.Errorf("%.20q: %v", reason, err)
+			}
+		}
+		for _, reason := range []string{"恢复了昨天的备份 😀 é", strings.Repeat("长", 500)} {
+			if err := r.DeclareRestore(t.Context(), found, reason, "cli:root"); err != nil {
+				t.Fatal(err)
+			}
+			page, err := r.Audit(t.Context(), model.AuditFilter{Act: "audit.restored"}, "", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said struct{ Reason string }
+			if err := json.Unmarshal([]byte(page.Items[0].Detail), &said); err != nil || said.Reason != reason {
+				t.Errorf("it says %q, %v", said.Reason, err)
+			}
+		}
+		r.whole()
+		if got := r.heard(&r.alarms); len(got) != 0 {
+			t.Errorf("alarms %q", got)
+		}
+	})
 }
 
 // TestVerifyAuditThatCantBeRead: what keeps it from being looked at is no finding.

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"cardflow/gm"
 	"cardflow/model"
@@ -131,7 +133,24 @@ func (c *Custody) record(ctx context.Context, tx *model.Tx, e entry) error {
 	if err != nil {
 		return err
 	}
-	return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: string(detail)}, nil)
+	return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: inASCII(string(detail))}, nil)
+}
+
+// inASCII is JSON with escapes for what people write in other letters: MySQL keeps the audit in columns that have none.
+func inASCII(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r < utf8.RuneSelf:
+			b.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return b.String()
 }
 
 // append is record for a row that is made already. change, if not nil, changes the head beside it.

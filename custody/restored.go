@@ -14,21 +14,30 @@ import (
 // and of anything else as before.
 
 // DeclareRestore says in the audit that what the findings of a verification name was lost by a restore. Only rows that were
-// rolled back, or anchored in a copy that went on, are that. Errors: ErrNoRestore if there are none, or others beside them.
+// rolled back, or anchored in a copy that went on, are that. Errors: ErrNoRestore as MayDeclare, ErrReason.
 func (c *Custody) DeclareRestore(ctx context.Context, found []Finding, reason, actor string) error {
+	if err := MayDeclare(found); err != nil {
+		return err
+	}
+	if err := reasonFits(reason); err != nil {
+		return err
+	}
 	var lost [][2]int64
 	for _, f := range found {
-		if !ofRestore(f) {
-			return ErrNoRestore
-		}
 		lost = append(lost, [2]int64{f.From, f.To})
-	}
-	if len(lost) == 0 {
-		return ErrNoRestore
 	}
 	return c.write(ctx, func(tx *model.Tx) error {
 		return c.record(ctx, tx, entry{actor, actRestored, AuditStream, map[string]any{"lost": lost, "reason": reason}})
 	})
+}
+
+// MayDeclare is nil if a restore, and nothing else, leaves such findings. Errors: ErrNoRestore if there are none, or others
+// beside them.
+func MayDeclare(found []Finding) error {
+	if len(found) == 0 || slices.ContainsFunc(found, func(f Finding) bool { return !ofRestore(f) }) {
+		return ErrNoRestore
+	}
+	return nil
 }
 
 // ofRestore reports whether a restore leaves such a finding.
