@@ -22,7 +22,7 @@ type Audit interface {
 	// Stream is its name on the ledger.
 	Stream() string
 	// Head answers the number and the hash of its newest row, and whether anything has happened since a row but the
-	// anchoring of it.
+	// anchoring of it. Errors: ErrSealed.
 	Head(ctx context.Context, since int64) (sequence int64, hash string, moved bool, err error)
 }
 
@@ -65,6 +65,9 @@ func (s *Service) anchor(ctx context.Context) {
 // someone should hear of.
 func (s *Service) anchorIfDue(ctx context.Context) (again time.Duration, err error) {
 	state, err := s.AnchorState(ctx)
+	if errors.Is(err, ErrSealed) {
+		return s.Relay.Lease, nil // nothing is appended meanwhile, and whoever opens it hears of it elsewhere
+	}
 	if err != nil {
 		return 0, err
 	}

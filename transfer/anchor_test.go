@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,6 +183,37 @@ func TestAnchorWhileTheLedgerIsAway(t *testing.T) {
 	r.until("it is anchored", func() bool { s, err := r.AnchorState(r.ctx); return err == nil && s.Anchored > 0 && !s.Moved })
 	r.caughtUp()
 	r.anchors()
+}
+
+// sealedAudit can't be looked at until custody is open.
+type sealedAudit struct {
+	transfer.Audit
+	sealed atomic.Bool
+	asked  atomic.Int64
+}
+
+func (a *sealedAudit) Head(ctx context.Context, since int64) (int64, string, bool, error) {
+	if a.asked.Add(1); a.sealed.Load() {
+		return 0, "", false, transfer.ErrSealed
+	}
+	return a.Audit.Head(ctx, since)
+}
+
+// A server that starts sealed, as it must where people hold the root, alarms nobody for that; open, it anchors.
+func TestAnchorWaitsForASealedCustody(t *testing.T) {
+	t.Parallel()
+	m, a := &meter{}, &sealedAudit{}
+	a.sealed.Store(true)
+	r := newStockedWith(t, nil, func(c *transfer.Config) {
+		anchoring(10 * time.Millisecond)(c)
+		a.Audit, c.Audit, c.Metrics, c.Relay.Lease = c.Audit, a, m, 20*time.Millisecond
+	})
+	r.until("it has been asked for again and again", func() bool { return a.asked.Load() > 5 })
+	if n := m.count("alarm anchor"); n != 0 {
+		t.Errorf("%d alarms", n)
+	}
+	a.sealed.Store(false)
+	r.until("it is anchored", func() bool { s, err := r.AnchorState(r.ctx); return err == nil && s.Anchored > 0 })
 }
 
 // A database that is put back to an older copy, with head and rows: the ledger has anchored more than there is. There is

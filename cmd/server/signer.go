@@ -82,6 +82,9 @@ func (audit) Stream() string { return custody.AuditStream }
 // Head implements transfer.Audit.
 func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, error) {
 	h, err := a.custody.AuditHead(ctx, since)
+	if errors.Is(err, custody.ErrSealed) {
+		err = errors.Join(transfer.ErrSealed, err)
+	}
 	return h.Sequence, h.Hash, h.Moved, err
 }
 
