@@ -59,22 +59,22 @@ type auditRestoredCommand struct {
 	Yes    bool   `help:"Do it. Without it the command tells what would be declared."`
 }
 
-// Run implements the command.
+// Run implements the command. With --yes it opens everything as a server does, and what it has written is anchored.
 func (c auditRestoredCommand) Run(e *environment) (err error) {
-	app, err := Open(e.ctx, e.config, e.logger)
+	app, err := openBeside(e, !c.Yes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
-	if err := app.Service.CatchUp(e.ctx); err != nil {
-		return err
-	}
 	report, err := app.verifyAudit(e.ctx, true, e.stderr)
 	if err != nil {
 		return err
 	}
 	if !c.Yes {
 		printFindings(e.stdout, "✗", report.Findings)
+		if err := custody.MayDeclare(report.Findings); err != nil {
+			return err
+		}
 		_, err = fmt.Fprintf(e.stdout, "   没有改动：加 --yes 后，以上 %d 处将声明为恢复旧副本所致，并永久留在审计里\n", len(report.Findings))
 		return err
 	}
@@ -85,19 +85,36 @@ func (c auditRestoredCommand) Run(e *environment) (err error) {
 	return err
 }
 
+// sealedTries bounds how often it is asked whether the listener has come on, once custody is open.
+const sealedTries = 20
+
 // openForLooking opens everything as a server does, which lets the listener catch up, and anchors nothing.
-func openForLooking(e *environment) (*App, error) {
+func openForLooking(e *environment) (*App, error) { return openBeside(e, true) }
+
+// openBeside opens everything as a server does, if it is there, and lets people bring their shares if it takes that. It
+// answers when the listener has caught up.
+func openBeside(e *environment, look bool) (*App, error) {
 	// Opening would make whatever is missing, and find an empty platform in perfect order.
 	if name := e.config.Path(e.config.Ledger.File); e.config.Ledger.Kind == "embedded" && !exists(name) {
 		return nil, fmt.Errorf("no ledger at %s: is --data right?", name)
 	}
-	app, err := open(e.ctx, e.config, e.logger, true)
+	app, err := open(e.ctx, e.config, e.logger, look)
 	if err != nil {
 		return nil, err
 	}
 	err = e.bringShares(app.Custody)
-	if err == nil {
+	for tries := 0; err == nil; tries++ {
 		err = app.Service.CatchUp(e.ctx)
+		// Until just now the listener could not take signatures over, and it looks again once a second.
+		if !errors.Is(err, transfer.ErrSealed) || app.Custody.Sealed() || tries == sealedTries {
+			break
+		}
+		select {
+		case <-e.ctx.Done():
+			err = e.ctx.Err()
+		case <-time.After(sealedLook):
+			err = nil
+		}
 	}
 	if err != nil {
 		app.Close(e.ctx)

@@ -33,6 +33,9 @@ func (c auditExport) Run(e *environment) error {
 		if o.From, o.To, err = c.rows(e, keys); err != nil {
 			return err
 		}
+		if err := e.bringShares(keys); err != nil { // an export is signed
+			return err
+		}
 		f, err := os.CreateTemp(filepath.Dir(c.Out), ".audit-export-*")
 		if err != nil {
 			return err
