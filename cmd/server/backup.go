@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"filippo.io/age"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cardflow/custody"
@@ -50,24 +49,24 @@ func (c backupInitCommand) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
-	identity, err := backup.NewIdentity()
+	text, recipient, err := backup.NewIdentity()
 	if err != nil {
 		return err
 	}
-	secret := gm.Secret(identity.String())
+	secret := gm.Secret(text)
 	defer secret.Clear()
-	kit := backup.Kit{Recipient: identity.Recipient().String(), Set: root.ID()[:16], Threshold: c.Threshold, Shares: c.SharesFlags.Shares}
+	kit := backup.Kit{Recipient: recipient, Set: root.ID()[:16], Threshold: c.Threshold, Shares: c.SharesFlags.Shares}
 	if kit.Sealed, err = root.Wrap(e.ctx, rand.Reader, secret, backup.SealedFor(kit.Recipient)); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(kit, "", "  ")
+	file, err := json.MarshalIndent(kit, "", "  ")
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(name, append(file, '\n'), 0o644); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "the recovery key is made: set %s\nkit        %s  (not secret; copy it to every server)\n", kit.Set, e.config.Backup.KitFile)
@@ -130,7 +129,7 @@ func (c backupCreateCommand) Run(e *environment) (err error) {
 		source.Ledger = app.LedgerFile.CopyTo
 	}
 	begun := time.Now()
-	f, err := os.OpenFile(c.Out+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(c.Out), ".backup-*") // where another one may be at it, too
 	if err != nil {
 		return err
 	}
@@ -192,7 +191,7 @@ func printBundle(e *environment, asJSON bool, name string, m backup.Manifest, to
 }
 
 // recoveryKey lets holders bring their shares until the recovery key is there.
-func (e *environment) recoveryKey(k backup.Kit) (age.Identity, error) {
+func (e *environment) recoveryKey(k backup.Kit) (backup.Identity, error) {
 	ask := e.asker()
 	_, typing := ask.keyboard()
 	fmt.Fprintf(e.stderr, "The recovery key is in shares, set %s: %d of %d are needed.\n", k.Set, k.Threshold, k.Shares)
@@ -211,7 +210,7 @@ func (e *environment) recoveryKey(k backup.Kit) (age.Identity, error) {
 		text.Clear()
 		switch {
 		case err != nil:
-		case s.Set != k.Set:
+		case s.Set != k.Set, s.Threshold != k.Threshold:
 			err = custody.ErrShareForeign
 		case slices.ContainsFunc(shares, func(other custody.Share) bool { return other.Index == s.Index }):
 			err = custody.ErrShareRepeated
@@ -234,18 +233,18 @@ func (e *environment) recoveryKey(k backup.Kit) (age.Identity, error) {
 		return nil, backup.ErrNotForKey
 	}
 	defer secret.Clear()
-	return age.ParseX25519Identity(string(secret))
+	return backup.ParseIdentity(secret)
 }
 
 // openBundle opens a bundle's file, and lets people bring its key. The caller closes the file.
-func (e *environment) openBundle(name string) (*os.File, *backup.Bundle, age.Identity, error) {
+func (e *environment) openBundle(name string) (*os.File, *backup.Bundle, backup.Identity, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	b, err := backup.Open(f)
 	if err == nil {
-		var key age.Identity
+		var key backup.Identity
 		if key, err = e.recoveryKey(b.Kit); err == nil {
 			return f, b, key, nil
 		}

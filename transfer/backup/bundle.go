@@ -51,6 +51,9 @@ const chunk = 1 << 20
 // most bounds any member that is read: a row is never that long.
 const most = 128 << 20
 
+// idSize is how long a bundle's ID is, in bytes.
+const idSize = 16
+
 // Manifest is what a bundle says of itself at its beginning.
 type Manifest struct {
 	Format  int           `json:"format"`
@@ -188,7 +191,7 @@ type reader struct {
 }
 
 // newReader opens a bundle and reads its beginning.
-func newReader(from io.Reader, identity age.Identity) (*reader, error) {
+func newReader(from io.Reader, identity Identity) (*reader, error) {
 	var none *age.NoIdentityMatchError
 	plain, err := age.Decrypt(from, identity)
 	switch {
@@ -207,10 +210,13 @@ func newReader(from io.Reader, identity age.Identity) (*reader, error) {
 		return nil, err
 	}
 	if name != manifestName {
-		return nil, fmt.Errorf("%w: it begins with %s", ErrDamaged, name)
+		return nil, fmt.Errorf("%w: it begins with %q", ErrDamaged, name)
 	}
 	if err := json.Unmarshal(content, &r.Manifest); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if id, err := hex.DecodeString(r.Manifest.ID); err != nil || len(id) != idSize {
+		return nil, fmt.Errorf("%w: it has no ID", ErrDamaged)
 	}
 	if r.Manifest.Format != format {
 		return nil, fmt.Errorf("%w: its format is %d, and this one reads %d", ErrOtherRelease, r.Manifest.Format, format)
@@ -225,7 +231,7 @@ func (r *reader) member() (name string, content []byte, err error) {
 		return "", nil, fmt.Errorf("%w: it ends too soon: %w", ErrDamaged, err)
 	}
 	if h.Size > most {
-		return "", nil, fmt.Errorf("%w: %s has %d bytes", ErrDamaged, h.Name, h.Size)
+		return "", nil, fmt.Errorf("%w: %q has %d bytes", ErrDamaged, h.Name, h.Size)
 	}
 	content = make([]byte, h.Size)
 	if _, err := io.ReadFull(r.tar, content); err != nil {
@@ -256,6 +262,7 @@ func (r *reader) each(to sink) (Totals, error) {
 		folder, _ := path.Split(name)
 		switch {
 		case name == endName:
+			got.Digest = hex.EncodeToString(r.digest.Sum(nil))
 			return got, r.end(got, content)
 		case strings.HasPrefix(name, rowsName):
 			table := strings.TrimSuffix(strings.TrimPrefix(folder, rowsName), "/")
@@ -270,7 +277,7 @@ func (r *reader) each(to sink) (Totals, error) {
 			got.Ledger += int64(len(content))
 			err = to.ledger(content)
 		default:
-			err = fmt.Errorf("%w: a member %s", ErrDamaged, name)
+			err = fmt.Errorf("%w: a member %q", ErrDamaged, name)
 		}
 		if err != nil {
 			return got, err
@@ -284,7 +291,6 @@ func (r *reader) end(got Totals, content []byte) error {
 	if err := json.Unmarshal(content, &said); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	got.Digest = hex.EncodeToString(r.digest.Sum(nil))
 	if got.Digest != said.Digest || got.All() != said.All() || got.Journal != said.Journal || got.Ledger != said.Ledger {
 		return fmt.Errorf("%w: it does not hold what it says", ErrDamaged)
 	}
@@ -292,7 +298,10 @@ func (r *reader) end(got Totals, content []byte) error {
 		return fmt.Errorf("%w: something follows its end", ErrDamaged)
 	}
 	// The last chunk of an age file is marked as such: who reads to its end knows that nothing was cut off.
-	if _, err := io.Copy(io.Discard, r.gzip); err != nil {
+	switch n, err := io.CopyN(io.Discard, r.gzip, 1); {
+	case n != 0:
+		return fmt.Errorf("%w: something follows its end", ErrDamaged)
+	case !errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return nil

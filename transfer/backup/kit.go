@@ -2,10 +2,12 @@ package backup
 
 import (
 	"bufio"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"filippo.io/age"
 )
@@ -27,19 +29,42 @@ const magic = "cardflow backup 1\n"
 // kitLine bounds the second line, in bytes.
 const kitLine = 4096
 
-// NewIdentity draws a recovery key. The caller seals it for SealedFor and forgets it.
-func NewIdentity() (*age.X25519Identity, error) { return age.GenerateX25519Identity() }
+// Identity is a recovery key, which opens bundles.
+type Identity = age.Identity
+
+// NewIdentity draws a recovery key, as text, and answers whom it makes bundles for. The caller seals the text for SealedFor and
+// forgets it.
+func NewIdentity() (text []byte, recipient string, err error) {
+	i, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, "", err
+	}
+	return []byte(i.String()), i.Recipient().String(), nil
+}
+
+// ParseIdentity reads a recovery key from its text.
+func ParseIdentity(text []byte) (Identity, error) { return age.ParseX25519Identity(string(text)) }
 
 // SealedFor is the associated data under which a recovery key is sealed.
 func SealedFor(recipient string) []byte { return []byte("cardflow/recovery/1|" + recipient) }
 
-// For is whom bundles are encrypted for.
-func (k Kit) For() (age.Recipient, error) {
+// recipient is whom bundles are encrypted for.
+func (k Kit) recipient() (age.Recipient, error) {
 	r, err := age.ParseX25519Recipient(k.Recipient)
 	if err != nil {
 		return nil, fmt.Errorf("the recovery kit names no recipient: %w", err)
 	}
 	return r, nil
+}
+
+// check demands what a kit that was made has: what one says is shown to people, and says how many of them are waited for.
+func (k Kit) check() error {
+	set, err := hex.DecodeString(k.Set)
+	if err != nil || len(set) != 8 || len(k.Sealed) == 0 || k.Threshold < 2 || k.Threshold > k.Shares || k.Shares > math.MaxUint8 {
+		return errors.New("nobody made it")
+	}
+	_, err = k.recipient()
+	return err
 }
 
 // ReadKit reads a kit's file.
@@ -52,7 +77,7 @@ func ReadKit(r io.Reader) (k Kit, err error) {
 		err = json.Unmarshal(b, &k)
 	}
 	if err == nil {
-		_, err = k.For()
+		err = k.check()
 	}
 	if err != nil {
 		return Kit{}, fmt.Errorf("recovery kit: %w", err)
@@ -100,7 +125,7 @@ func Open(r io.Reader) (*Bundle, error) {
 	if err := json.Unmarshal(line, &k); err != nil {
 		return nil, ErrNoBundle
 	}
-	if _, err := k.For(); err != nil {
+	if k.check() != nil {
 		return nil, ErrNoBundle
 	}
 	return &Bundle{k, in}, nil

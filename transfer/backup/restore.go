@@ -9,8 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"filippo.io/age"
+	"slices"
 
 	"cardflow/model"
 )
@@ -34,7 +33,7 @@ var (
 
 // Restore fills a place from a bundle, with its recovery key. It asks the database to remember that it is under way, so that no server starts
 // on half of it; a crash leaves that, and the same bundle goes on from there. progress, if not nil, is told of each table.
-func (b *Bundle) Restore(ctx context.Context, identity age.Identity, p Place, progress func(table string, n, of int)) (Manifest, Totals, error) {
+func (b *Bundle) Restore(ctx context.Context, identity Identity, p Place, progress func(table string, n, of int)) (Manifest, Totals, error) {
 	r, err := newReader(b.rest, identity)
 	if err != nil {
 		return Manifest{}, Totals{}, err
@@ -79,7 +78,7 @@ type restoring struct {
 	files map[string]*os.File // by the names that they will get
 }
 
-// begin makes the database say what it is about to become. Errors: ErrOtherRelease, ErrOccupied.
+// begin makes the database say what it is about to become. Errors: ErrOtherRelease, ErrDamaged, ErrOccupied.
 func (s *restoring) begin() error {
 	return s.place.DB.Write(s.ctx, func(tx *model.Tx) error {
 		schema, err := tx.Schema()
@@ -88,6 +87,16 @@ func (s *restoring) begin() error {
 		}
 		if schema != s.manifest.Schema {
 			return fmt.Errorf("%w: its tables are those of migration %d, and these of %d", ErrOtherRelease, s.manifest.Schema, schema)
+		}
+		// Names of tables and columns become part of statements, and whoever has the kit can make a bundle: so they must
+		// be this database's own.
+		tables, err := tx.Tables()
+		if err != nil {
+			return err
+		}
+		same := func(a, b model.Table) bool { return a.Name == b.Name && slices.Equal(a.Columns, b.Columns) }
+		if !slices.EqualFunc(tables, s.manifest.Tables, same) {
+			return fmt.Errorf("%w: its tables are not those of migration %d", ErrDamaged, schema)
 		}
 		before, err := tx.Restoration()
 		if err != nil {
@@ -119,7 +128,11 @@ func (s *restoring) empty() error {
 		}
 	}
 	for _, file := range []string{s.place.Journal, s.place.Ledger} {
-		if info, err := os.Stat(file); file != "" && err == nil && info.Size() > 0 {
+		switch info, err := os.Stat(file); {
+		case file == "", errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return errors.Join(err, s.giveUp())
+		case info.Size() > 0:
 			return errors.Join(fmt.Errorf("%w: %s", ErrOccupied, filepath.Base(file)), s.giveUp())
 		}
 	}
@@ -138,7 +151,7 @@ func (s *restoring) tableOf(name string) (n int, t model.Table, err error) {
 			return n, t, nil
 		}
 	}
-	return 0, t, fmt.Errorf("%w: rows of a table %s", ErrDamaged, name)
+	return 0, t, fmt.Errorf("%w: rows of a table %q", ErrDamaged, name)
 }
 
 // rows implements sink. Rows come in one order, and a member of them is one transaction: those that are there are the
@@ -235,6 +248,9 @@ func (s *restoring) dataKey(key []byte) error {
 			return fmt.Errorf("%w: %s is another key", ErrOccupied, filepath.Base(s.place.DataKey))
 		}
 		return nil
+	}
+	if !errors.Is(err, os.ErrNotExist) { // it is there, and must not be written over unread
+		return err
 	}
 	f, err := s.part(s.place.DataKey)
 	if err == nil {

@@ -30,12 +30,12 @@ type Source struct {
 // journals are read after them, and the ledger last, so that none of them is older than what it has to explain.
 // progress, if not nil, is told of each table when it begins.
 func Take(ctx context.Context, to io.Writer, kit Kit, s Source, progress func(table string, n, of int)) (Manifest, Totals, error) {
-	id := make([]byte, 16)
+	id := make([]byte, idSize)
 	if _, err := rand.Read(id); err != nil {
 		return Manifest{}, Totals{}, err
 	}
 	m := Manifest{Format: format, ID: hex.EncodeToString(id), TakenAt: time.Now().UTC().Truncate(time.Millisecond), Channel: s.Channel, Block: -1, Ledger: s.Ledger != nil}
-	recipient, err := kit.For()
+	recipient, err := kit.recipient()
 	if err == nil {
 		err = kit.head(to)
 	}
