@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +35,10 @@ import (
 //	tamper dir sql…         drops the guards of the audit in the database and changes it
 //	consumer NAME file      takes the first consumer out of such a list
 //	recovered dir WHO       waits until the recovery of somebody is done
-//	hold dir [root.key]     runs a server on a directory until the script ends; $HELD is where it listens
+//	hold dir                runs a server on a directory until the script ends; $HELD is where it listens. Where its root is
+//	                        it reads in CARDFLOW_CUSTODY_…
+//	stop dir                stops it before
+//	papers file NAME        makes of what a ceremony printed the files NAME1, NAME2…, a share each, of two lines
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
 func TestCommands(t *testing.T) {
@@ -64,7 +68,9 @@ func TestCommands(t *testing.T) {
 			"key":       takeKey(func(k listedKey) string { return k.ID }),
 			"recovered": recovered,
 			"consumer":  takeKey(func(k listedKey) string { return map[bool]string{true: k.Owner}[k.Role == "consumer"] }),
-			"hold":      func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
+			"hold":      func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
+			"stop":      func(ts *testscript.TestScript, _ bool, args []string) { stop(t, ts, args[0]) },
+			"papers":    papers,
 			"tamper":    func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
@@ -187,18 +193,42 @@ func takeKey(of func(listedKey) string) func(*testscript.TestScript, bool, []str
 	}
 }
 
-func hold(t *testing.T, ts *testscript.TestScript, args []string) {
-	c := DefaultConfig()
-	c.DataDir, c.HTTP.Listen = ts.MkAbs(args[0]), "127.0.0.1:0"
-	if len(args) > 1 {
-		c.Custody.RootKeyFile = args[1]
+func hold(t *testing.T, ts *testscript.TestScript, dir string) {
+	env := []string{"CARDFLOW_CUSTODY_GUARDS=true", "SOFTHSM2_CONF=" + ts.Getenv("SOFTHSM2_CONF")}
+	for _, name := range []string{"KIND", "ROOT_KEY_FILE", "PKCS11_MODULE", "PKCS11_TOKEN", "PKCS11_PIN_FILE", "PKCS11_KEY"} {
+		v := ts.Getenv("CARDFLOW_CUSTODY_" + name)
+		if name == "PKCS11_PIN_FILE" && v != "" {
+			v = ts.MkAbs(v)
+		}
+		if v != "" {
+			env = append(env, "CARDFLOW_CUSTODY_"+name+"="+v)
+		}
 	}
-	engines(t, &c)
-	app, err := Open(context.Background(), c, slog.New(slog.DiscardHandler))
-	ts.Check(err)
-	ts.Defer(func() { ts.Check(app.Close(context.Background())) })
-	ts.Check(app.Listen())
-	ts.Setenv("HELD", strings.TrimPrefix(app.URL, "http://"))
+	dir = ts.MkAbs(dir)
+	p := startProcessWith(t, env, "--data", dir, "serve")
+	ts.Defer(func() { p.kill(); <-p.ended })
+	if !p.listening() {
+		ts.Fatalf("no server on %s: %s", dir, p.errs)
+	}
+	held.Store(dir, p)
+	ts.Setenv("HELD", strings.TrimPrefix(p.url, "http://"))
+}
+
+// held are the servers that scripts hold, by their directories.
+var held sync.Map
+
+func stop(t *testing.T, ts *testscript.TestScript, dir string) {
+	p, ok := held.Load(ts.MkAbs(dir))
+	if !ok {
+		ts.Fatalf("no server is held on %s", dir)
+	}
+	p.(*process).stop(t)
+}
+
+func papers(ts *testscript.TestScript, _ bool, args []string) {
+	for n, share := range sharesIn([]byte(ts.ReadFile(args[0]))) {
+		ts.Check(os.WriteFile(ts.MkAbs(fmt.Sprint(args[1], n+1)), []byte(share), 0o600))
+	}
 }
 
 // TestNoDemoDataInProduction: the configuration has nothing against such a start, so the command itself refuses it.

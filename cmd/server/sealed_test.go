@@ -36,11 +36,15 @@ func printed(t *testing.T, out io.Reader) (shares []string) {
 	t.Helper()
 	text, err := io.ReadAll(out)
 	check(t, err)
+	if shares = sharesIn(text); len(shares) == 0 {
+		t.Fatalf("no shares in %q", text)
+	}
+	return shares
+}
+
+func sharesIn(text []byte) (shares []string) {
 	for _, found := range regexp.MustCompile(`(?m)^share \d of \d, .*\n((?:[0-9A-Z]{5} ?){8}\n(?:[0-9A-Z]{5} ?){8}\n)`).FindAllSubmatch(text, -1) {
 		shares = append(shares, string(found[1]))
-	}
-	if len(shares) == 0 {
-		t.Fatalf("no shares in %q", text)
 	}
 	return shares
 }
