@@ -64,6 +64,7 @@ type DB struct {
 	read     *gorm.DB // the same pool as write, except on SQLite
 	mysql    *driver.Config
 	marks    *marks // MySQL: what each commit leaves behind
+	room     room
 }
 
 // Tx is a transaction of [DB.Write] or [DB.Read]. It belongs to one goroutine and ends with the function it was
@@ -295,6 +296,7 @@ func (db *DB) WriteTogether(ctx context.Context, fn func(tx *Tx) error) error {
 func (db *DB) again(ctx context.Context, transaction func() error) error {
 	for try := 1; ; try++ {
 		err := transaction()
+		db.room.noted(err)
 		if err == nil || try == writeTries || !isTransient(err) {
 			return err
 		}

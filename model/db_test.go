@@ -299,3 +299,43 @@ func TestWhatMySQLSays(t *testing.T) {
 		}
 	}
 }
+
+// TestReadyKnowsOfAFullDisk: a database that answers, and takes nothing, is not ready; it is again when there is room, though
+// nobody has written meanwhile.
+func TestReadyKnowsOfAFullDisk(t *testing.T) {
+	if modeltest.Engine(t) != model.SQLite {
+		return // what MySQL says of its disk is in TestWhatMySQLSays; filling it is for the crash suite
+	}
+	t.Parallel()
+	db := modeltest.Open(t)
+	ready := func() error { return db.Ready(t.Context()) }
+	if err := ready(); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(pages int) {
+		t.Helper()
+		write(t, db, func(tx *model.Tx) error { return tx.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages)) })
+	}
+	limit(1) // no more than it has
+	grow := func(tx *model.Tx) error {
+		return tx.SetCheckpoint("grow", 1, strings.Repeat("x", 1<<20))
+	}
+	if err := db.Write(t.Context(), grow); !errors.Is(err, model.ErrUnavailable) || !strings.Contains(err.Error(), "full") {
+		t.Fatalf("a write that needs room ended with %v", err)
+	}
+	write(t, db, func(tx *model.Tx) error { return tx.SetCheckpoint("small", 1, "x") })
+	if err := ready(); err != nil {
+		t.Errorf("a small change found room, and it is not ready: %v", err)
+	}
+	if err := db.Write(t.Context(), grow); err == nil {
+		t.Fatal("there is room")
+	}
+	if db.Full() == nil {
+		t.Error("it has forgotten")
+	}
+	limit(1 << 30)
+	write(t, db, grow)
+	if err := ready(); err != nil || db.Full() != nil {
+		t.Errorf("there is room: %v, %v", err, db.Full())
+	}
+}

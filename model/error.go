@@ -145,7 +145,7 @@ func fromSQLite(e *gosqlite.Error) error {
 	case code&0xff == sqliteBusy || code&0xff == sqliteLocked:
 		out.kind, out.transient = ErrUnavailable, true
 	case code&0xff == sqliteFull:
-		out.kind = ErrUnavailable
+		out.kind = errFull
 	}
 	return out
 }
@@ -173,8 +173,11 @@ func fromMySQL(e *driver.MySQLError) error {
 	case mysqlLockTimeout, mysqlDeadlock, mysqlChanged:
 		out.kind, out.transient = ErrUnavailable, true
 	}
-	if mysqlAway[e.Number] || mysqlFull[e.Number] {
-		out.kind, out.transient = ErrUnavailable, mysqlAway[e.Number]
+	switch {
+	case mysqlAway[e.Number]:
+		out.kind, out.transient = ErrUnavailable, true
+	case mysqlFull[e.Number]:
+		out.kind = errFull
 	}
 	return out
 }

@@ -63,3 +63,6 @@ func (tx *Tx) Watch(fn func(tx *Tx) error) ([]string, error) {
 	err := fn(&Tx{db: tx.db.Session(&gorm.Session{NewDB: true, Logger: statements{logger.Discard, &seen}})})
 	return seen, err
 }
+
+// Full is why there is no room, as far as is known; nil if there is.
+func (db *DB) Full() error { cause, _ := db.room.full(time.Time{}); return cause }

@@ -74,7 +74,7 @@ func byState(in map[model.TradeState]int64) map[string]int64 {
 // Ready names each part that the use cases need, with what is wrong with it, nil if nothing is.
 func (s *Service) Ready(ctx context.Context) map[string]error {
 	return map[string]error{
-		"database": s.DB.Ping(ctx),
+		"database": s.DB.Ready(ctx),
 		"ledger":   s.Ledger.Ready(ctx),
 		"journal":  s.Journal.Ready(),
 		"listener": s.Following(),

@@ -148,7 +148,12 @@ func (w *world) mariadbFull(m *local.MariaDB, disk string) {
 			})
 			free()
 			freed, how := time.Now(), "MariaDB's disk has room"
-			if round%2 == 0 {
+			switch died := !m.Running(); {
+			case died: // a log that can't be written may end it; whatever watches over it starts it again
+				how += ", it had died"
+				w.counts()
+				check(w, m.Start(soon(w.T)))
+			case round%2 == 0:
 				how += ", it was killed"
 				check(w, m.Kill())
 				w.counts()
