@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -78,6 +80,7 @@ type party struct {
 // turn comes, what to build it from (see plan.go).
 type fields struct {
 	Parties []party
+	Sealed  *asked `json:",omitempty"` // nil in an act that an older version accepted
 	// Login is when he who asked had logged in. It is fixed with the act: however long the act waits, custody signs for
 	// the login that it was asked with.
 	Login  model.Millis    `json:",omitempty"`
@@ -120,7 +123,7 @@ func (s *Service) accept(tx *model.Tx, d draft) (model.Act, error) {
 		a.Contract, a.Function, a.Body, a.RequestID = req.Contract, req.Function, req.Args, req.ID()
 	}
 	var err error
-	if a.FieldsSealed, err = s.Vault.sealJSON("act/"+a.ID, d.Fields); err != nil {
+	if a.FieldsSealed, err = s.sealFields(a, d.Fields); err != nil {
 		return a, err
 	}
 	return a, tx.AddAct(a)
@@ -132,6 +135,42 @@ func (s *Service) fieldsOf(a model.Act) (f fields, err error) {
 		err = fmt.Errorf("act %s: %w", a.ID, err)
 	}
 	return f, err
+}
+
+// asked is what an act's row says in the open and must not be altered by whoever writes to the database: it decides what
+// is signed.
+type asked struct {
+	Function string
+	At       model.Millis
+	Body     string // hex SHA-256; empty while there is none
+}
+
+func askedIn(a model.Act) asked {
+	v := asked{Function: a.Function, At: a.CreatedAt}
+	if a.Body != nil {
+		sum := sha256.Sum256(a.Body)
+		v.Body = hex.EncodeToString(sum[:])
+	}
+	return v
+}
+
+// sealFields seals what an act needs, together with what its row says. Whoever gives an act a body, or takes it away,
+// seals it anew.
+func (s *Service) sealFields(a model.Act, f fields) ([]byte, error) {
+	now := askedIn(a)
+	f.Sealed = &now
+	return s.Vault.sealJSON("act/"+a.ID, f)
+}
+
+// unaltered says whether an act asks for what was asked for. One that doesn't is not signed, and stays as it is for those
+// who are called.
+func (s *Service) unaltered(a model.Act, f fields) error {
+	if f.Sealed == nil || *f.Sealed == askedIn(a) {
+		return nil
+	}
+	s.Metrics.Alarm("act_altered")
+	s.Logger.Error("relay: an act is not what was asked for; somebody has written to the database", "act", a.ID, "function", a.Function)
+	return fmt.Errorf("act %s is not what was asked for", a.ID)
 }
 
 // once runs accept for a wish that was not seen before, and gives the act of one that was: the caller resumes where it

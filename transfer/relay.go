@@ -266,6 +266,9 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 	if err != nil {
 		return a, err
 	}
+	if err := s.unaltered(a, f); err != nil {
+		return a, err
+	}
 	if len(f.Parties) == 0 {
 		return a, fmt.Errorf("act %s has no signer", a.ID)
 	}
@@ -307,6 +310,9 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 				return err
 			}
 			next.Body = request.Encode(body)
+			if next.FieldsSealed, err = s.sealFields(next, f); err != nil {
+				return err
+			}
 		}
 		req := request.Request{Channel: s.Ledger.Channel(), Contract: a.Contract, Function: a.Function, Args: next.Body}
 		next.KeyID, next.RequestID = key, req.ID()
@@ -342,6 +348,9 @@ func (s *Service) notAfter(tx *model.Tx, a model.Act) model.Millis {
 func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 	f, err := s.fieldsOf(a)
 	if err != nil {
+		return a, err
+	}
+	if err := s.unaltered(a, f); err != nil {
 		return a, err
 	}
 	body, err := decodeBody(a.Function, a.Body)

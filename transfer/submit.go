@@ -314,6 +314,14 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 		}
 	}
 	var next model.Act
+	fieldsSealed := a.FieldsSealed
+	if plannedLate(a.Function) {
+		unplanned := a
+		unplanned.Body = nil
+		if fieldsSealed, err = s.sealFields(unplanned, f); err != nil {
+			return a, err
+		}
+	}
 	err = s.DB.Write(ctx, func(tx *model.Tx) (err error) {
 		if err := s.giveUpPlan(tx, a); err != nil {
 			return err
@@ -322,7 +330,7 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 			r.Attempt++
 			r.KeyID, r.TxID, r.Proof, r.Proposal, r.Sent, r.Tries = "", "", nil, nil, false, 0
 			if plannedLate(r.Function) {
-				r.Body, r.RequestID = nil, ""
+				r.Body, r.RequestID, r.FieldsSealed = nil, "", fieldsSealed
 			}
 		})
 		return err

@@ -167,8 +167,8 @@ type Metrics interface {
 
 // Alarms are what Metrics.Alarm can be called with: the listener can't follow the ledger; a block holds an invalid
 // transaction of ours for no known reason; the ledger has a lot that nothing here opens; the audit can't be anchored; the
-// ledger has anchored another audit than this one.
-var Alarms = []string{"listener", "ledger_invalid", "lot_without_opening", "anchor", "audit_fork"}
+// ledger has anchored another audit than this one; an act in the database asks for something else than was asked for.
+var Alarms = []string{"listener", "ledger_invalid", "lot_without_opening", "anchor", "audit_fork", "act_altered"}
 
 // Service is the use cases over one database and one ledger. Any number of servers may run one each.
 type Service struct {
