@@ -19,7 +19,7 @@ const auditColumns = "seq, at, actor, act, subject, detail, prev_hash, hash"
 // story makes an audit of seven rows: its beginning, the first key-encryption key, a key, four intents.
 func story(r *rig) {
 	r.t.Helper()
-	r.ensure("c-0001", request.Consumer, custody.Account)
+	r.ensure("c-0001", request.Retailer, custody.Account)
 	for i := range 4 {
 		ask, body := confirm(fmt.Sprintf("trade-%d", i))
 		if _, _, err := r.Sign(r.t.Context(), ask, body); err != nil {
@@ -47,7 +47,7 @@ func TestVerifyAuditOfAWholeOne(t *testing.T) {
 // TestAuditOfManyWriters: more than a page of rows, by two servers at once, in one chain.
 func TestAuditOfManyWriters(t *testing.T) {
 	r := newRig(t)
-	r.ensure("c-0001", request.Consumer, custody.Account)
+	r.ensure("c-0001", request.Retailer, custody.Account)
 	servers := []*custody.Custody{r.Custody, r.open()}
 	var group sync.WaitGroup
 	for i := range 8 {

@@ -1,9 +1,12 @@
 package custody
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"cardflow/ledger/request"
+	"cardflow/model"
 )
 
 // claim is what a body says about who must sign it.
@@ -59,6 +62,42 @@ func claimOf(body request.Body) (c claim, ok bool) {
 		return byDuty()
 	}
 	return claim{}, false
+}
+
+// foreign says whether the platform or its administrators are asked to publish somebody's key that isn't kept here for
+// him: whoever could have that signed would sign in his place. An organisation publishes its own terminals' keys itself.
+func foreign(tx *model.Tx, key model.CustodyKey, body request.Body) error {
+	if key.Role != string(request.Platform) && key.Role != string(request.Administrator) {
+		return nil
+	}
+	var list []request.Registration
+	switch b := body.(type) {
+	case request.Register:
+		list = []request.Registration{b.Registration}
+	case request.RegisterBatch:
+		list = b.Items
+	case request.PublishKey:
+		list = []request.Registration{{Participant: b.Participant, Key: b.Key}}
+	case request.RotateKey:
+		list = []request.Registration{{Participant: b.Participant, Key: b.Key}}
+	}
+	for _, r := range list {
+		id := r.Key.Public.KeyID()
+		kept, err := tx.CustodyKey(id)
+		owner := kept.Owner
+		if errors.Is(err, model.ErrNotFound) {
+			var next model.CustodySuccessor
+			next, err = tx.Successor(id)
+			owner = next.Owner
+		}
+		if errors.Is(err, model.ErrNotFound) || err == nil && owner != r.Participant {
+			err = fmt.Errorf("key %s of %s: %w", id, r.Participant, ErrKeyForeign)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fits says why a key may not sign what claims this, nil if it may.

@@ -38,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cardflow/gm"
 	"cardflow/model"
 )
 
@@ -45,8 +46,12 @@ import (
 type Config struct {
 	DB      *model.DB
 	Root    RootKey
-	Shares  bool             // instead of Root: it is in shares, and custody is sealed until people have brought them
-	Channel string           // of the ledger whose requests are signed
+	Shares  bool   // instead of Root: it is in shares, and custody is sealed until people have brought them
+	Channel string // of the ledger whose requests are signed
+	// Stamp is the key, of 32 bytes, under which custody recognises its own rows of logins and of what people asked for. It
+	// doesn't hang from the root, and is the same for all servers on one database. Without it nobody logs in, and no
+	// consumer's key signs.
+	Stamp   gm.Secret
 	Clock   func() time.Time // time.Now outside of tests
 	Random  io.Reader        // crypto/rand.Reader outside of tests; read by several goroutines at once
 	Logger  *slog.Logger
@@ -83,6 +88,7 @@ type Metrics struct {
 type Custody struct {
 	db      *model.DB
 	channel string
+	stamp   func() gm.Secret // a function, so that whoever prints a custody doesn't print it
 	clock   func() time.Time
 	random  io.Reader
 	logger  *slog.Logger
@@ -121,11 +127,13 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	switch {
 	case config.DB == nil, (config.Root == nil) != config.Shares, config.Channel == "", config.Clock == nil, config.Random == nil:
 		return nil, fmt.Errorf("custody: a database, a root key or shares of one, a channel, a clock and randomness are needed")
+	case len(config.Stamp) != 0 && len(config.Stamp) != 32:
+		return nil, fmt.Errorf("custody: a stamp of %d bytes, not 32", len(config.Stamp))
 	case config.Logger == nil:
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Custody{
-		db: config.DB, channel: config.Channel, clock: config.Clock, random: config.Random,
+		db: config.DB, channel: config.Channel, stamp: func() gm.Secret { return config.Stamp }, clock: config.Clock, random: config.Random,
 		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, tool: config.Tool, look: config.Look,
 		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,

@@ -14,7 +14,7 @@ import (
 // TestAStolenDatabaseOpensNothing: all its rows, and a root key of the thief's own.
 func TestAStolenDatabaseOpensNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Consumer, custody.Account)
+		key := r.ensure("c-0001", request.Retailer, custody.Account)
 		thief := r.config()
 		var err error
 		if thief.Root, err = custody.FileRoot(filepath.Join(t.TempDir(), "thief.key"), rand.Reader); err != nil {
@@ -106,8 +106,8 @@ func TestEditedRowsDontOpen(t *testing.T) {
 			{"a function less", func(mine, _ string) { r.exec(`UPDATE custody_keys SET functions = '["Decline"]' WHERE id = ?`, mine) }, custody.ErrFunction},
 			{"a role that isn't", func(mine, _ string) { r.exec(`UPDATE custody_keys SET role = 'god' WHERE id = ?`, mine) }, custody.ErrPost},
 		} {
-			mine := r.ensure("c-1"+string(rune('a'+i))+"-mine", request.Consumer, custody.Account)
-			other := r.ensure("c-1"+string(rune('a'+i))+"-other", request.Consumer, custody.Account)
+			mine := r.ensure("c-1"+string(rune('a'+i))+"-mine", request.Retailer, custody.Account)
+			other := r.ensure("c-1"+string(rune('a'+i))+"-other", request.Retailer, custody.Account)
 			edit.does(mine.ID, other.ID)
 			ask, body := confirm("trade-" + edit.name[:1] + string(rune('a'+i)))
 			ask.Owner, body.Receiver = mine.Owner, mine.Owner
@@ -117,7 +117,7 @@ func TestEditedRowsDontOpen(t *testing.T) {
 			}
 		}
 		// A row that is given to another owner whole.
-		mine := r.ensure("c-3000", request.Consumer, custody.Account)
+		mine := r.ensure("c-3000", request.Retailer, custody.Account)
 		r.exec(`UPDATE custody_keys SET owner = 'c-0001' WHERE id = ?`, mine.ID)
 		ask, body := confirm("trade-9")
 		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrKeyUnreadable) {
@@ -170,7 +170,7 @@ func TestOpenTogether(t *testing.T) {
 		if n := r.count(`SELECT COUNT(*) FROM custody_keks`); n != 1 {
 			t.Errorf("%d key-encryption keys", n)
 		}
-		if _, err := all[0].Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: request.Consumer, Slot: custody.Account}, "test"); err != nil {
+		if _, err := all[0].Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}, "test"); err != nil {
 			t.Fatal(err)
 		}
 		for i, c := range all {
@@ -210,7 +210,7 @@ func TestOpenWantsEverything(t *testing.T) {
 	defer c.Close()
 	ask, body := confirm("trade-1")
 	body.Receiver = "c-0002"
-	r.ensure("c-0001", request.Consumer, custody.Account)
+	r.ensure("c-0001", request.Retailer, custody.Account)
 	if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrOwner) {
 		t.Errorf("without logger and metrics: %v", err)
 	}

@@ -147,6 +147,21 @@ var (
 	// ErrKeyStopped: it has stopped itself, and two people have to let it go on.
 	ErrKeyStopped = &Error{"CUSTODY_KEY_STOPPED", "该密钥因签名次数异常已自动停用。请联系运维人员核查后恢复。"}
 
+	// ErrSessionOver: nobody is logged in with this token, or not any more.
+	ErrSessionOver = &Error{"CUSTODY_SESSION_OVER", "登录已过期或已退出。请重新登录后再办理。"}
+
+	// ErrUnauthorised: the consumer didn't ask for this, or asked for something else. Raises an alarm.
+	ErrUnauthorised = &Error{"CUSTODY_UNAUTHORISED", "没有找到本人对这笔业务的授权，未签名。请重新登录后再办理。"}
+
+	// ErrAuthorisationConflict: something else was asked for as this act. Raises an alarm.
+	ErrAuthorisationConflict = &Error{"CUSTODY_AUTHORISATION_CONFLICT", "同一笔业务已按另一份内容授权，本次请求被拒绝。请联系运维人员。"}
+
+	// ErrLoginForged: custody didn't write the row of a login, or of what somebody asked for. Raises an alarm.
+	ErrLoginForged = &Error{"CUSTODY_LOGIN_FORGED", "登录或授权记录校验失败，未签名。请按入侵处理，立即核查数据库。"}
+
+	// ErrKeyForeign: the platform was to publish a key that isn't kept here. Raises an alarm.
+	ErrKeyForeign = &Error{"CUSTODY_KEY_FOREIGN", "要登记的公钥不是托管保存的密钥，未签名。请按入侵处理。"}
+
 	// ErrLoginOld: the consumer's login was too old when he asked, or nobody knows of one.
 	ErrLoginOld = &Error{"CUSTODY_LOGIN_TOO_OLD", "登录已久，未签名。请重新登录后再办理。"}
 
@@ -219,7 +234,8 @@ var (
 
 // alarming are the errors that someone has to look at, whoever caused them.
 var alarming = map[*Error]bool{ErrKeyUnreadable: true, ErrOwner: true, ErrDigestConflict: true, ErrAuditBroken: true,
-	ErrProposalForged: true, ErrSelfApproval: true, ErrPlatformQuota: true, ErrUnusual: true}
+	ErrProposalForged: true, ErrSelfApproval: true, ErrPlatformQuota: true, ErrUnusual: true,
+	ErrUnauthorised: true, ErrAuthorisationConflict: true, ErrLoginForged: true, ErrKeyForeign: true}
 
 // Alarms lists what Metrics.Alarm can be called with, in no order.
 func Alarms() []*Error {

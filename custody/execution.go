@@ -250,6 +250,7 @@ func (c *Custody) attendBy(ctx context.Context, start func(func())) error {
 
 // attend does so until ctx ends, and lets what takes long run beside.
 func (c *Custody) attend(ctx context.Context) {
+	var forgot time.Time
 	for {
 		timer := time.NewTimer(executionLook)
 		select {
@@ -260,6 +261,12 @@ func (c *Custody) attend(ctx context.Context) {
 		}
 		if err := c.attendBy(ctx, c.running.Go); err != nil && ctx.Err() == nil {
 			c.logger.Error("custody: in the background", "error", err)
+		}
+		if now := c.clock(); now.Sub(forgot) > time.Hour {
+			forgot = now
+			if err := c.forgetLogins(ctx); err != nil && ctx.Err() == nil {
+				c.logger.Error("custody: logins that are over", "error", err)
+			}
 		}
 	}
 }

@@ -104,19 +104,6 @@ func (c *Custody) admit(tx *model.Tx, key model.CustodyKey, function string) (sh
 	return taken, tx.SaveUsage(u.Usage, known)
 }
 
-// loggedIn says whether the consumer for whom a key is to sign had logged in lately when he asked. Staff's sessions are
-// short, and the platform's keys sign for nobody who logs in.
-func (c *Custody) loggedIn(key model.CustodyKey, ask Ask) error {
-	if c.loginAge == 0 || key.Role != string(request.Consumer) {
-		return nil
-	}
-	age, now := ask.AskedAt-ask.LoginAt, int64(c.now())
-	if ask.LoginAt <= 0 || age > c.loginAge.Milliseconds() || age < -skew.Milliseconds() || ask.AskedAt > now+skew.Milliseconds() {
-		return fmt.Errorf("asked %d ms after the login: %w", age, ErrLoginOld)
-	}
-	return nil
-}
-
 // midnight is when to ask again after a day's quota: then, or before, in case that it is raised.
 func midnight(now time.Time) time.Duration {
 	next := (dayOf(model.MillisOf(now))+1)*aDay.Milliseconds() - beijing.Milliseconds()

@@ -19,6 +19,7 @@ import (
 func (r *rig) signs(c *custody.Custody, trade string) error {
 	ask, body := confirm(trade)
 	ask.NotAfter = r.clock.now().Add(24 * time.Hour).UnixMilli()
+	r.asks(ask, body)
 	_, _, err := c.Sign(r.t.Context(), ask, body)
 	return err
 }
@@ -258,6 +259,7 @@ func TestPlatformQuota(t *testing.T) {
 				ask, body := confirm(fmt.Sprint("trade-", i))
 				ask.Owner = fmt.Sprintf("c-000%d", i%4)
 				body.Receiver = ask.Owner
+				r.asks(ask, body)
 				_, _, err := servers[i%2].Sign(t.Context(), ask, body)
 				switch {
 				case err == nil:
@@ -312,6 +314,7 @@ func TestQuotaOfARole(t *testing.T) {
 		for i, want := range []error{nil, custody.ErrDailyQuota} {
 			ask, body := confirm(fmt.Sprint("bob-", i))
 			ask.Owner, body.Receiver = "c-0002", "c-0002"
+			r.asks(ask, body)
 			if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, want) {
 				t.Errorf("%d: %v, want %v", i, err, want)
 			}
@@ -340,8 +343,9 @@ func TestAdmitRolledBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		r.onClock(4, func() error { cancel(); return nil }) // within the intent
 		ask, body := confirm("hung-up")
+		r.asks(ask, body)
+		r.onClock(5, func() error { cancel(); return nil }) // within the intent
 		_, _, err := r.Sign(ctx, ask, body)
 		r.onClock(0, nil)
 		wantErr(t, err, context.Canceled)
@@ -363,31 +367,32 @@ func TestLoginAge(t *testing.T) {
 		t.Cleanup(c.Close)
 		r.ensure("c-0001", request.Consumer, custody.Account)
 		r.ensure("shop", request.Retailer, custody.Account)
-		now := start.UnixMilli()
-		for name, x := range map[string]struct {
-			login, asked int64
-			want         error
-		}{
-			"just":                    {now, now, nil},
-			"in-time":                 {now - hour, now, nil},
-			"too-late":                {now - hour - 1, now, custody.ErrLoginOld},
-			"asked-in-time-and-waits": {now - 30*hour, now - 29*hour, nil},
-			"no-login":                {0, now, custody.ErrLoginOld},
-			"never-asked":             {now, 0, custody.ErrLoginOld},
-			"asked-before-the-login":  {now, now - hour, custody.ErrLoginOld},
-			"asked-tomorrow":          {now + 24*hour, now + 24*hour, custody.ErrLoginOld},
-			"clocks-differ":           {now + second, now, nil},
-		} {
-			ask, body := confirm(name)
-			ask.LoginAt, ask.AskedAt = x.login, x.asked
-			if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, x.want) || x.want == nil && err != nil {
-				t.Errorf("%s: %v, want %v", name, err, x.want)
+		login := r.logIn("c-0001")
+		asked := func(trade string) error {
+			ask, body := confirm(trade)
+			return c.Authorise(t.Context(), login, ask.Subject, body, until+100*hour)
+		}
+		r.clock.ahead.Store((time.Hour).Milliseconds())
+		if err := asked("in-time"); err != nil {
+			t.Error(err)
+		}
+		r.clock.ahead.Store((time.Hour + time.Millisecond).Milliseconds())
+		if err := asked("too-late"); !errors.Is(err, custody.ErrLoginOld) {
+			t.Errorf("too late: %v", err)
+		}
+		// What was asked for in time waits as long as it has to.
+		r.clock.ahead.Store((30 * time.Hour).Milliseconds())
+		ask, body := confirm("in-time")
+		ask.NotAfter = until + 100*hour
+		for range 2 { // a signature that is there is answered
+			if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
+				t.Error(err)
 			}
 		}
-		// A signature that is there is answered, and staff aren't asked.
-		ask, body := confirm("just")
-		if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
-			t.Error(err)
+		// A clock that was wrong when he asked, and staff, who aren't asked.
+		r.clock.ahead.Store((-time.Hour).Milliseconds())
+		if err := asked("before-the-login"); !errors.Is(err, custody.ErrLoginOld) {
+			t.Errorf("before the login: %v", err)
 		}
 		ask.Owner, body.Receiver, ask.Subject = "shop", "shop", "shop-1"
 		if _, _, err := c.Sign(t.Context(), ask, body); err != nil {

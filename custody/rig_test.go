@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cardflow/custody"
+	"cardflow/gm"
 	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/model/modeltest"
@@ -112,7 +113,7 @@ func (r *rig) config() custody.Config {
 		}
 	}
 	return custody.Config{
-		DB: r.db, Root: root, Channel: channel, Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger,
+		DB: r.db, Root: root, Channel: channel, Stamp: gm.Secret("the stamp of logins of all tests"), Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger,
 		Metrics: custody.Metrics{
 			Signed:  func(string, time.Duration) { r.signed.Add(1) },
 			Refused: note(&r.refused),
@@ -129,6 +130,24 @@ func (r *rig) ensure(owner string, role request.Role, slot custody.Slot) custody
 		r.t.Fatal(err)
 	}
 	return key
+}
+
+// logIn is a consumer's login.
+func (r *rig) logIn(owner string) custody.LoginToken {
+	r.t.Helper()
+	s, err := r.LogIn(r.t.Context(), custody.Login{Participant: owner, Role: request.Consumer}, 1000*time.Hour)
+	if err != nil {
+		r.t.Error(err)
+	}
+	return s.Token
+}
+
+// asks has a consumer ask for what is to be signed for him.
+func (r *rig) asks(ask custody.Ask, body request.Body) {
+	r.t.Helper()
+	if err := r.Authorise(r.t.Context(), r.logIn(ask.Owner), ask.Subject, body, ask.NotAfter); err != nil {
+		r.t.Error(err)
+	}
 }
 
 // exec changes the database by hand.

@@ -290,7 +290,7 @@ func TestTokenRootRefuses(t *testing.T) {
 func TestCustodyOnAToken(t *testing.T) {
 	token := newToken(t)
 	r := newRig(t)
-	r.ensure("c-0001", request.Consumer, custody.Account)
+	r.ensure("c-0001", request.Retailer, custody.Account)
 	if err := r.RotateRoot(t.Context(), tokenRoot(t, token), "ops"); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func TestUnseal(t *testing.T) {
 		if err != nil || !s.Sealed || s.Kind != custody.InShares || s.Threshold != 3 || s.Shares != 5 || s.Set != shares[0].Set || len(s.Entered) != 0 {
 			t.Fatalf("at the start: %+v, %v", s, err)
 		}
-		post := custody.Post{Owner: "c-0001", Role: request.Consumer, Slot: custody.Account}
+		post := custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}
 		if _, err := r.Ensure(t.Context(), post, "test"); !errors.Is(err, custody.ErrSealed) {
 			t.Errorf("a new key while sealed: %v", err)
 		}
@@ -252,7 +252,7 @@ func triggerOn(r *rig, table, act string) string {
 // TestEmergencyStop: it holds on all servers, a restart doesn't undo it, and a person lifts it.
 func TestEmergencyStop(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		other := r.open()
 		ask, body := confirm("trade-1")
 		signed, _, err := other.Sign(t.Context(), ask, body)
@@ -305,7 +305,7 @@ func TestEmergencyStop(t *testing.T) {
 // TestStopBetweenIntentAndSignature: what was being signed when somebody stopped it doesn't leave.
 func TestStopBetweenIntentAndSignature(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		ask, body := confirm("trade-1")
 		other := r.open()
 		r.random.set(func() error {
@@ -335,7 +335,7 @@ func TestStopWithShares(t *testing.T) {
 		if _, err := bring(t.Context(), r.Custody, shares[:3]...); err != nil {
 			t.Fatal(err)
 		}
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		other := r.sealed()
 		if err := other.Seal(t.Context(), "ops-1"); !errors.Is(err, custody.ErrSealed) {
 			t.Errorf("a sealed server says that it stopped the others: %v", err)
@@ -396,7 +396,7 @@ func TestATool(t *testing.T) {
 		if _, err := tool.VerifyAudit(t.Context(), custody.VerifyOptions{}); err != nil {
 			t.Errorf("it can't look: %v", err)
 		}
-		post := custody.Post{Owner: "c-0001", Role: request.Consumer, Slot: custody.Account}
+		post := custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}
 		if _, err := tool.Ensure(t.Context(), post, "test"); !errors.Is(err, custody.ErrSealed) {
 			t.Errorf("it makes a key: %v", err)
 		}

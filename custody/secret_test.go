@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cardflow/custody"
 	"cardflow/ledger/request"
@@ -48,6 +49,12 @@ func TestNoKeyMaterialAnywhere(t *testing.T) {
 			possession, err := r.Possession(t.Context(), key.ID)
 			fmt.Fprintf(&said, "%+v %v\n", possession, err)
 		}
+		session, err := r.LogIn(t.Context(), custody.Login{Participant: "c-0001", Role: request.Consumer}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&said, "%v %+v %#v\n", session, session, session)
+		secrets["token"], secrets["stamp"] = []byte(session.Token), r.config().Stamp
 		kek, err := r.KEK(1)
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +108,7 @@ func TestNoKeyMaterialAnywhere(t *testing.T) {
 func (r *rig) dump() string {
 	r.t.Helper()
 	var out strings.Builder
-	for _, table := range []string{"custody_keks", "custody_keys", "custody_signatures", "custody_audit", "custody_audit_head", "custody_roots", "custody_waiting"} {
+	for _, table := range []string{"custody_keks", "custody_keys", "custody_signatures", "custody_audit", "custody_audit_head", "custody_sessions", "custody_authorisations", "custody_roots", "custody_waiting"} {
 		rows, err := r.raw.QueryContext(r.t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			r.t.Fatal(err)

@@ -21,10 +21,6 @@ type Ask struct {
 	Attempt  int    // from 1; the next one only after CloseAttempt
 	NotAfter int64  // ms since 1970: the ledger takes the signature until then
 	Actor    string // session or job that asks, for the audit
-	// For a consumer's key: when the consumer who asks had logged in, and when he asked (ms). Both are fixed with the act:
-	// what waits long doesn't grow too old by that.
-	LoginAt int64
-	AskedAt int64
 }
 
 // printable is what subjects and actors are made of: they stand in the audit.
@@ -40,7 +36,8 @@ func (a Ask) check() error {
 
 // Sign signs a request of the ask's owner with the key in the ask's slot, and answers the signature and the request as
 // it was signed. body is one of the request types, by value; anything else is refused (ErrBody), and so is a request
-// that names another signer (ErrOwner) or that the key's post doesn't cover (ErrFunction).
+// that names another signer (ErrOwner) or that the key's post doesn't cover (ErrFunction). A consumer's key signs what
+// he has asked for (Authorise), and nothing else (ErrUnauthorised).
 //
 // It may be asked again after any failure, with the same ask and body: it goes on where it was, and there is only ever
 // one signature for an attempt. Another body or deadline for the same attempt is ErrDigestConflict. An error that is
@@ -72,7 +69,7 @@ func (c *Custody) sign(ctx context.Context, ask Ask, body request.Body) (request
 		return request.Signature{}, req, err
 	}
 
-	line, key, err := c.intend(ctx, ask, claim, req)
+	line, key, err := c.intend(ctx, ask, claim, body, req)
 	if err != nil {
 		return request.Signature{}, req, err
 	}
@@ -108,7 +105,7 @@ func (c *Custody) sign(ctx context.Context, ask Ask, body request.Body) (request
 //
 // A crash before its commit leaves nothing. A crash after it leaves a line without a signature, and an audit row that
 // says what was to be signed: whoever asks again gets past here with the same digest, and nobody with another one.
-func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.Request) (line model.CustodySignature, key model.CustodyKey, err error) {
+func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, body request.Body, req request.Request) (line model.CustodySignature, key model.CustodyKey, err error) {
 	var taken share
 	write := func(tx *model.Tx) error {
 		var fixed bool
@@ -116,7 +113,11 @@ func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.
 		if line, key, fixed, err = c.attempt(tx, ask, claim, req); err != nil || fixed {
 			return err
 		}
-		if err = c.loggedIn(key, ask); err != nil {
+		asked, err := c.asked(tx, key, ask, body)
+		if err != nil {
+			return err
+		}
+		if err := foreign(tx, key, body); err != nil {
 			return err
 		}
 		if taken, err = c.admit(tx, key, req.Function); err != nil {
@@ -125,10 +126,14 @@ func (c *Custody) intend(ctx context.Context, ask Ask, claim claim, req request.
 		if line, err = tx.AddSignature(line); err != nil {
 			return err
 		}
-		err = c.record(ctx, tx, entry{ask.Actor, actIntent, ask.Subject, map[string]any{
+		detail := map[string]any{
 			"owner": line.Owner, "function": line.Purpose, "attempt": line.Attempt, "key": line.KeyID,
 			"request": line.RequestID, "digest": line.Digest, "notAfter": int64(line.NotAfter),
-		}})
+		}
+		if asked.Session != "" { // who asked, and by which login
+			detail["session"], detail["loginAt"], detail["askedAt"] = asked.Session, int64(asked.LoginAt), int64(asked.AskedAt)
+		}
+		err = c.record(ctx, tx, entry{ask.Actor, actIntent, ask.Subject, detail})
 		if err == nil {
 			c.at(AtIntending)
 		}

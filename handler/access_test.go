@@ -209,7 +209,7 @@ func TestNewNamesAllFaults(t *testing.T) {
 	if err == nil {
 		t.Fatal("was accepted")
 	}
-	for _, part := range []string{"Service", "WeChat", "AppID", "Redis", "Registry", "PublicURL", "TrustedProxies"} {
+	for _, part := range []string{"Service", "Logins", "WeChat", "Redis", "Registry", "PublicURL", "TrustedProxies"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not name %s", err, part)
 		}

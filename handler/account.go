@@ -11,14 +11,22 @@ import (
 	"cardflow/transfer"
 )
 
-// Accounts are who may log in.
+// Logins are how people show who they are. It is custody that makes their tokens, and knows who has one: what it signs it
+// signs for those. So what they show goes to it, and nothing is decided here.
+type Logins interface {
+	// LogInConsumer exchanges a WeChat code. It finds the account of the WeChat user, or makes it.
+	LogInConsumer(ctx context.Context, code string) (transfer.Session, error)
+	// LogInStaff checks a password. Wrong name, wrong password, locked, disabled are all transfer.ErrLogin.
+	LogInStaff(ctx context.Context, username, password string) (transfer.Session, transfer.PersonView, error)
+	// ChangePassword sets a new password, ends all sessions of the account, and opens another one; transfer.ErrLogin if the
+	// old one is wrong.
+	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) (transfer.Session, error)
+	// LogOut ends a session. One that is over already is no error.
+	LogOut(ctx context.Context, c transfer.Caller) error
+}
+
+// Accounts are the people behind the logins.
 type Accounts interface {
-	// ConsumerFor finds the account of a WeChat user, or makes it.
-	ConsumerFor(ctx context.Context, appID, openID string) (transfer.Caller, error)
-	// Login checks a password. Wrong name, wrong password, locked, disabled are all transfer.ErrLogin.
-	Login(ctx context.Context, username, password string) (transfer.Caller, transfer.PersonView, error)
-	// ChangePassword sets a new password; transfer.ErrLogin if the old one is wrong.
-	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) error
 	Profile(ctx context.Context, c transfer.Caller) (transfer.Profile, error)
 	// Person is the member of staff behind a caller, as he is now; FORBIDDEN if he may not log in any more.
 	Person(ctx context.Context, c transfer.Caller) (transfer.PersonView, error)
@@ -41,6 +49,8 @@ type tokenView struct {
 	Token     string    `json:"token"`
 	ExpiresAt time.Time `json:"expiresAt"`
 }
+
+func viewToken(s transfer.Session) tokenView { return tokenView{string(s.Session), s.ExpiresAt} }
 
 type consumerLogin struct {
 	tokenView
@@ -76,22 +86,17 @@ func loginConsumer(c *call) error {
 		return err
 	}
 	// The platform checks what a code may look like before it sends anything: "abc&appid=…" gets no further.
-	who, err := c.WeChat.Login(c.ctx(), in.Code)
+	login, err := c.Logins.LogInConsumer(c.ctx(), in.Code)
 	if err != nil {
 		return err
 	}
-	caller, err := c.Service.ConsumerFor(c.ctx(), c.AppID, who.OpenID)
-	if err != nil {
+	if err := c.sessions.open(c.ctx(), login, session{}); err != nil {
 		return err
 	}
-	token, expires, err := c.sessions.open(c.ctx(), session{Participant: caller.Participant, Role: caller.Role})
-	if err != nil {
-		return err
-	}
-	c.Set(callerKey, caller.Participant)
+	c.Set(callerKey, login.Participant)
 	return render(c, http.StatusOK, consumerLogin{
-		tokenView:   tokenView{string(token), expires},
-		Participant: participantView{ID: caller.Participant, Role: caller.Role},
+		tokenView:   viewToken(login),
+		Participant: participantView{ID: login.Participant, Role: login.Role},
 		RealName:    "none",
 	})
 }
@@ -125,7 +130,7 @@ func loginStaff(c *call) error {
 	if err != nil {
 		return errors.Join(leave(false), err)
 	}
-	caller, person, err := c.Service.Login(c.ctx(), in.Username, string(in.Password))
+	login, person, err := c.Logins.LogInStaff(c.ctx(), in.Username, string(in.Password))
 	wrong := errors.Is(err, transfer.ErrLogin)
 	if leaveErr := leave(wrong); leaveErr != nil {
 		return leaveErr
@@ -136,19 +141,15 @@ func loginStaff(c *call) error {
 	if err != nil {
 		return err
 	}
-	token, expires, err := c.sessions.open(c.ctx(), session{
-		Participant: caller.Participant, Role: caller.Role, Person: caller.Person, Account: name,
-		Roles: caller.Roles, MustChange: person.MustChangePassword, Epoch: epoch,
-	})
-	if err != nil {
+	if err := c.sessions.open(c.ctx(), login, session{Account: name, MustChange: person.MustChangePassword, Epoch: epoch}); err != nil {
 		return err
 	}
-	c.Set(callerKey, caller.Participant)
+	c.Set(callerKey, login.Participant)
 	return render(c, http.StatusOK, staffLogin{
-		tokenView:          tokenView{string(token), expires},
-		Participant:        participantView{ID: caller.Participant, Role: caller.Role, Name: person.OrganisationName},
+		tokenView:          viewToken(login),
+		Participant:        participantView{ID: login.Participant, Role: login.Role, Name: person.OrganisationName},
 		Person:             personView{person.ID, person.Username},
-		Roles:              roles(caller),
+		Roles:              roles(login.Caller),
 		MustChangePassword: person.MustChangePassword,
 	})
 }
@@ -162,6 +163,10 @@ func roles(c transfer.Caller) []string {
 
 // logout is POST /auth/logout.
 func logout(c *call) error {
+	// Custody's first: a token that opens nothing here, and still has something signed, is the worse one.
+	if err := c.Logins.LogOut(c.ctx(), c.caller()); err != nil {
+		return err
+	}
 	if err := c.sessions.close(c.ctx(), c.who); err != nil {
 		return err
 	}
@@ -220,7 +225,7 @@ func changePassword(c *call) error {
 	if err != nil {
 		return err
 	}
-	err = c.Service.ChangePassword(c.ctx(), c.caller(), string(in.Old), string(in.New))
+	login, err := c.Logins.ChangePassword(c.ctx(), c.caller(), string(in.Old), string(in.New))
 	wrong := errors.Is(err, transfer.ErrLogin)
 	if leaveErr := leave(wrong); leaveErr != nil {
 		return leaveErr
@@ -236,11 +241,8 @@ func changePassword(c *call) error {
 	if err != nil {
 		return err
 	}
-	renewed := *c.who
-	renewed.MustChange, renewed.Epoch = false, epoch
-	token, expires, err := c.sessions.open(c.ctx(), renewed)
-	if err != nil {
+	if err := c.sessions.open(c.ctx(), login, session{Account: c.who.Account, Epoch: epoch}); err != nil {
 		return err
 	}
-	return render(c, http.StatusOK, tokenView{string(token), expires})
+	return render(c, http.StatusOK, viewToken(login))
 }

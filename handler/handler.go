@@ -24,8 +24,6 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-
-	"cardflow/wechat"
 )
 
 // Service is the use cases. Each part stands in the file of those who use it.
@@ -41,10 +39,8 @@ type Service interface {
 	Health
 }
 
-// WeChat is the platform that logs consumers in and draws mini-program codes.
+// WeChat is the platform that draws mini-program codes.
 type WeChat interface {
-	// Login exchanges the code of wx.login for the person.
-	Login(ctx context.Context, code string) (wechat.Session, error)
 	// TradeQR draws the mini-program code that opens page ("" means the configured one) with scene.
 	TradeQR(ctx context.Context, scene, page string) (image []byte, contentType string, err error)
 }
@@ -59,13 +55,13 @@ type Clock interface {
 type Config struct {
 	Service Service
 	Custody Custody
+	Logins  Logins
 	WeChat  WeChat
-	AppID   string // of the mini-program: accounts belong to it
 	// Redis keeps sessions and counts.
 	Redis     redis.UniversalClient
 	KeyPrefix string // of every key; "" means "cardflow:"
 	Limits    Limits
-	Session   SessionTTL // defaults: 7 days, 12 hours, 2 hours
+	Session   SessionTTL // defaults: 12 hours, 2 hours
 	// PublicURL is how people reach the server, such as https://cards.example.com. QR codes carry it.
 	PublicURL string
 	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed.
@@ -113,8 +109,8 @@ func New(c Config) (*echo.Echo, error) {
 	}
 	need(c.Service != nil, "Service")
 	need(c.Custody != nil, "Custody")
+	need(c.Logins != nil, "Logins")
 	need(c.WeChat != nil, "WeChat")
-	need(c.AppID != "", "AppID")
 	need(c.Redis != nil, "Redis")
 	need(c.Registry != nil, "Registry")
 	public, err := url.Parse(c.PublicURL)
@@ -132,7 +128,6 @@ func New(c Config) (*echo.Echo, error) {
 	c.ImportLimit = cmp.Or(c.ImportLimit, 128<<20)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
 	c.Mask = cmp.Or(c.Mask, 400*time.Millisecond)
-	c.Session.Consumer = cmp.Or(c.Session.Consumer, 7*24*time.Hour)
 	c.Session.Staff = cmp.Or(c.Session.Staff, 12*time.Hour)
 	c.Session.Idle = cmp.Or(c.Session.Idle, 2*time.Hour)
 	if c.Logger == nil {

@@ -19,15 +19,15 @@ import (
 	"cardflow/transfer"
 )
 
-// SessionTTL is how long a login lasts: at most Consumer or Staff, and no longer than Idle without a request.
+// SessionTTL is how long a login lasts without a request, and how long one of staff's may last at all: when a login ends,
+// custody has said when it began.
 type SessionTTL struct {
-	Consumer time.Duration
-	Staff    time.Duration
-	Idle     time.Duration
+	Staff time.Duration
+	Idle  time.Duration
 }
 
-// Token is what a client shows to prove its login: 256 random bits. It is known to the client alone; Redis has its
-// SHA-256, so that a copy of Redis logs nobody in.
+// Token is what a client shows to prove its login: 256 random bits, made by custody. It is known to the client alone; Redis
+// has its SHA-256, so that a copy of Redis logs nobody in.
 type Token string
 
 // Format keeps tokens out of everything that is printed; string(t) is the value.
@@ -47,10 +47,11 @@ type session struct {
 	LoginAt     time.Time    `json:"loginAt"`              // by password or WeChat code
 	ExpiresAt   time.Time    `json:"expiresAt"`
 	key         string
+	token       Token // as it was shown
 }
 
 func (s *session) caller() transfer.Caller {
-	return transfer.Caller{Participant: s.Participant, Role: s.Role, Person: s.Person, Roles: s.Roles, LoginAt: s.LoginAt}
+	return transfer.Caller{Participant: s.Participant, Role: s.Role, Person: s.Person, Roles: s.Roles, Session: transfer.SessionToken(s.token)}
 }
 
 // sessions keeps logins in Redis, which is never the truth: losing it, all log in again.
@@ -64,32 +65,23 @@ type sessions struct {
 
 var errNoSession = refuse("UNAUTHENTICATED")
 
-// open stores a login and makes its token.
-func (s *sessions) open(ctx context.Context, in session) (Token, time.Time, error) {
-	raw := make([]byte, tokenBytes)
-	if _, err := io.ReadFull(s.random, raw); err != nil {
-		return "", time.Time{}, fmt.Errorf("session: randomness: %w", err)
-	}
-	ttl := s.ttl.Staff
-	if in.Role == request.Consumer {
-		ttl = s.ttl.Consumer
-	}
-	in.LoginAt = s.clock.Now().UTC()
-	in.ExpiresAt = in.LoginAt.Add(ttl).Truncate(time.Second)
-	token := Token(base64.RawURLEncoding.EncodeToString(raw))
+// open stores a login that custody has opened. in is what else is known of it.
+func (s *sessions) open(ctx context.Context, login transfer.Session, in session) error {
+	in.Participant, in.Role, in.Person, in.Roles = login.Participant, login.Role, login.Person, login.Roles
+	in.LoginAt, in.ExpiresAt = login.LoginAt, login.ExpiresAt
 	value, err := json.Marshal(in)
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("session: %w", err)
+		return fmt.Errorf("session: %w", err)
 	}
 	if in.Epoch != "" {
 		if err := s.redis.Expire(ctx, s.epochKey(in.Account), s.epochTTL()).Err(); err != nil {
-			return "", time.Time{}, redisDown("session", err)
+			return redisDown("session", err)
 		}
 	}
-	if err := s.redis.Set(ctx, s.key(token), value, min(ttl, s.ttl.Idle)).Err(); err != nil {
-		return "", time.Time{}, redisDown("session", err)
+	if err := s.redis.Set(ctx, s.key(Token(login.Session)), value, min(login.ExpiresAt.Sub(login.LoginAt), s.ttl.Idle)).Err(); err != nil {
+		return redisDown("session", err)
 	}
-	return token, in.ExpiresAt, nil
+	return nil
 }
 
 // find answers whose token it is, and keeps the session from idling out.
@@ -106,7 +98,7 @@ func (s *sessions) find(ctx context.Context, token Token) (*session, error) {
 	if err != nil {
 		return nil, redisDown("session", err)
 	}
-	found := session{key: key}
+	found := session{key: key, token: token}
 	if err := json.Unmarshal(value, &found); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}

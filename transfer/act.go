@@ -80,16 +80,13 @@ type party struct {
 // turn comes, what to build it from (see plan.go).
 type fields struct {
 	Parties []party
-	Sealed  *asked `json:",omitempty"` // nil in an act that an older version accepted
-	// Login is when he who asked had logged in. It is fixed with the act: however long the act waits, custody signs for
-	// the login that it was asked with.
-	Login  model.Millis    `json:",omitempty"`
-	Ticket *request.Ticket `json:",omitempty"`
-	Offer  *offerPlan      `json:",omitempty"`
-	Lot    *lotPlan        `json:",omitempty"`
-	Enrol  *enrolPlan      `json:",omitempty"`
-	Key    *keyPlan        `json:",omitempty"`
-	Freeze *freezePlan     `json:",omitempty"`
+	Sealed  *asked          `json:",omitempty"` // nil in an act that an older version accepted
+	Ticket  *request.Ticket `json:",omitempty"`
+	Offer   *offerPlan      `json:",omitempty"`
+	Lot     *lotPlan        `json:",omitempty"`
+	Enrol   *enrolPlan      `json:",omitempty"`
+	Key     *keyPlan        `json:",omitempty"`
+	Freeze  *freezePlan     `json:",omitempty"`
 }
 
 // draft is an act before it is accepted.

@@ -137,8 +137,16 @@ func (s *Service) ownAct(tx *model.Tx, c Caller, t model.Trade, function string)
 // Confirm accepts a trade: by code for whoever holds it and a card of it, without one for the receiver who is named.
 // Two who confirm at once have one winner, picked here if they meet here and by the ledger if not.
 func (s *Service) Confirm(ctx context.Context, c Caller, idem Idem, tradeID, code, last6 string) (Act, error) {
+	body := func(t model.Trade) request.Body {
+		return request.Confirm{Trade: t.ID, Lot: t.LotHash, Receiver: c.Participant}
+	}
+	find := func(tx *model.Tx) (model.Trade, error) { return s.forReceiver(tx, c, tradeID, code, last6) }
+	act, err := s.authorised(ctx, c, idem, "Confirm", find, body)
+	if err != nil {
+		return Act{}, err
+	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
-		t, err := s.forReceiver(tx, c, tradeID, code, last6)
+		t, err := find(tx)
 		if err != nil {
 			return "", err
 		}
@@ -150,8 +158,7 @@ func (s *Service) Confirm(ctx context.Context, c Caller, idem Idem, tradeID, cod
 		} else if !errors.Is(err, model.ErrNotFound) {
 			return "", err
 		}
-		body := request.Confirm{Trade: t.ID, Lot: t.LotHash, Receiver: c.Participant}
-		return s.endTrade(tx, c, t, model.TradeConfirming, body)
+		return s.endTrade(tx, c, t, model.TradeConfirming, act, body(t))
 	})
 	return s.answer(ctx, id, err)
 }
@@ -161,8 +168,16 @@ func (s *Service) Decline(ctx context.Context, c Caller, idem Idem, tradeID, cod
 	if !request.Reasons[reason] || len(text) > 2000 {
 		return Act{}, fail("REASON_INVALID")
 	}
+	body := func(t model.Trade) request.Body {
+		return request.Decline{Trade: t.ID, Receiver: c.Participant, Reason: reason}
+	}
+	find := func(tx *model.Tx) (model.Trade, error) { return s.forReceiver(tx, c, tradeID, code, last6) }
+	act, err := s.authorised(ctx, c, idem, "", find, body)
+	if err != nil {
+		return Act{}, err
+	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
-		t, err := s.forReceiver(tx, c, tradeID, code, last6)
+		t, err := find(tx)
 		if err != nil {
 			return "", err
 		}
@@ -172,8 +187,7 @@ func (s *Service) Decline(ctx context.Context, c Caller, idem Idem, tradeID, cod
 				return "", err
 			}
 		}
-		body := request.Decline{Trade: t.ID, Receiver: c.Participant, Reason: reason}
-		return s.endTrade(tx, c, t, model.TradeDeclining, body, func(r *model.Trade) { r.ReasonTextSealed = sealed })
+		return s.endTrade(tx, c, t, model.TradeDeclining, act, body(t), func(r *model.Trade) { r.ReasonTextSealed = sealed })
 	})
 	return s.answer(ctx, id, err)
 }
@@ -211,7 +225,7 @@ func (s *Service) namedTrade(tx *model.Tx, c Caller, tradeID string) (model.Trad
 
 // endTrade accepts an act that ends an open trade. The row moves by compare-and-swap, so of two acts at once the second
 // finds it busy.
-func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.TradeState, body request.Body, change ...func(*model.Trade)) (string, error) {
+func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.TradeState, act string, body request.Body, change ...func(*model.Trade)) (string, error) {
 	switch {
 	case t.State == model.TradeOffering:
 		return "", fail("TRADE_BUSY")
@@ -222,8 +236,8 @@ func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.Trade
 	case to != model.TradeCancelling && s.now() >= t.ExpiresAt:
 		return "", fail("TRADE_EXPIRED")
 	}
-	f := fields{Parties: []party{{c.Participant, SlotAccount}}, Login: model.MillisOf(c.LoginAt)}
-	d := draft{ID: s.newID(), Body: body, Person: c.Person, Subject: t.ID, Fields: f}
+	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
+	d := draft{ID: act, Body: body, Person: c.Person, Subject: t.ID, Fields: f}
 	if to == model.TradeConfirming || to == model.TradeDeclining {
 		d.Deadline = t.ExpiresAt
 		if t.Mode == string(request.Bearer) {
@@ -248,15 +262,24 @@ func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.Trade
 
 // Cancel takes an offer back. Only its seller can.
 func (s *Service) Cancel(ctx context.Context, c Caller, idem Idem, tradeID string) (Act, error) {
-	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
+	find := func(tx *model.Tx) (model.Trade, error) {
 		t, err := tx.Trade(tradeID)
 		if errors.Is(err, model.ErrNotFound) || err == nil && t.Seller != c.Participant {
-			return "", fail("TRADE_NOT_FOUND")
+			err = fail("TRADE_NOT_FOUND")
 		}
+		return t, err
+	}
+	body := func(t model.Trade) request.Body { return request.Cancel{Trade: t.ID} }
+	act, err := s.authorised(ctx, c, idem, "", find, body)
+	if err != nil {
+		return Act{}, err
+	}
+	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
+		t, err := find(tx)
 		if err != nil {
 			return "", err
 		}
-		return s.endTrade(tx, c, t, model.TradeCancelling, request.Cancel{Trade: t.ID})
+		return s.endTrade(tx, c, t, model.TradeCancelling, act, body(t))
 	})
 	return s.answer(ctx, id, err)
 }
@@ -266,23 +289,33 @@ func (s *Service) Return(ctx context.Context, c Caller, idem Idem, tradeID, reas
 	if len(reason) > 2000 {
 		return Act{}, fail("REASON_INVALID")
 	}
-	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
+	find := func(tx *model.Tx) (model.Trade, error) {
 		t, err := tx.Trade(tradeID)
-		if errors.Is(err, model.ErrNotFound) || err == nil && t.Receiver != c.Participant {
-			return "", fail("TRADE_NOT_FOUND")
+		switch {
+		case errors.Is(err, model.ErrNotFound) || err == nil && t.Receiver != c.Participant:
+			err = fail("TRADE_NOT_FOUND")
+		case err == nil && t.State != model.TradeConfirmed:
+			err = fail("NOT_RETURNABLE")
 		}
+		return t, err
+	}
+	act, err := s.authorised(ctx, c, idem, "", find, func(t model.Trade) request.Body {
+		return request.Return{Offer: request.Offer{Seller: c.Participant, Mode: request.Named, Receiver: t.Seller}, Reverses: t.ID}
+	})
+	if err != nil {
+		return Act{}, err
+	}
+	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
+		t, err := find(tx)
 		if err != nil {
 			return "", err
-		}
-		if t.State != model.TradeConfirmed {
-			return "", fail("NOT_RETURNABLE")
 		}
 		_, set, err := s.lotCards(tx, t.LotHash)
 		if err != nil {
 			return "", err
 		}
 		in := OfferInput{Mode: string(request.Named), To: t.Seller, Reverses: t.ID, ExpiresIn: s.Trade.MaxExpiry}
-		id, err := s.acceptOffer(tx, c, s.newID(), in, set)
+		id, err := s.acceptOffer(tx, c, act, in, set)
 		if errors.Is(err, fail("CARDS_NOT_OWNED")) {
 			return "", fail("NOT_RETURNABLE") // he has given them back before
 		}

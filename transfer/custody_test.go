@@ -3,10 +3,12 @@ package transfer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/transfer"
@@ -17,9 +19,8 @@ type moody struct {
 	transfer.Signer
 	mu     sync.Mutex
 	mood   error
-	early  bool         // it says no before anything is fixed, too
-	denied int          // how often it said no
-	last   transfer.Ask // for a consumer
+	early  bool // it says no before anything is fixed, too
+	denied int  // how often it said no
 }
 
 func (m *moody) set(err error) {
@@ -62,11 +63,6 @@ func (m *moody) Enrol(ctx context.Context, owner string, role request.Role, slot
 func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	if err := m.no(false); err != nil {
 		return request.Signature{}, err
-	}
-	if ask.Purpose == "Confirm" {
-		m.mu.Lock()
-		m.last = ask
-		m.mu.Unlock()
 	}
 	return m.Signer.Sign(ctx, ask, body)
 }
@@ -168,28 +164,59 @@ func TestRequestThatWaitedTooLongForCustody(t *testing.T) {
 	r.fsck()
 }
 
-// Custody learns when a consumer had logged in and when he asked; if that is too long ago for it, the act ends and says so.
+// Whoever isn't logged in, as custody sees it, asks for nothing: no act is accepted, and the trade stays open. A login that
+// custody finds too old when it is to sign ends the act.
 func TestLoginTooOld(t *testing.T) {
 	t.Parallel()
 	r, m := newMoody(t)
 	ann := r.consumer("ann")
-	ann.LoginAt = r.clock.now().Add(-time.Hour)
 	first, second := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
-	act, err := r.Confirm(r.ctx, ann, idem("first"), first.TradeID, first.Code, last6(1))
-	check(t, err)
-	r.await(act, "")
-	m.mu.Lock()
-	ask, row := m.last, r.actRow(act.ID)
-	m.mu.Unlock()
-	if ask.LoginAt != ann.LoginAt.UnixMilli() || ask.AskedAt != int64(row.CreatedAt) {
-		t.Errorf("login %d, asked %d; they were %d and %d", ask.LoginAt, ask.AskedAt, ann.LoginAt.UnixMilli(), row.CreatedAt)
+	out := ann
+	out.Session = ""
+	_, err := r.Confirm(r.ctx, out, idem("out"), first.TradeID, first.Code, last6(1))
+	wants(t, "without a session", err, "LOGIN_TOO_OLD")
+	out.Session = r.consumer("bob").Session
+	_, err = r.Confirm(r.ctx, out, idem("bob's"), first.TradeID, first.Code, last6(1))
+	if err == nil {
+		t.Error("ann confirmed with bob's session")
 	}
+	if v := r.trade(retailer, first.TradeID); v.State != "offered" {
+		t.Errorf("the trade is %s", v.State)
+	}
+	r.confirm(ann, first, 1)
 	m.set(transfer.ErrLoginOld)
-	act, err = r.Confirm(r.ctx, ann, idem("second"), second.TradeID, second.Code, last6(2))
+	act, err := r.Confirm(r.ctx, ann, idem("second"), second.TradeID, second.Code, last6(2))
 	check(t, err)
 	r.await(act, "LOGIN_TOO_OLD")
 	m.set(nil)
 	r.confirm(ann, second, 2)
+	r.fsck()
+}
+
+// What a consumer asks for is signed after he has logged out; what he didn't ask for is not, whatever the database says.
+func TestSignedAsAuthorised(t *testing.T) {
+	t.Parallel()
+	r, m := newMoody(t)
+	ann := r.consumer("ann")
+	first, second := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+	m.set(transfer.ErrSealed)
+	act, err := r.Confirm(r.ctx, ann, idem("first"), first.TradeID, first.Code, last6(1))
+	check(t, err)
+	other, err := r.Confirm(r.ctx, ann, idem("second"), second.TradeID, second.Code, last6(2))
+	check(t, err)
+	check(t, r.keys.LogOut(r.ctx, custody.LoginToken(ann.Session)))
+	r.tamper([]string{fmt.Sprintf("DELETE FROM custody_authorisations WHERE subject = '%s'", other.ID)})
+	m.set(nil)
+	r.await(act, "")
+	r.await(other, "NOT_AUTHORISED")
+	if v := r.trade(retailer, second.TradeID); v.State != "offered" {
+		t.Errorf("the trade is %s", v.State)
+	}
+	again := r.loggedIn(ann)
+	r.confirm(again, second, 2)
+	sold := r.trade(retailer, first.TradeID)
+	_, err = r.Return(r.ctx, again, idem("return"), sold.TradeID, "")
+	check(t, err)
 	r.fsck()
 }
 

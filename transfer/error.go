@@ -195,6 +195,7 @@ var catalogue = map[string]entry{
 	"CUSTODY_KEY_TRANSITION": {Conflict, "密钥当前的状态不允许这项操作，请先查看密钥状态"},
 	"KEY_OVERTAKEN":          {Conflict, "这项操作已被后来对同一把密钥的操作取代"},
 	"KEY_PROTECTED":          {Conflict, "管理员密钥不能停用或撤销，只能轮换：停用后将没有人能恢复它"},
+	"NOT_AUTHORISED":         {Conflict, "没有找到您本人对这笔业务的授权，未签名。请重新登录后再办理"},
 	"KEY_REPLACED":           {Conflict, "您的签名密钥刚刚更换，请重新提交"},
 
 	// Accounts.

@@ -99,7 +99,7 @@ func (s *Service) acceptOffer(tx *model.Tx, c Caller, id string, in OfferInput, 
 		return "", err
 	}
 	p := offerPlan{Seller: c.Participant, Mode: mode, Receiver: in.To, OfferedAt: int64(s.now()), ExpiresAt: int64(expires), Reverses: in.Reverses}
-	f := fields{Parties: []party{{c.Participant, SlotAccount}}, Login: model.MillisOf(c.LoginAt)}
+	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
 	a := model.Act{ID: id}
 	parts := []iccid.Set{set}
 	if in.Each {

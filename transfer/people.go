@@ -45,7 +45,7 @@ func (s *Service) ConsumerFor(ctx context.Context, appID, openID string) (Caller
 			id, err = find()
 		}
 	}
-	return Caller{Participant: id, Role: request.Consumer, LoginAt: s.now().Time()}, err
+	return Caller{Participant: id, Role: request.Consumer}, err
 }
 
 func (s *Service) newConsumer(ctx context.Context, appID, openID, index string) (string, error) {

@@ -3,6 +3,9 @@ package transfer
 // The points of a write's way at which a server dies in the crash suite: [Config.At] is called with their names, in the
 // order in which a write comes by. Between two of them a crash means the same; what one there leaves stands beside each.
 const (
+	// AtAuthorised: custody knows that a consumer asks for something, and nothing of it is written here. Whoever asks again
+	// authorises an act of another name; this one never comes to be.
+	AtAuthorised = "authorised"
 	// AtAccepting: a wish, its act and what it sets aside are written, and not committed. Nothing of it stands; whoever
 	// asks again begins anew.
 	AtAccepting = "accepting"

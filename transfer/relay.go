@@ -365,9 +365,7 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 				return a, stopped(err)
 			}
 		}
-		ask := s.ask(a, p, key)
-		ask.LoginAt, ask.AskedAt = int64(f.Login), int64(a.CreatedAt)
-		sig, err := s.Signer.Sign(ctx, ask, body)
+		sig, err := s.Signer.Sign(ctx, s.ask(a, p, key), body)
 		if err != nil {
 			return a, stopped(err)
 		}
@@ -423,6 +421,8 @@ func stopped(err error) error {
 		return &later{after: wait.After, err: err}
 	case errors.Is(err, ErrKeyStopped):
 		return &Error{Code: "KEY_STOPPED", Err: err}
+	case errors.Is(err, ErrUnauthorised):
+		return &Error{Code: "NOT_AUTHORISED", Err: err}
 	case errors.Is(err, ErrLoginOld):
 		return &Error{Code: "LOGIN_TOO_OLD", Err: err}
 	}
@@ -431,7 +431,7 @@ func stopped(err error) error {
 
 // sealed lets an act wait for custody to be opened, however long that takes.
 func sealed(err error) error {
-	if errors.Is(err, ErrSealed) {
+	if errors.Is(err, ErrSealed) || errors.Is(err, ErrCustodyAway) {
 		return &later{after: time.Second, err: err}
 	}
 	return err

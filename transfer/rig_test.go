@@ -35,6 +35,7 @@ type rig struct {
 	ledger  ledger.Ledger
 	file    *embedded.Ledger
 	journal *transfer.Journal
+	keys    *custody.Custody
 	*transfer.Service
 
 	clock *clock
@@ -181,12 +182,12 @@ func (r *rig) open(t *testing.T) {
 	root := must2(custody.FileRoot(r.path("root.key"), rand.Reader))(t)
 	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
-	keys := must2(custody.Open(r.ctx, custody.Config{
-		DB: r.db, Root: root, Channel: "test", Clock: r.clock.now, Random: rand.Reader, At: r.at,
+	r.keys = must2(custody.Open(r.ctx, custody.Config{
+		DB: r.db, Root: root, Channel: "test", Stamp: vault.Stamp(), Clock: r.clock.now, Random: rand.Reader, At: r.at,
 		Keep: func(k model.CustodyKey) error { return r.journal.Append(transfer.Entry{Key: &k}) },
 	}))(t)
 	c := transfer.Config{
-		DB: r.db, Ledger: r.ledger, Signer: signer{keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
+		DB: r.db, Ledger: r.ledger, Signer: signer{r.keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond},
 		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},
@@ -214,6 +215,10 @@ func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot
 	return s.custody.Possession(ctx, k.ID)
 }
 
+func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
+	return stopped(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
+}
+
 func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
 	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
 	return k.ID, stopped(err)
@@ -226,6 +231,12 @@ func stopped(err error) error {
 	}
 	if errors.Is(err, custody.ErrKeyReplaced) {
 		return errors.Join(transfer.ErrKeyReplaced, err)
+	}
+	if errors.Is(err, custody.ErrSessionOver) {
+		return errors.Join(transfer.ErrSessionOver, err)
+	}
+	if errors.Is(err, custody.ErrUnauthorised) || errors.Is(err, custody.ErrLoginForged) {
+		return errors.Join(transfer.ErrUnauthorised, err)
 	}
 	return err
 }
@@ -384,6 +395,15 @@ func (r *rig) consumer(name string) transfer.Caller {
 	r.t.Helper()
 	c, err := r.ConsumerFor(r.ctx, "wx", name)
 	check(r.t, err)
+	return r.loggedIn(c)
+}
+
+// loggedIn is a caller with a session of custody's.
+func (r *rig) loggedIn(c transfer.Caller) transfer.Caller {
+	r.t.Helper()
+	s, err := r.keys.LogIn(r.ctx, custody.Login{Participant: c.Participant, Role: c.Role, Person: c.Person}, 60*24*time.Hour)
+	check(r.t, err)
+	c.Session = transfer.SessionToken(s.Token)
 	return c
 }
 

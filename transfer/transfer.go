@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -30,10 +31,15 @@ import (
 type Signer interface {
 	// Enrol makes the owner's key in a slot if there is none, and proves its possession for the ledger.
 	Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error)
+	// Authorise tells custody, before an act is accepted, that whoever has this session asks for it: the request, as far as
+	// it is his to decide, under the act's ID. It may be signed until notAfter (ms). Asked twice it is one authorisation. It
+	// works while custody is sealed. ErrSessionOver, ErrLoginOld: he has to log in again.
+	Authorise(ctx context.Context, session SessionToken, subject string, body request.Body, notAfter int64) error
 	// ActiveKey is the ID of the owner's key in a slot.
 	ActiveKey(ctx context.Context, owner, slot string) (string, error)
 	// Sign signs a request for the owner of the key. ErrKeyStopped: the key is suspended or revoked. ErrKeyReplaced:
-	// another key has taken its place since the attempt was fixed to it. ErrSealed: later.
+	// another key has taken its place since the attempt was fixed to it. ErrUnauthorised: its owner is a consumer, and
+	// didn't ask for this. ErrSealed: later.
 	Sign(ctx context.Context, ask Ask, body request.Body) (request.Signature, error)
 	// CloseAttempt says that an attempt can never commit, so that another digest may be signed for the same act.
 	CloseAttempt(ctx context.Context, ask Ask, why AttemptEnd) error
@@ -51,8 +57,6 @@ type Ask struct {
 	KeyID    string
 	NotAfter int64  // ms
 	Actor    string // who or what asked, for the audit
-	LoginAt  int64  // ms: when he who asked had logged in; 0 if the system asks
-	AskedAt  int64  // ms: when he asked
 }
 
 // AttemptEnd is why an attempt can never commit.
@@ -70,6 +74,11 @@ var (
 	ErrKeyReplaced = errors.New("key has been replaced")
 	ErrSealed      = errors.New("custody is sealed")
 	ErrLoginOld    = errors.New("the login behind the act is too old")
+	ErrSessionOver = errors.New("nobody is logged in by this session")
+	// ErrUnauthorised: custody has no record that its owner asked for it.
+	ErrUnauthorised = errors.New("the owner of the key did not ask for this")
+	// ErrCustodyAway: custody can't be reached. Whether it did anything, asking again finds out.
+	ErrCustodyAway = errors.New("custody can't be reached")
 )
 
 // Wait is a signer's refusal that is over by itself: a quota is used up, a key signs too fast. The act waits, and ends
@@ -108,8 +117,21 @@ type Caller struct {
 	Role        request.Role
 	Person      string   // staff: the person; consumers: ""
 	Roles       []string // staff: what the person may do
-	LoginAt     time.Time
+	Session     SessionToken
 }
+
+// Session is a login: who it is, and until when.
+type Session struct {
+	Caller
+	LoginAt   time.Time
+	ExpiresAt time.Time
+}
+
+// SessionToken proves to custody that somebody is logged in.
+type SessionToken string
+
+// Format keeps tokens out of everything that is printed; string(t) is the value.
+func (SessionToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[secret]") }
 
 // Config is what a Service needs.
 type Config struct {

@@ -24,6 +24,7 @@ type Vault struct {
 	index  gm.Secret // keyed hashes
 	cardID gm.Secret // opaque card IDs
 	issue  gm.Secret // the issue key, pinned on the ledger
+	stamp  gm.Secret // what custody recognises its own rows of logins by
 	random io.Reader
 }
 
@@ -37,6 +38,7 @@ func NewVault(root gm.Secret, random io.Reader) (*Vault, error) {
 		index:  gm.Derive(root, "cardflow/index/1", 32),
 		cardID: gm.Derive(root, "cardflow/card-id/1", 16),
 		issue:  gm.Derive(root, "cardflow/issue/1", 32),
+		stamp:  gm.Derive(root, "cardflow/stamp/1", 32),
 		random: random,
 	}, nil
 }
@@ -148,6 +150,9 @@ func (v *Vault) Index(kind, value string) string {
 
 // IssueKey is the key under which blocks of issued cards are marked on the ledger.
 func (v *Vault) IssueKey() []byte { return append([]byte(nil), v.issue...) }
+
+// Stamp is the key by which custody recognises its own rows of logins and of what people asked for.
+func (v *Vault) Stamp() gm.Secret { return append(gm.Secret(nil), v.stamp...) }
 
 // CardID is the opaque name of a card in URLs: ICCIDs never stand there. It is the same whenever it is asked for, and
 // only this platform can turn it back.

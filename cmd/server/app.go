@@ -274,6 +274,9 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 		}
 		return a.Journal.Append(transfer.Entry{Key: &k})
 	}
+	if a.vault != nil {
+		c.Stamp = a.vault.Stamp()
+	}
 	c.ProposalLife, c.LoginAge, c.Unguarded = a.Config.Custody.ProposalLife, a.Config.Custody.LoginAge, !a.Config.Custody.Guards
 	if a.Custody, err = custody.Open(ctx, c); err != nil {
 		return err
@@ -454,8 +457,8 @@ func (a *App) Listen() error {
 		a.PublicURL = a.URL // nobody has said how people reach it: as it is
 	}
 	h, err := handler.New(handler.Config{
-		Service: a.Service, Custody: a.Custody, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
-		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Consumer: c.Session.ConsumerTTL, Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
+		Service: a.Service, Custody: a.Custody, Logins: a.door(), WeChat: a.WeChat, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
+		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
 		Checks: map[string]func(context.Context) error{

@@ -25,6 +25,11 @@ func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot
 	return n, translate(err)
 }
 
+// Authorise implements transfer.Signer.
+func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
+	return translate(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
+}
+
 // ActiveKey implements transfer.Signer.
 func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
 	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
@@ -35,7 +40,6 @@ func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, erro
 func (s signer) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	sig, _, err := s.custody.Sign(ctx, custody.Ask{
 		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
-		LoginAt: ask.LoginAt, AskedAt: ask.AskedAt,
 	}, body)
 	return sig, translate(err)
 }
@@ -95,6 +99,10 @@ func (s signer) Reconciled(ctx context.Context) error { return s.custody.Reconci
 func translate(err error) error {
 	var later *custody.Later
 	switch {
+	case errors.Is(err, custody.ErrSessionOver):
+		return errors.Join(transfer.ErrSessionOver, err)
+	case errors.Is(err, custody.ErrUnauthorised), errors.Is(err, custody.ErrLoginForged):
+		return errors.Join(transfer.ErrUnauthorised, err)
 	case errors.Is(err, custody.ErrLoginOld):
 		return errors.Join(transfer.ErrLoginOld, err)
 	case errors.As(err, &later):

@@ -1,0 +1,117 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cardflow/ledger/request"
+	"cardflow/model"
+)
+
+// An authorisation says that somebody asked for something while he was logged in. It is stored before his act is accepted,
+// is bound to the request, and outlives his session: an act may wait long for its signature. Without one no consumer's key
+// signs, whoever asks.
+
+// Authorise stores that whoever shows a token asks for a request, as the act that has this subject, and that it may be
+// signed until notAfter (ms). Of a return the inputs and outputs are left open: the ledger takes none but the cards of the
+// trade that it reverses. Asked twice it is one authorisation. It works while custody is sealed.
+//
+// Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrAuthorisationConflict if something else was
+// asked for under this subject.
+func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject string, body request.Body, notAfter int64) error {
+	var s model.CustodySession
+	err := c.db.Read(ctx, func(tx *model.Tx) (err error) {
+		s, err = c.session(tx, token)
+		return err
+	})
+	function := ""
+	if err == nil {
+		function, err = c.authorise(ctx, s, subject, body, notAfter)
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("authorise: %w", err)
+	return c.refuse(ctx, Ask{Owner: s.Participant, Slot: Account, Subject: subject, Attempt: 1, NotAfter: notAfter, Actor: actorOf(s)}, function, err)
+}
+
+func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject string, body request.Body, notAfter int64) (string, error) {
+	claim, ok := claimOf(body)
+	if !ok {
+		return "", fmt.Errorf("%T: %w", body, ErrBody)
+	}
+	function := body.Function()
+	if !printable.MatchString(subject) || notAfter <= int64(c.now()) {
+		return function, fmt.Errorf("an authorisation has a subject and an end: %w", ErrAsk)
+	}
+	duty, err := Post{Owner: s.Participant, Role: request.Role(s.Role), Slot: Account}.duty()
+	switch {
+	case err != nil:
+		return function, err
+	case !slices.Contains(duty.functions, function):
+		return function, fmt.Errorf("%s by a %s: %w", function, s.Role, ErrFunction)
+	case claim.named && claim.signer != s.Participant:
+		return function, ErrOwner
+	}
+	row := model.CustodyAuthorisation{
+		Owner: s.Participant, Function: function, Subject: subject, Digest: c.wanted(body), Session: s.Digest,
+		LoginAt: s.LoginAt, AskedAt: c.now(), NotAfter: model.Millis(notAfter),
+	}
+	if err := c.age(s.Role, row.LoginAt, row.AskedAt); err != nil {
+		return function, err
+	}
+	if row.Tag, err = c.tag(authorisationFields(row)...); err != nil {
+		return function, err
+	}
+	err = c.db.WriteTogether(ctx, func(tx *model.Tx) error { return tx.AddCustodyAuthorisation(row) })
+	if !errors.Is(err, model.ErrConflict) {
+		return function, err
+	}
+	return function, c.db.Read(ctx, func(tx *model.Tx) error {
+		before, err := tx.CustodyAuthorisation(row.Owner, function, subject)
+		if err == nil && before.Digest != row.Digest {
+			err = ErrAuthorisationConflict
+		}
+		return err
+	})
+}
+
+// wanted is the digest of what of a request is its signer's to decide.
+func (c *Custody) wanted(body request.Body) string {
+	if r, ok := body.(request.Return); ok {
+		r.Offer = request.Offer{Seller: r.Seller, Mode: r.Mode, Receiver: r.Receiver}
+		body = r
+	}
+	return request.New(c.channel, body).ID()
+}
+
+func authorisationFields(a model.CustodyAuthorisation) []string {
+	return []string{"authorisation", a.Owner, a.Function, a.Subject, a.Digest, a.Session, number(a.LoginAt), number(a.AskedAt), number(a.NotAfter)}
+}
+
+// asked finds the authorisation by which a consumer's key is to sign. Staff's keys and the platform's own need none.
+// Errors: ErrUnauthorised, ErrLoginForged, ErrLoginOld.
+func (c *Custody) asked(tx *model.Tx, key model.CustodyKey, ask Ask, body request.Body) (a model.CustodyAuthorisation, err error) {
+	if key.Role != string(request.Consumer) {
+		return a, nil
+	}
+	a, err = tx.CustodyAuthorisation(ask.Owner, body.Function(), ask.Subject)
+	switch {
+	case errors.Is(err, model.ErrNotFound):
+		return a, fmt.Errorf("%s for %s: %w", body.Function(), ask.Owner, ErrUnauthorised)
+	case err != nil:
+		return a, err
+	}
+	if err := c.tagged(a.Tag, authorisationFields(a)...); err != nil {
+		return a, fmt.Errorf("authorisation of %s: %w", ask.Owner, err)
+	}
+	if a.Digest != c.wanted(body) {
+		return a, fmt.Errorf("%s for %s: something else was asked for: %w", body.Function(), ask.Owner, ErrUnauthorised)
+	}
+	if a.NotAfter <= c.now() {
+		return a, fmt.Errorf("%s for %s: asked for too long ago: %w", body.Function(), ask.Owner, ErrUnauthorised)
+	}
+	return a, c.age(key.Role, a.LoginAt, a.AskedAt)
+}
