@@ -91,7 +91,7 @@ func TestEditedRowsDontOpen(t *testing.T) {
 			{"another order of functions", func(mine, _ string) {
 				r.exec(`UPDATE custody_keys SET functions = '["Decline","Confirm","Return","Cancel"]' WHERE id = ?`, mine)
 			}, custody.ErrKeyUnreadable},
-			{"another role", func(mine, _ string) { r.exec(`UPDATE custody_keys SET role = 'retailer' WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
+			{"another role", func(mine, _ string) { r.exec(`UPDATE custody_keys SET role = 'distributor' WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
 			{"another kind", func(mine, _ string) { r.exec(`UPDATE custody_keys SET kind = 'platform' WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
 			{"another version", func(mine, _ string) { r.exec(`UPDATE custody_keys SET version = 7 WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
 			{"a byte of the envelope", func(mine, other string) {

@@ -638,7 +638,7 @@ func FuzzEnvelope(f *testing.F) {
 // why it doesn't open, and opens nothing.
 func TestUnsealWithTheRootBefore(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		other := r.open()
 		next := r.another("next.key")
 		if err := r.RotateRoot(t.Context(), next, "ops"); err != nil {

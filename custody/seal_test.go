@@ -449,7 +449,7 @@ func (w *watched) Unwrap(ctx context.Context, wrapped, ad []byte) (gm.Secret, er
 // TestStopWhileUnsealing: a stop that comes while somebody lifts the one before it stays.
 func TestStopWhileUnsealing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		root := &watched{RootKey: r.config().Root}
 		other, err := r.under(root)
 		if err != nil {
@@ -491,7 +491,7 @@ func TestStopWhileUnsealing(t *testing.T) {
 // TestStopByWhoHasNotHeard: a server that was sealed by a stop, and doesn't know yet that it was lifted, stops the others again.
 func TestStopByWhoHasNotHeard(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		other := r.open()
 		if err := r.Seal(t.Context(), "ops-1"); err != nil {
 			t.Fatal(err)
@@ -515,7 +515,7 @@ func TestStopByWhoHasNotHeard(t *testing.T) {
 // TestStopIsSealed: whoever writes to the database can't lift it.
 func TestStopIsSealed(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("c-0001", request.Retailer, custody.Account)
 		if err := r.Seal(t.Context(), "ops-1"); err != nil {
 			t.Fatal(err)
 		}
