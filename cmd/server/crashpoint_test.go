@@ -33,6 +33,7 @@ type crashPoint struct {
 
 // crashPoints are all points of a write's way, in the order in which it comes by.
 var crashPoints = []crashPoint{
+	{point: "transfer: " + transfer.AtAuthorised},
 	{point: "transfer: " + transfer.AtAccepting},
 	{point: "transfer: " + transfer.AtAccepted},
 	{point: "handler: " + handler.AtReply},
