@@ -76,6 +76,7 @@ func (c *call) authorise() error {
 		return err
 	}
 	c.Set(callerKey, c.who.Participant)
+	c.SetRequest(c.Request().WithContext(transfer.WithSession(c.ctx(), transfer.SessionToken(token))))
 	if err := c.employed(); err != nil {
 		return err
 	}

@@ -371,6 +371,14 @@ func (s *Service) codeOpening(t model.Trade) (o request.CodeOpening, err error) 
 	return o, err
 }
 
+// DecodeBody reads a request that the relay has signed: of those that it carries, or a ticket.
+func DecodeBody(function string, args []byte) (request.Body, error) {
+	if function == "Ticket" {
+		return decode[request.Ticket](args)
+	}
+	return decodeBody(function, args)
+}
+
 // decodeBody reads a stored body as the value that custody takes. It was encoded by this program, but it decodes as
 // strictly as the contract does: what is signed is what is sent.
 func decodeBody(function string, args []byte) (request.Body, error) {

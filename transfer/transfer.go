@@ -127,6 +127,19 @@ type Session struct {
 	ExpiresAt time.Time
 }
 
+type sessionKey struct{}
+
+// WithSession is a context in which somebody is logged in, for a custody in another process that asks for proof of it.
+func WithSession(ctx context.Context, token SessionToken) context.Context {
+	return context.WithValue(ctx, sessionKey{}, token)
+}
+
+// SessionOf is the token of whoever is logged in, or "".
+func SessionOf(ctx context.Context) SessionToken {
+	token, _ := ctx.Value(sessionKey{}).(SessionToken)
+	return token
+}
+
 // SessionToken proves to custody that somebody is logged in.
 type SessionToken string
 

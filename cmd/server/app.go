@@ -40,7 +40,8 @@ type App struct {
 	Redis      redis.UniversalClient
 	Ledger     ledger.Ledger
 	LedgerFile *embedded.Ledger // the same, if it is in a file of ours; else nil
-	Custody    *custody.Custody
+	Custody    *custody.Custody // nil in a web process whose custody is a process of its own
+	Keeper     keeper           // the same, or the way to it
 	Journal    *transfer.Journal
 	Service    *transfer.Service
 	WeChat     *wechat.Platform
@@ -56,6 +57,7 @@ type App struct {
 	stopping  chan struct{} // closed when the server begins to shut down
 	stopped   sync.Once
 	look      bool
+	apart     bool               // custody is in another process
 	cancel    context.CancelFunc // ends everything that runs in the background
 	closers   []func() error
 }
@@ -66,26 +68,32 @@ const organisation = "PlatformMSP"
 // Open opens every part and starts the relay, the listener and the sweeper; what was unfinished goes on. It does not
 // serve HTTP yet. Whatever it opened before an error is closed again.
 func Open(ctx context.Context, c Config, logger *slog.Logger) (*App, error) {
-	return open(ctx, c, logger, false)
+	return openApp(ctx, c, logger, false, c.Custody.Process == Own)
 }
 
-// open is Open. To look is to anchor nothing, and to open an audit that is broken, too: nothing is signed with it.
-func open(ctx context.Context, c Config, logger *slog.Logger, look bool) (app *App, err error) {
+// open is Open for a command that needs custody itself, wherever the servers have it. To look is to anchor nothing, and to
+// open an audit that is broken, too: nothing is signed with it.
+func open(ctx context.Context, c Config, logger *slog.Logger, look bool) (*App, error) {
+	return openApp(ctx, c, logger, look, false)
+}
+
+// openApp opens a whole server. apart says that custody is a process of its own, and is to be reached there.
+func openApp(ctx context.Context, c Config, logger *slog.Logger, look, apart bool) (app *App, err error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	app = &App{Config: c, Logger: logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel, look: look}
+	app = &App{Config: c, Logger: logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel, look: look, apart: apart}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, app.Close(context.Background()))
 		}
 	}()
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.openRedis, app.openLedger, app.openJournal, app.openCustody, app.openWeChat, app.openService,
+		app.openDatabase, app.openRedis, app.openLedger, app.openJournal, app.openKeeper, app.openWeChat, app.openService,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
 		}
 	}
-	if !look {
+	if !look && app.Custody != nil {
 		app.Custody.Start()
 	}
 	return app, nil
@@ -259,6 +267,15 @@ func (a *App) openJournal(context.Context, context.Context) error {
 	return nil
 }
 
+// openKeeper finds the way to custody: in this process, or in its own.
+func (a *App) openKeeper(ctx, run context.Context) error {
+	if a.apart {
+		a.Keeper = newRemote(a.Config.Path(a.Config.Custody.Socket))
+		return nil
+	}
+	return a.openCustody(ctx, run)
+}
+
 // openCustody opens custody, or finds it sealed, if the root is in shares or signing was stopped.
 func (a *App) openCustody(ctx, _ context.Context) error {
 	root, err := a.Config.root()
@@ -274,8 +291,8 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 		}
 		return a.Journal.Append(transfer.Entry{Key: &k})
 	}
-	if a.vault != nil {
-		c.Stamp = a.vault.Stamp()
+	if c.Stamp, err = a.stamp(); err != nil {
+		return fmt.Errorf("custody.stamp_file: %w", err)
 	}
 	c.ProposalLife, c.LoginAge, c.Unguarded = a.Config.Custody.ProposalLife, a.Config.Custody.LoginAge, !a.Config.Custody.Guards
 	if a.Custody, err = custody.Open(ctx, c); err != nil {
@@ -353,8 +370,8 @@ func (a *App) openService(ctx, run context.Context) error {
 		interval = -1
 	}
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
-		Audit: audit{a.Custody}, Anchor: transfer.AnchorConfig{Interval: interval},
+		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: a.signing(), Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
+		Audit: a.audited(), Anchor: transfer.AnchorConfig{Interval: interval},
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
@@ -366,6 +383,9 @@ func (a *App) openService(ctx, run context.Context) error {
 			Dir: c.Path(c.Imports.Dir), MaxBytes: int64(c.Imports.MaxBytes), MaxRows: int64(c.Imports.MaxRows), Keep: c.Imports.Keep, Self: []string{self, xlsCommand},
 		},
 	})
+	if a.Custody != nil {
+		a.Keeper = a.inside(a.Service)
+	}
 	if err := a.Service.Start(run); err != nil {
 		return err
 	}
@@ -376,8 +396,10 @@ func (a *App) openService(ctx, run context.Context) error {
 		return nil
 	})
 	a.Registry.MustRegister(anchorMetrics{a.Service})
-	a.background(run, func(ctx context.Context) { a.Custody.Run(ctx, name) })
-	if !a.Custody.Sealed() {
+	if a.Custody != nil {
+		a.background(run, func(ctx context.Context) { a.Custody.Run(ctx, name) })
+	}
+	if !a.Keeper.Sealed() {
 		return a.Service.Bootstrap(ctx)
 	}
 	// Whoever opens it has to log in, and to reach this server. A ledger that is in use needs nothing more; on a fresh
@@ -410,7 +432,7 @@ func (a *App) bootstrapLater(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if a.Custody.Sealed() {
+		if a.Keeper.Sealed() {
 			continue
 		}
 		err := a.Service.Bootstrap(ctx)
@@ -435,7 +457,7 @@ func (a *App) crier() transfer.Crier {
 // lastAnchor anchors the audit's head of a server that has served and is told to stop. What doesn't come to be in time
 // comes with the next server's first anchor.
 func (a *App) lastAnchor() {
-	if a.URL == "" || a.Config.Audit.StopTimeout == 0 || a.Custody.Sealed() {
+	if a.URL == "" || a.Config.Audit.StopTimeout == 0 || a.Keeper.Sealed() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.Config.Audit.StopTimeout)
@@ -457,12 +479,12 @@ func (a *App) Listen() error {
 		a.PublicURL = a.URL // nobody has said how people reach it: as it is
 	}
 	h, err := handler.New(handler.Config{
-		Service: a.Service, Custody: a.Custody, Logins: a.door(), WeChat: a.WeChat, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
+		Service: a.Service, Custody: a.Keeper, Logins: a.Keeper, WeChat: a.WeChat, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
 		Checks: map[string]func(context.Context) error{
-			"custody": a.Custody.Ready,
+			"custody": a.Keeper.Ready,
 			"redis":   func(ctx context.Context) error { return a.Redis.Ping(ctx).Err() },
 		},
 	})

@@ -44,6 +44,7 @@ func (c benchCommand) Run(e *environment) error {
 	}
 	defer os.RemoveAll(dir)
 	config := e.config
+	config.Custody.Process = Inside
 	config.DataDir, config.HTTP.Listen = dir, "127.0.0.1:0"
 	much := Rate{1_000_000, time.Second}
 	config.Limits = LimitsConfig{much, much, much, much, much, much, much, much}

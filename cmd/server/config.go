@@ -113,6 +113,9 @@ type WeChatConfig struct {
 
 // CustodyConfig says how the root key is kept. The file is relative to the data directory.
 type CustodyConfig struct {
+	Process      Process       `yaml:"process"` // inside, or own
+	Socket       string        `yaml:"socket"`
+	StampFile    string        `yaml:"stamp_file"`
 	Kind         string        `yaml:"kind"` // file, shamir or pkcs11
 	RootKeyFile  string        `yaml:"root_key_file"`
 	Guards       bool          `yaml:"guards"`
@@ -120,6 +123,14 @@ type CustodyConfig struct {
 	ProposalLife time.Duration `yaml:"proposal_life"`
 	PKCS11       PKCS11Config  `yaml:"pkcs11"`
 }
+
+// Process says where custody runs.
+type Process string
+
+const (
+	Inside Process = "inside" // of the server
+	Own    Process = "own"    // `server custodian`, which the server reaches by a socket
+)
 
 // BackupConfig says for which recovery key backups are made. The file is relative to the data directory.
 type BackupConfig struct {
@@ -248,7 +259,7 @@ func DefaultConfig() Config {
 			EnvVersion: "release",
 			Timeout:    5 * time.Second,
 		},
-		Custody: CustodyConfig{Kind: string(custody.InFile), RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour, PKCS11: PKCS11Config{Key: "cardflow-root"}},
+		Custody: CustodyConfig{Process: Inside, Socket: "custodian.sock", StampFile: "custodian.key", Kind: string(custody.InFile), RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour, PKCS11: PKCS11Config{Key: "cardflow-root"}},
 		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},
 		Vault:   VaultConfig{DataKeyFile: "data.key", JournalFile: "journal"},
 		Backup:  BackupConfig{KitFile: "recovery.json"},

@@ -198,6 +198,10 @@ func (w WeChatConfig) check(v *checker) {
 
 func (c CustodyConfig) check(v *checker) {
 	v.oneOf("custody.kind", c.Kind, string(custody.InFile), string(custody.InShares), string(custody.InToken))
+	v.oneOf("custody.process", string(c.Process), string(Inside), string(Own))
+	v.file("custody.socket", c.Socket)
+	v.must(socketName(c.Socket), "custody.socket", "must be at most 100 characters: a socket's path may not be longer")
+	v.file("custody.stamp_file", c.StampFile)
 	v.file("custody.root_key_file", c.RootKeyFile)
 	v.between("custody.login_age", c.LoginAge, 5*time.Minute, 30*day)
 	v.between("custody.proposal_life", c.ProposalLife, 10*time.Minute, 7*day)

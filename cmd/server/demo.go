@@ -49,6 +49,7 @@ func (c demoCommand) Run(e *environment) error {
 		return fmt.Errorf("%s is there already: the demo wants a fresh directory", filepath.Base(dir))
 	}
 	config := e.config
+	config.Custody.Process = Inside
 	config.DataDir, config.HTTP.Listen = dir, "127.0.0.1:0"
 	log, err := openLog(dir)
 	if err != nil {

@@ -29,10 +29,6 @@ type accounts interface {
 
 var _ handler.Logins = door{}
 
-func (a *App) door() door {
-	return door{custody: a.Custody, accounts: a.Service, wechat: a.WeChat, appID: a.Config.WeChat.AppID, ttl: a.Config.Session}
-}
-
 // LogInConsumer implements handler.Logins.
 func (d door) LogInConsumer(ctx context.Context, code string) (transfer.Session, error) {
 	who, err := d.wechat.Login(ctx, code)

@@ -38,7 +38,7 @@ func (c serveCommand) Run(e *environment) error {
 		return err
 	}
 	var stage Stage
-	if c.Demo && app.Custody.Sealed() {
+	if c.Demo && app.Keeper.Sealed() {
 		return errors.New("demo data have to be signed, and custody is sealed: start without --demo, or with a root key in a file")
 	}
 	if c.Demo {
@@ -54,8 +54,8 @@ func (c serveCommand) Run(e *environment) error {
 	} else {
 		fmt.Fprintf(e.stdout, "CardFlow 卡流转  %s   (Ctrl-C 停止)\n", app.PublicURL)
 	}
-	if app.Custody.Sealed() {
-		s, err := app.Custody.SealStatus(e.ctx)
+	if app.Keeper.Sealed() {
+		s, err := app.Keeper.SealStatus(e.ctx)
 		if err != nil {
 			return err
 		}

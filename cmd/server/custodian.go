@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cardflow/gm"
+	"cardflow/transfer"
+)
+
+// custodianCommand runs custody in a process of its own, behind a socket, until it is told to stop.
+type custodianCommand struct{}
+
+// Run implements the command.
+func (custodianCommand) Run(e *environment) error {
+	if e.config.Custody.Process != Own {
+		return errors.New("custody runs inside of the server: custody.process is not own")
+	}
+	if e.onDisk != nil {
+		e.logger.Warn("keys may get onto a disk", "error", e.onDisk)
+	}
+	app, err := openCustodian(e.ctx, e.config, e)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := app.Close(e.ctx); err != nil {
+			e.logger.Error("close", "error", err)
+		}
+	}()
+	if err := (serveCommand{}).firstPerson(e, app); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "CardFlow 密钥托管  %s   (Ctrl-C 停止)\n", app.Config.Path(app.Config.Custody.Socket))
+	if app.Custody.Sealed() {
+		s, err := app.Custody.SealStatus(e.ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(e.stdout, sealedNotice(s))
+	}
+	<-e.ctx.Done()
+	e.logger.Info("stopping")
+	return nil
+}
+
+// openCustodian opens what a custodian is made of, and its socket.
+func openCustodian(ctx context.Context, c Config, e *environment) (app *App, err error) {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	app = &App{Config: c, Logger: e.logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, app.Close(context.Background()))
+		}
+	}()
+	for _, open := range []func(context.Context, context.Context) error{
+		app.openDatabase, app.openRedis, app.openJournal, app.openCustody, app.openWeChat, app.openAccounts,
+	} {
+		if err := open(ctx, run); err != nil {
+			return app, err
+		}
+	}
+	name, err := transfer.OpenServerName(c.Path("custodian.id"), rand.Reader)
+	if err != nil {
+		return app, err
+	}
+	app.Custody.Start()
+	app.background(run, func(ctx context.Context) { app.Custody.Run(ctx, name) })
+	l, err := listenSocket(c.Path(c.Custody.Socket))
+	if err != nil {
+		return app, fmt.Errorf("custody.socket: %w", err)
+	}
+	app.onClose(serveCustodian(l, custodianHandler(app.inside(app.Service), app.Custody, app.Registry, e.logger), e.logger))
+	return app, nil
+}
+
+// openAccounts makes the use cases of accounts: who may log in. Nothing else of them runs here.
+func (a *App) openAccounts(context.Context, context.Context) error {
+	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
+	return nil
+}
+
+// stamp is the key by which custody recognises its rows of logins. Where it is a process of its own it is in a file of its
+// own, which the web process can't read; else it hangs from the data key. A command beside the servers may have none.
+func (a *App) stamp() (gm.Secret, error) {
+	vault, err := a.vault, error(nil)
+	if a.Config.Custody.Process == Own {
+		name := a.Config.Path(a.Config.Custody.StampFile)
+		if _, missing := os.Stat(name); missing != nil && (a.tool || a.look) {
+			return nil, nil
+		}
+		vault, err = transfer.OpenVault(name, rand.Reader)
+	}
+	if vault == nil || err != nil {
+		return nil, err
+	}
+	return vault.Stamp(), nil
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cardflow/custody"
+	"cardflow/gm"
+	"cardflow/ledger/request"
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// apart is a server whose custody is a process of its own: both run here, and have nothing in common but the database
+// and a socket.
+type apart struct {
+	t         *testing.T
+	dir       string // of the web process
+	home      string // of the custodian
+	custodian *App
+	config    Config // the custodian's
+}
+
+// newApart takes the demo's world apart.
+func newApart(t *testing.T) *apart {
+	t.Helper()
+	a := &apart{t: t, dir: demoWorld(t), home: t.TempDir()}
+	copied(t, filepath.Join(a.dir, "data.key"), filepath.Join(a.home, "data.key"))
+	copied(t, filepath.Join(a.dir, "root.key"), filepath.Join(a.home, "root.key"))
+	check(t, os.Remove(filepath.Join(a.dir, "root.key")))
+	c := DefaultConfig()
+	c.DataDir = a.dir
+	engines(t, &c)
+	if c.Database.Driver == model.SQLite {
+		c.Database.DSN = Secret{}
+		check(t, c.Database.DSN.UnmarshalText([]byte(c.SQLiteFile())))
+	}
+	c.DataDir = a.home
+	a.apart(&c)
+	a.config = c
+	a.start()
+	t.Cleanup(func() { a.stop() })
+	return a
+}
+
+// apart says where custody is.
+func (a *apart) apart(c *Config) {
+	c.Custody.Process, c.Custody.Socket = Own, filepath.Join(a.home, "s")
+}
+
+func copied(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	check(t, err)
+	check(t, os.WriteFile(to, b, 0o600))
+}
+
+func (a *apart) start() {
+	a.t.Helper()
+	check(a.t, a.config.Validate())
+	app, err := openCustodian(soon(a.t), a.config, &environment{ctx: soon(a.t), config: a.config, logger: slog.New(slog.DiscardHandler), stdout: io.Discard, stderr: io.Discard})
+	check(a.t, err)
+	a.custodian = app
+}
+
+func (a *apart) stop() {
+	if a.custodian != nil {
+		check(a.t, a.custodian.Close(context.Background()))
+		a.custodian = nil
+	}
+}
+
+// alarms counts the custodian's alarms with a code.
+func (a *apart) alarms(e *custody.Error) int {
+	a.t.Helper()
+	families, err := a.custodian.Registry.Gather()
+	check(a.t, err)
+	for _, f := range families {
+		if f.GetName() != "cardflow_custody_alarms_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == e.Code {
+				return int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return 0
+}
+
+// TestCustodian: people trade on a server whose custody is a process of its own. When that is away, they look at what there
+// is, and are told to come back with what they ask for; what was accepted before waits, and is signed when it is back.
+func TestCustodian(t *testing.T) {
+	t.Parallel()
+	a := newApart(t)
+	s := openSite(t, a.dir, crowded, a.apart)
+	if s.Custody != nil {
+		t.Fatal("the web process has a custody of its own")
+	}
+	shop, li := s.staff("xiaowang"), s.consumer("小李")
+	first := shop.offers("BEARER", "", cards("898604B7192270274020", "898604B7192270274021"))
+	second := shop.offers("BEARER", "", cards("898604B7192270274022", "898604B7192270274023"))
+	li.done("/trades/"+first.TradeID+"/confirm", shows(first))
+	ops := s.staff("yunwei")
+	var quotas struct{ Items []struct{ Name string } }
+	ops.get("/custody/quotas", &quotas)
+	if len(quotas.Items) == 0 {
+		t.Error("no quotas")
+	}
+	ops.refused(404, "CUSTODY_PROPOSAL_NOT_FOUND", http.MethodGet, "/custody/proposals/nothing", nil)
+	s.visitor("nobody").refused(401, "LOGIN_FAILED", http.MethodPost, "/auth/login", map[string]string{"username": "xiaowang", "password": "wrong password"})
+	s.visitor("nobody").refused(400, "WECHAT_CODE_INVALID", http.MethodPost, "/wechat/login", map[string]string{"code": "no such code"})
+
+	a.stop()
+	if len(li.owns()) == 0 {
+		t.Error("小李 sees nothing")
+	}
+	li.refused(503, "UNAVAILABLE", http.MethodPost, "/trades/"+second.TradeID+"/confirm", shows(second))
+	s.visitor("nobody").refused(503, "UNAVAILABLE", http.MethodPost, "/auth/login", map[string]string{"username": "xiaowang", "password": demoPassword})
+	ready := s.visitor("nobody").raw(http.MethodGet, s.URL+"/readyz", nil)
+	if ready.status != http.StatusServiceUnavailable || !strings.Contains(string(ready.body), `"custody":"failed"`) {
+		t.Errorf("readyz: %d %s", ready.status, ready.body)
+	}
+	var waits confirmation
+	shop.post("/trades/"+second.TradeID+"/cancel", nil, &waits) // of staff nothing is asked before
+
+	a.start()
+	if end, err := shop.await(soon(t), waits.ConfirmationID); err != nil || end.TxID == "" {
+		t.Errorf("what waited for the custodian: %+v, %v", end, err)
+	}
+	third := shop.offers("BEARER", "", cards("898604B7192270274024", "898604B7192270274025"))
+	li.done("/trades/"+third.TradeID+"/confirm", shows(third)) // his session is in the database
+	check(t, s.Service.CatchUp(soon(t)))
+	report, err := s.Service.Check(soon(t), nil)
+	check(t, err)
+	for _, f := range report.Findings {
+		t.Errorf("fsck: %s %s %s", f.Kind, f.Subject, f.Problem)
+	}
+}
+
+// TestCompromisedWebProcess plays whoever has taken over the web process: he has its files, its database and the socket.
+// Nobody who isn't logged in signs anything for him; what he tries is refused, and alarms.
+func TestCompromisedWebProcess(t *testing.T) {
+	t.Parallel()
+	a := newApart(t)
+	s := openSite(t, a.dir, crowded, a.apart)
+	ctx := soon(t)
+	thief := newRemote(a.config.Custody.Socket)
+
+	// What he finds: no key but that of the data.
+	for _, name := range []string{"root.key", "custodian.key"} {
+		if _, err := os.Stat(filepath.Join(a.dir, name)); err == nil {
+			t.Errorf("%s lies with the web process", name)
+		}
+	}
+
+	// The victim was here once, and has logged out. Her trade and her session he remembers.
+	shop, li := s.staff("xiaowang"), s.consumer("小李")
+	sold := shop.offers("BEARER", "", cards("898604B7192270274020", "898604B7192270274021"))
+	open := shop.offers("BEARER", "", cards("898604B7192270274022", "898604B7192270274023"))
+	bought := li.done("/trades/"+sold.TradeID+"/confirm", shows(sold))
+	var me struct{ Participant struct{ ID string } }
+	li.get("/me", &me)
+	victim, old := me.Participant.ID, transfer.SessionToken(li.token)
+	li.post("/auth/logout", nil, nil)
+	own := s.consumer("小赵") // and he may log in as himself
+	own.get("/me", &me)
+	mine := transfer.SessionToken(own.token)
+
+	notAfter := time.Now().Add(time.Hour).UnixMilli()
+	confirm := request.Confirm{Trade: open.TradeID, Lot: open.LotHash, Receiver: victim}
+	sign := func(owner, slot, subject string, body request.Body) error {
+		_, err := thief.Sign(ctx, transfer.Ask{Owner: owner, Slot: slot, Purpose: body.Function(), Subject: subject, Attempt: 1, NotAfter: notAfter, Actor: "thief"}, body)
+		return err
+	}
+	private, err := gm.GenerateKey(rand.Reader)
+	check(t, err)
+	his := request.NewKey{Public: private.Public(), Kind: request.AccountKey}
+	his.Possession, err = private.Sign(rand.Reader, request.PossessionBytes(s.Ledger.Channel(), victim, his.Public))
+	check(t, err)
+	for what, x := range map[string]struct {
+		do    func() error
+		want  error
+		alarm *custody.Error
+	}{
+		"sign for one who isn't there": {func() error { return sign(victim, transfer.SlotAccount, "thief-1", confirm) }, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"by her authorisation of something else": {func() error {
+			return sign(victim, transfer.SlotAccount, bought.ConfirmationID, request.Decline{Trade: open.TradeID, Receiver: victim, Reason: "DAMAGED"})
+		},
+			transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"alter what she asked for": {func() error {
+			_, err := thief.Sign(ctx, transfer.Ask{Owner: victim, Slot: transfer.SlotAccount, Purpose: "Confirm", Subject: bought.ConfirmationID, Attempt: 1, NotAfter: notAfter, Actor: "thief"}, confirm)
+			return err
+		}, custody.ErrDigestConflict, custody.ErrDigestConflict},
+		"ask by the session that she has closed": {func() error { return thief.Authorise(ctx, old, "thief-2", confirm, notAfter) }, transfer.ErrSessionOver, nil},
+		"ask by no session":                      {func() error { return thief.Authorise(ctx, "", "thief-2", confirm, notAfter) }, transfer.ErrSessionOver, nil},
+		"ask for her by his own session":         {func() error { return thief.Authorise(ctx, mine, "thief-2", confirm, notAfter) }, custody.ErrOwner, custody.ErrOwner},
+		"another function of a key":              {func() error { return sign(transfer.PlatformID, transfer.SlotTicket, "thief-3", confirm) }, custody.ErrFunction, nil},
+		"give her another key, as the registrar": {func() error {
+			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-4", request.Register{Registration: request.Registration{Participant: victim, Role: request.Consumer, Key: his}})
+		}, custody.ErrKeyForeign, custody.ErrKeyForeign},
+		"give her another key, as an administrator": {func() error {
+			return sign(transfer.Admin1, transfer.SlotAccount, "thief-5", request.PublishKey{Participant: victim, Key: his})
+		}, custody.ErrKeyForeign, custody.ErrKeyForeign},
+		"approve in another's name":  {func() error { _, err := thief.Approve(ctx, "p-zhiban", "p"); return err }, custody.ErrSessionOver, nil},
+		"stop everything, as nobody": {func() error { return thief.Seal(ctx, "p-yunwei") }, custody.ErrSessionOver, nil},
+		"take a key":                 {func() error { return tell(ctx, thief, "Scalar", keyCall{KeyID: "k"}) }, nil, nil},
+		"take the root":              {func() error { return tell(ctx, thief, "../Root", none{}) }, nil, nil},
+		"sign bytes":                 {func() error { return tell(ctx, thief, "Sign", signCall{Body: typedBody{"Bytes", []byte("anything")}}) }, custody.ErrBody, nil},
+	} {
+		before := 0
+		if x.alarm != nil {
+			before = a.alarms(x.alarm)
+		}
+		if err := x.do(); err == nil || x.want != nil && !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, want %v", what, err, x.want)
+		}
+		if x.alarm != nil && a.alarms(x.alarm) == before {
+			t.Errorf("%s: no alarm", what)
+		}
+	}
+
+	// He writes to the tables that are the custodian's: where the database has one user for both, nothing keeps him from
+	// it. He doesn't have the key of the tags; that of the data he has.
+	vault, err := transfer.OpenVault(filepath.Join(a.dir, "data.key"), rand.Reader)
+	check(t, err)
+	row := model.CustodyAuthorisation{Owner: victim, Function: "Confirm", Subject: "thief-9", Session: strings.Repeat("0", 64), Digest: request.New(s.Ledger.Channel(), confirm).ID(),
+		LoginAt: model.MillisOf(time.Now()), AskedAt: model.MillisOf(time.Now()), NotAfter: model.Millis(notAfter)}
+	tag := gm.HMAC(vault.Stamp(), []byte("authorisation"), []byte(row.Subject))
+	row.Tag = tag[:]
+	check(t, s.DB.Write(ctx, func(tx *model.Tx) error { return tx.AddCustodyAuthorisation(row) }))
+	if err := sign(victim, transfer.SlotAccount, "thief-9", confirm); !errors.Is(err, transfer.ErrUnauthorised) || a.alarms(custody.ErrLoginForged) != 1 {
+		t.Errorf("by an authorisation that he has made up: %v", err)
+	}
+	var still trade
+	shop.get("/trades/"+open.TradeID, &still)
+	if still.State != "offered" {
+		t.Errorf("the trade is %s", still.State)
+	}
+}

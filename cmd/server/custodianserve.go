@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cardflow/custody"
+)
+
+// The custodian's door is a Unix socket: who may open it is a matter of the file's group, and nobody comes by the network.
+// Through it goes HTTP with JSON: POST /1/Call. The 1 is the protocol's version.
+const (
+	callPath    = "/1/"
+	sessionName = "Cardflow-Session" // the token of whoever asks, in a call that is somebody's
+	mostCall    = 8 << 20            // bytes of a call
+	mostAnswer  = 64 << 20
+	callTime    = 2 * time.Minute // a call ends by itself; one that checks the whole sign log may take longer
+)
+
+// custodianHandler answers calls.
+func custodianHandler(k keeper, keys *custody.Custody, registry *prometheus.Registry, logger *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("POST "+callPath+"{call}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("call")
+		answer, err := custodianCall(r, w, k, keys, name)
+		status := http.StatusOK
+		if err != nil {
+			status = http.StatusUnprocessableEntity
+			if !quiet[name] || !errors.Is(err, custody.ErrSealed) {
+				logger.Debug("custodian", "call", name, "error", err)
+			}
+			answer = faultOf(err)
+		}
+		b, err := json.Marshal(answer)
+		if err != nil {
+			logger.Error("custodian: answer", "call", name, "error", err)
+			http.Error(w, "no answer", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write(b) // who has hung up doesn't want it
+		clear(b)          // it may hold a token
+	})
+	return mux
+}
+
+// quiet are the calls that are asked every second.
+var quiet = map[string]bool{"Ready": true, "ActiveKey": true}
+
+func custodianCall(r *http.Request, w http.ResponseWriter, k keeper, keys *custody.Custody, name string) (any, error) {
+	call, ok := calls[name]
+	if !ok {
+		return nil, errUnknownCall
+	}
+	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostCall))
+	defer clear(arguments) // they may hold a password, a token, or a share
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", custody.ErrAsk, err)
+	}
+	ctx := r.Context()
+	if name != "VerifySignLog" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTime)
+		defer cancel()
+	}
+	return call(ctx, k, caller{keys, custody.LoginToken(r.Header.Get(sessionName))}, arguments)
+}
+
+// listenSocket opens a Unix socket that its owner and its group may use. A file that a custodian has left which was killed
+// is in nobody's hands, and removed.
+func listenSocket(path string) (net.Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s: a custodian runs there", path), c.Close())
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return nil, fmt.Errorf("%s is there, and is no socket", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// serveCustodian answers calls on a listener until close is called, which lets those under way finish.
+func serveCustodian(l net.Listener, h http.Handler, logger *slog.Logger) (stop func() error) {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		err := srv.Shutdown(ctx)
+		if serve := <-done; !errors.Is(serve, http.ErrServerClosed) {
+			err = errors.Join(err, serve)
+		}
+		return err
+	}
+}
+
+// socketName is short enough for a socket's path on every system.
+func socketName(path string) bool { return len(path) <= 100 && !strings.ContainsRune(path, 0) }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+
+	"cardflow/custody"
+	"cardflow/handler"
+	"cardflow/transfer"
+)
+
+// keeper is custody as the rest of a server sees it, wherever it runs: in this process (inside), or in one of its own
+// (remote). It takes typed requests and what people show to prove who they are, and no more.
+type keeper interface {
+	transfer.Signer
+	transfer.Audit
+	handler.Custody
+	handler.Logins
+	// Ready tells whether a signature could be made now. custody.ErrSealed: the keys aren't there, and all else goes on.
+	Ready(ctx context.Context) error
+	// Sealed: nothing can be signed now, as far as is known here.
+	Sealed() bool
+}
+
+// inside is custody in this process.
+type inside struct {
+	signer
+	audit
+	handler.Custody
+	door
+	keys *custody.Custody
+}
+
+var _ keeper = inside{}
+
+// inside introduces a custody that was opened in this process to the rest of it. The accounts are those of a service.
+func (a *App) inside(service *transfer.Service) inside {
+	return inside{
+		signer: signer{a.Custody}, audit: audit{a.Custody}, Custody: a.Custody, keys: a.Custody,
+		door: door{custody: a.Custody, accounts: service, wechat: a.WeChat, appID: a.Config.WeChat.AppID, ttl: a.Config.Session},
+	}
+}
+
+// signing is what signs for the use cases.
+func (a *App) signing() transfer.Signer {
+	if a.Custody == nil {
+		return a.Keeper
+	}
+	return signer{a.Custody}
+}
+
+// audited is what they anchor.
+func (a *App) audited() transfer.Audit {
+	if a.Custody == nil {
+		return a.Keeper
+	}
+	return audit{a.Custody}
+}
+
+// Ready implements keeper.
+func (i inside) Ready(ctx context.Context) error { return i.keys.Ready(ctx) }
+
+// Sealed implements keeper.
+func (i inside) Sealed() bool { return i.keys.Sealed() }
