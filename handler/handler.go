@@ -36,6 +36,7 @@ type Service interface {
 	Carriers
 	Regulators
 	KeyKeepers
+	Recoverers
 	Health
 }
 

@@ -158,6 +158,8 @@ var routes = []route{
 	api(post, "/custody/keys/{id}/resume", ops, resumeKey, wished),
 	api(post, "/custody/keys/{id}/rotate", ops, rotateKey, wished),
 	api(post, "/custody/keys/{id}/revoke", ops, revokeKey, wished),
+	api(post, "/custody/recoveries", ops, startRecovery, withJSON, wished),
+	api(get, "/custody/recoveries/{id}", ops, showRecovery),
 	api(get, "/custody/seal", ops|auditor, showSeal),
 	api(post, "/custody/seal", ops, seal, anyhow), // the emergency stop of this server works without a database
 	api(post, "/custody/seal/unseal", ops, unseal, mayJSON),

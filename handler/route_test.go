@@ -33,6 +33,7 @@ func good(r *rig, pattern string) ask {
 		"POST /custody/proposals/{id}/reject":   fields{"reason": "不需要"},
 		"POST /custody/proposals/{id}/withdraw": fields{"reason": "写错了"},
 		"POST /custody/quotas":                  fields{"name": "platform", "daily": 5},
+		"POST /custody/recoveries":              fields{"participant": "c-1"},
 	}
 	method, path, _ := strings.Cut(pattern, " ")
 	short := strings.TrimPrefix(path, "/api/v1")
@@ -42,6 +43,8 @@ func good(r *rig, pattern string) ask {
 		a.path = strings.Replace(a.path, "trade-1", "act-1", 1)
 	case strings.HasPrefix(short, "/custody/keys/"):
 		a.path = strings.Replace(a.path, "trade-1", keyID, 1)
+	case strings.HasPrefix(short, "/custody/recoveries/"):
+		a.path = strings.Replace(a.path, "trade-1", "c-1", 1)
 	case strings.HasPrefix(short, "/card-imports/"):
 		a.path = strings.Replace(a.path, "trade-1", "import-1", 1)
 	case strings.HasSuffix(short, "/withdraw"):
@@ -124,7 +127,7 @@ func TestEveryRouteAnswers(t *testing.T) {
 		"POST /api/v1/card-imports": 202, "POST /api/v1/lots": 202, "POST /api/v1/lots/{hash}/retire": 202, "POST /api/v1/lots/{hash}/freeze": 202,
 		"POST /api/v1/lots/{hash}/unfreeze": 202, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,
 		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202,
-		"POST /api/v1/custody/proposals": 201,
+		"POST /api/v1/custody/proposals": 201, "POST /api/v1/custody/recoveries": 202,
 	}
 	for _, facts := range handler.Routes() {
 		name := facts.Method + " " + facts.Pattern

@@ -8,7 +8,7 @@ type Idempotency struct {
 	Route      string `gorm:"primaryKey"`
 	Key        string `gorm:"primaryKey;column:idempotency_key"`
 	BodyDigest string
-	ActID      string `gorm:"serializer:null"` // the act, or job, that carries it out
+	ActID      string `gorm:"serializer:null"` // the act, job or recovery that carries it out
 	Status     int    // HTTP status of the stored answer; 0: none yet
 	Response   []byte
 	CreatedAt  Millis `gorm:"autoCreateTime:milli"`

@@ -50,6 +50,12 @@ func (tx *Tx) AddRecovery(r Recovery) error {
 	return named("recovery of", r.Participant, tx.db.Create(&r).Error)
 }
 
+// Recovery fetches one by its ID. Errors: ErrNotFound.
+func (tx *Tx) Recovery(id string) (Recovery, error) {
+	r, err := one[Recovery](tx.db.Where("id = ?", id))
+	return r, named("recovery", id, err)
+}
+
 // LastRecovery fetches the newest recovery of a participant. Errors: ErrNotFound.
 func (tx *Tx) LastRecovery(participant string) (Recovery, error) {
 	r, err := one[Recovery](tx.db.Where("participant = ?", participant).Order("created_at DESC, id DESC").Limit(1))

@@ -49,33 +49,82 @@ func (s *Service) StartRecovery(ctx context.Context, participant, actor string) 
 		return RecoveryView{}, err
 	}
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
-		p, err := tx.Participant(participant)
-		if err = ignore(err, model.ErrNotFound); err != nil {
-			return err
-		}
-		last, err := tx.LastRecovery(participant)
-		if err == nil && last.State != model.RecoveryDone {
-			return nil
-		}
-		if err = ignore(err, model.ErrNotFound); err != nil {
-			return err
-		}
-		return tx.AddRecovery(model.Recovery{
-			ID: s.newID(), Participant: participant, State: model.RecoveryStopping, KeyID: key.ID, Actor: actor, CreatedAt: s.now(),
-			Freezes: p.Kind == model.Consumer && !frozenByUs(p), // who is frozen already stays so
-		})
+		_, err := s.beginRecovery(tx, participant, key, actor)
+		return err
 	})
 	if err = ignore(err, model.ErrConflict); err != nil { // another one has just begun
 		return RecoveryView{}, err
 	}
 	r, err := s.lastRecovery(ctx, participant)
+	return s.begun(ctx, r, err)
+}
+
+// Recover is the same for an operator who asks over the network, and may ask again for want of an answer: what he asked for
+// once begins no second recovery after the first has ended. An error of custody's, such as that it is sealed, says that the
+// key has not stopped; the recovery is noted all the same, and whoever sweeps goes on. Errors: those of StartRecovery,
+// FORBIDDEN.
+func (s *Service) Recover(ctx context.Context, c Caller, idem Idem, participant string) (RecoveryView, error) {
+	if err := operates(c); err != nil {
+		return RecoveryView{}, err
+	}
+	if idem.Key == "" {
+		return RecoveryView{}, fail("IDEMPOTENCY_KEY_REQUIRED")
+	}
+	id, err := s.recalled(ctx, c, idem)
+	if err == nil && id == "" {
+		var key KeyView
+		if key, err = s.stolenKey(ctx, participant); err == nil {
+			id, err = s.once(ctx, c, idem, func(tx *model.Tx) (string, error) { return s.beginRecovery(tx, participant, key, c.actor()) })
+		}
+	}
+	if err != nil {
+		return RecoveryView{}, err
+	}
+	var r model.Recovery
+	err = s.DB.Read(ctx, func(tx *model.Tx) (err error) {
+		r, err = tx.Recovery(id)
+		return err
+	})
+	return s.begun(ctx, r, err)
+}
+
+// RecoveryOf shows an operator the newest recovery of a participant. Errors: FORBIDDEN, NOT_FOUND.
+func (s *Service) RecoveryOf(ctx context.Context, c Caller, participant string) (RecoveryView, error) {
+	if err := operates(c); err != nil {
+		return RecoveryView{}, err
+	}
+	return s.Recovery(ctx, participant)
+}
+
+// beginRecovery finds the recovery of a participant that is under way, or begins one.
+func (s *Service) beginRecovery(tx *model.Tx, participant string, key KeyView, actor string) (id string, err error) {
+	p, err := tx.Participant(participant)
+	if err = ignore(err, model.ErrNotFound); err != nil {
+		return "", err
+	}
+	last, err := tx.LastRecovery(participant)
+	if err == nil && last.State != model.RecoveryDone {
+		return last.ID, nil
+	}
+	if err = ignore(err, model.ErrNotFound); err != nil {
+		return "", err
+	}
+	id = s.newID()
+	return id, tx.AddRecovery(model.Recovery{
+		ID: id, Participant: participant, State: model.RecoveryStopping, KeyID: key.ID, Actor: actor, CreatedAt: s.now(),
+		Freezes: p.Kind == model.Consumer && !frozenByUs(p), // who is frozen already stays so
+	})
+}
+
+// begun stops the key of a recovery that was begun, and shows it.
+func (s *Service) begun(ctx context.Context, r model.Recovery, err error) (RecoveryView, error) {
 	if err == nil {
 		err = s.stopStolen(ctx, r)
 	}
 	if err != nil {
 		return RecoveryView{}, err
 	}
-	return s.Recovery(ctx, participant)
+	return s.viewRecovery(ctx, r)
 }
 
 // CanRecover says why StartRecovery would refuse, and changes nothing.
@@ -99,13 +148,17 @@ func (s *Service) Recovery(ctx context.Context, participant string) (RecoveryVie
 	if err != nil {
 		return RecoveryView{}, err
 	}
+	return s.viewRecovery(ctx, r)
+}
+
+func (s *Service) viewRecovery(ctx context.Context, r model.Recovery) (RecoveryView, error) {
 	stolen, err := s.Signer.Key(ctx, r.KeyID)
 	if err != nil {
 		return RecoveryView{}, err
 	}
 	var p model.Participant
 	err = s.DB.Read(ctx, func(tx *model.Tx) (err error) {
-		p, err = tx.Participant(participant)
+		p, err = tx.Participant(r.Participant)
 		return ignore(err, model.ErrNotFound)
 	})
 	past := func(states ...model.RecoveryState) bool { return slices.Contains(states, r.State) }

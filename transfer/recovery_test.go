@@ -82,6 +82,85 @@ func TestRecoveryAfterTheft(t *testing.T) {
 	}
 }
 
+// An operator asks over the network: nobody else does, and what he asks for again for want of an answer is the same recovery,
+// also when it has ended since.
+func TestRecoveryByAnOperator(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	ann := r.consumer("ann")
+	other := operator
+	other.Person = "person-ops-2"
+	foreign := operator
+	foreign.Participant, foreign.Role = retailer.Participant, request.Retailer
+	auditor := operator
+	auditor.Roles = []string{"auditor"}
+	for _, c := range []transfer.Caller{ann, retailer, carrier, foreign, auditor, {}} {
+		if _, err := r.Recover(r.ctx, c, idem("recover"), ann.Participant); transfer.CodeOf(err) != "FORBIDDEN" {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if _, err := r.RecoveryOf(r.ctx, c, ann.Participant); transfer.CodeOf(err) != "FORBIDDEN" {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if _, err := r.Recover(r.ctx, operator, transfer.Idem{Route: "recover"}, ann.Participant); transfer.CodeOf(err) != "IDEMPOTENCY_KEY_REQUIRED" {
+		t.Errorf("without a name: %v", err)
+	}
+	for who, code := range map[string]string{transfer.Admin1: "KEY_PROTECTED", transfer.PlatformID: "CUSTODY_KEY_NOT_FOUND", "nobody": "CUSTODY_KEY_NOT_FOUND"} {
+		if _, err := r.Recover(r.ctx, operator, idem("recover"), who); transfer.CodeOf(err) != code {
+			t.Errorf("%s: %v", who, err)
+		}
+	}
+	if _, err := r.RecoveryOf(r.ctx, operator, ann.Participant); transfer.CodeOf(err) != "NOT_FOUND" || r.keyOf(ann.Participant).State != "active" {
+		t.Fatalf("before anybody may: %v", err)
+	}
+
+	stolen := r.keyOf(ann.Participant)
+	wish := idem("recover")
+	var all sync.WaitGroup
+	answers := make([]transfer.RecoveryView, 6)
+	for i := range answers {
+		all.Go(func() {
+			who, w := operator, wish
+			if i%3 == 2 {
+				who, w = other, idem("recover") // somebody else at the same moment
+			}
+			v, err := r.Recover(r.ctx, who, w, ann.Participant)
+			if err != nil {
+				t.Error(err)
+			}
+			answers[i] = v
+		})
+	}
+	all.Wait()
+	for _, v := range answers {
+		if v.ID != answers[0].ID || v.KeyID != stolen.ID || !v.Steps[0].Done || v.Participant != ann.Participant {
+			t.Fatalf("%+v and %+v", v, answers[0])
+		}
+	}
+	if r.key(stolen.ID).State != "revoked" {
+		t.Errorf("the key is %s", r.key(stolen.ID).State)
+	}
+	reused := wish
+	reused.BodyDigest = "y"
+	if _, err := r.Recover(r.ctx, operator, reused, retailer.Participant); transfer.CodeOf(err) != "IDEMPOTENCY_KEY_REUSED" || r.keyOf(retailer.Participant).State != "active" {
+		t.Errorf("the same name for somebody else: %v", err)
+	}
+	r.recovers(ann.Participant, "waiting")
+	r.released(ann.Participant)
+	r.recovers(ann.Participant, "done")
+	again, err := r.Recover(r.ctx, operator, wish, ann.Participant)
+	check(t, err)
+	if again.ID != answers[0].ID || again.State != "done" || r.keyOf(ann.Participant).State != "active" {
+		t.Errorf("asked again at the end: %+v, his key is %s", again, r.keyOf(ann.Participant).State)
+	}
+	r.fsck()
+	next, err := r.Recover(r.ctx, operator, idem("recover"), ann.Participant)
+	check(t, err)
+	if shown := must2(r.RecoveryOf(r.ctx, operator, ann.Participant))(t); next.ID == again.ID || shown.ID != next.ID || next.KeyID != again.NewKeyID {
+		t.Errorf("another theft: %+v, shown %+v", next, shown)
+	}
+}
+
 // An organisation is frozen by the regulator, if at all: its recovery is its key's. System keys have no recovery.
 func TestRecoveryOfAnOrganisation(t *testing.T) {
 	t.Parallel()

@@ -69,6 +69,14 @@ func TestSealedSite(t *testing.T) {
 	dir := demoWorld(t)
 	first := openSite(t, dir, crowded)
 	sold := first.staff("xiaowang").offers("BEARER", "", cards("898604B7192270274020", "898604B7192270274021"))
+	registered := func(v *visitor) func() bool {
+		return func() bool {
+			var me struct{ Participant struct{ State string } }
+			v.get("/me", &me)
+			return me.Participant.State == "registered"
+		}
+	}
+	until(t, "小孙 to be registered", registered(first.consumer("小孙")))
 	first.close(t)
 
 	e, out, _ := operating(t, dir, "")
@@ -103,6 +111,28 @@ func TestSealedSite(t *testing.T) {
 	}
 	shop.refused(403, "FORBIDDEN", http.MethodGet, "/custody/seal", nil)
 
+	// Somebody's key is stolen just now: that is noted, and asked for again it is the same recovery.
+	ops, robbed := s.staff("yunwei"), s.consumerCaller("小孙").Participant
+	recover := func() (a answer, steps map[string]bool) {
+		a = ops.raw(http.MethodPost, s.URL+"/api/v1/custody/recoveries", map[string]string{"participant": robbed}, "Idempotency-Key", "stolen-1")
+		var v struct {
+			Error struct{ Code string }
+			Steps []struct {
+				Name string
+				Done bool
+			}
+		}
+		check(t, json.Unmarshal(a.body, &v))
+		steps = map[string]bool{}
+		for _, step := range v.Steps {
+			steps[step.Name] = step.Done
+		}
+		return a, steps
+	}
+	if a, _ := recover(); a.status != http.StatusServiceUnavailable || !strings.Contains(string(a.body), "CUSTODY_SEALED") {
+		t.Errorf("a recovery while sealed: %d %s", a.status, a.body)
+	}
+
 	for i, want := range []string{"1 of 3 shares", "2 of 3 shares"} {
 		if said, err := s.holder("yunwei", demoPassword, shares[i]); err != nil || !strings.Contains(said, want) {
 			t.Fatalf("holder %d: %q, %v", i, said, err)
@@ -117,10 +147,10 @@ func TestSealedSite(t *testing.T) {
 	if end, err := li.await(soon(t), waiting.ConfirmationID); err != nil || end.TxID == "" {
 		t.Errorf("what waited ended as %+v, %v", end, err)
 	}
-	until(t, "小赵 to be registered", func() bool {
-		var me struct{ Participant struct{ State string } }
-		newcomer.get("/me", &me)
-		return me.Participant.State == "registered"
+	until(t, "小赵 to be registered", registered(newcomer))
+	until(t, "the stolen key to be revoked, and another one to be there", func() bool {
+		a, steps := recover()
+		return a.status == http.StatusAccepted && steps["stopped"] && steps["frozen"] && steps["revoked"] && steps["replaced"] && !steps["released"]
 	})
 	s.fsck()
 	for _, share := range shares {
