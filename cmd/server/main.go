@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"cardflow/custody"
 	"cardflow/transfer"
@@ -41,6 +42,8 @@ type commands struct {
 	Root      rootCommand      `cmd:"" help:"The root key: make it, look at it, rotate it."`
 	Backup    backupCommand    `cmd:"" help:"Put what must not be lost into one encrypted file; begin anew from it; prove that one can."`
 	Health    healthCommand    `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Make the shell complete this program's commands and flags: bash, zsh, fish."`
 }
 
 // xlsCommand is the hidden command by which the server starts itself to read a .xls file in a process of its own.
@@ -77,6 +80,10 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer, onDi
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
+	}
+	kongcompletion.Register(parser)
+	if exit >= 0 {
+		return exit // a shell asked how a line might go on
 	}
 	k, err := parser.Parse(args)
 	if exit >= 0 {
