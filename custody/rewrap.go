@@ -24,9 +24,6 @@ const (
 	rewrapLease = 30 * time.Second
 	rewrapLook  = 15 * time.Second
 	rewrapSulk  = time.Hour // after a walk that could do nothing
-	// rewrapRest is how long it rests after a batch, in times of what the batch took: the audit's head, where all who
-	// sign queue, is held for most of that.
-	rewrapRest = 3
 )
 
 // ErrRewrapElsewhere: another server puts keys under the newest key-encryption key. No refusal, and nothing is wrong.
@@ -41,7 +38,7 @@ type RewrapProgress struct {
 }
 
 // Rewrap puts all keys under the newest key-encryption key. owner names who does it, among servers. tell, if not nil,
-// hears of each batch. It rests between batches if gently.
+// hears of each batch. Gently, it leaves room for those who sign: see pace.
 func (c *Custody) Rewrap(ctx context.Context, owner string, gently bool, tell func(RewrapProgress)) (p RewrapProgress, err error) {
 	w := &rewrapWalk{Custody: c, owner: owner, gently: gently, tell: tell}
 	err = w.run(ctx)
@@ -104,6 +101,7 @@ type rewrapWalk struct {
 	gently   bool
 	tell     func(RewrapProgress)
 	progress RewrapProgress
+	pace     pace
 }
 
 func (w *rewrapWalk) run(ctx context.Context) error {
@@ -141,19 +139,18 @@ func (w *rewrapWalk) run(ctx context.Context) error {
 // shelf is where keys lie.
 type shelf struct {
 	under  func(tx *model.Tx, version int, after string, limit int) ([]model.CustodyKey, error)
-	rewrap func(tx *model.Tx, k model.CustodyKey, version int, wrapped []byte) error
+	rewrap func(tx *model.Tx, keys []model.CustodyKey, from, to int) (moved int64, err error)
 }
 
 // shelves are in the order of the walk: a key that takes over meanwhile goes from the first to the second.
 var shelves = []shelf{
-	{(*model.Tx).SuccessorsUnder, (*model.Tx).RewrapSuccessor},
-	{(*model.Tx).CustodyKeysUnder, (*model.Tx).RewrapCustodyKey},
+	{(*model.Tx).SuccessorsUnder, (*model.Tx).RewrapSuccessors},
+	{(*model.Tx).CustodyKeysUnder, (*model.Tx).RewrapCustodyKeys},
 }
 
 // walk does what lies on a shelf under one key-encryption key.
 func (w *rewrapWalk) walk(ctx context.Context, s shelf, version int) error {
 	for after, more := "", true; more; {
-		began := time.Now()
 		last, some, err := w.batch(ctx, s, version, after)
 		if err != nil {
 			return err
@@ -163,30 +160,21 @@ func (w *rewrapWalk) walk(ctx context.Context, s shelf, version int) error {
 		}
 		after, more = last, some
 		if w.gently && more {
-			timer := time.NewTimer(rewrapRest * time.Since(began))
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-			case <-timer.C:
-			}
+			err = w.pace.rest(ctx)
+		} else {
+			err = ctx.Err()
 		}
-		if err := ctx.Err(); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rewrapped is a key with its new envelope.
-type rewrapped struct {
-	key     model.CustodyKey
-	wrapped []byte
-}
-
 // batch does the next keys and answers the last one. What it opens and seals is done before its transaction, in which
 // others queue behind it. A crash before the commit leaves the batch as it was.
 func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after string) (last string, more bool, err error) {
-	var ready []rewrapped
+	var ready []model.CustodyKey // with their new envelopes
 	var bad int64
 	err = w.db.Read(ctx, func(tx *model.Tx) error {
 		keys, err := s.under(tx, version, after, rewrapBatch)
@@ -207,7 +195,8 @@ func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after stri
 					if err != nil {
 						return err
 					}
-					ready = append(ready, rewrapped{k, wrapped})
+					k.Wrapped = wrapped
+					ready = append(ready, k)
 				}
 				return nil
 			})
@@ -218,24 +207,22 @@ func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after stri
 	}
 	var done int64
 	err = w.write(ctx, func(tx *model.Tx) error {
-		done = 0
 		now := w.now()
 		if mine, err := tx.TakeLease(rewrapDuty, w.owner, now, now+model.Millis(rewrapLease.Milliseconds())); err != nil || !mine {
 			return errors.Join(err, ErrRewrapElsewhere)
 		}
-		for _, r := range ready {
-			switch err := s.rewrap(tx, r.key, w.progress.Version, r.wrapped); {
-			case errors.Is(err, model.ErrState): // destroyed meanwhile, taken over, or rewrapped by another: the next walk sees it
-			case err != nil:
-				return err
-			default:
-				done++
-			}
+		if err := w.pace.begin(tx); err != nil {
+			return err
 		}
-		if done == 0 {
-			return nil
+		// One that was destroyed, has taken over, or was rewrapped by another meanwhile is none of these: the next walk sees it.
+		var err error
+		if done, err = s.rewrap(tx, ready, version, w.progress.Version); err != nil {
+			return err
 		}
-		return w.record(ctx, tx, entry{w.owner, actRewrap, last, map[string]any{"from": version, "to": w.progress.Version, "keys": done}})
+		if done > 0 {
+			err = w.record(ctx, tx, entry{w.owner, actRewrap, last, map[string]any{"from": version, "to": w.progress.Version, "keys": done}})
+		}
+		return errors.Join(err, w.pace.end(tx))
 	})
 	if err != nil {
 		return after, false, err

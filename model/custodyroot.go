@@ -1,6 +1,14 @@
 package model
 
-import "strconv"
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
 
 // CustodyRoot is what is known of a root key of the custody. The key itself is never here.
 type CustodyRoot struct {
@@ -59,12 +67,65 @@ func (tx *Tx) CustodyKeysUnder(version int, after string, limit int) ([]CustodyK
 	return many[CustodyKey](tx.db.Where("kek_version = ? AND id > ?", version, after).Order("kek_version, id").Limit(limit))
 }
 
-// RewrapCustodyKey puts a key's envelope under another key-encryption key, if the key is still in the state in which it
-// was read: one that was destroyed meanwhile stays destroyed. Errors: ErrState.
-func (tx *Tx) RewrapCustodyKey(k CustodyKey, version int, wrapped []byte) error {
-	return swapped("custodial key", k.ID, tx.db.Model(&CustodyKey{}).
-		Where("id = ? AND kek_version = ? AND (state <> ? OR ? = ?)", k.ID, k.KEKVersion, CustodyDestroyed, k.State, CustodyDestroyed).
-		Updates(map[string]any{"kek_version": version, "wrapped": wrapped}))
+// RewrapCustodyKeys puts the envelopes of keys, which were all read under one key-encryption key, under another one. Wrapped
+// is what is new; a destroyed key has none, and is only said to be under the other one. A key that was destroyed since it was
+// read stays destroyed, one that somebody else has rewrapped stays as he left it, and so does one that the database refuses to
+// change: none of them is counted.
+func (tx *Tx) RewrapCustodyKeys(keys []CustodyKey, from, to int) (moved int64, err error) {
+	var living []CustodyKey
+	var destroyed []string
+	for _, k := range keys {
+		if k.State == CustodyDestroyed {
+			destroyed = append(destroyed, k.ID)
+		} else {
+			living = append(living, k)
+		}
+	}
+	moved, err = rewrap(tx.db.Model(&CustodyKey{}).Where("state <> ?", CustodyDestroyed), living, from, to)
+	if err != nil || len(destroyed) == 0 {
+		return moved, err
+	}
+	result := tx.db.Model(&CustodyKey{}).Where("id IN ? AND kek_version = ? AND state = ?", destroyed, from, CustodyDestroyed).Update("kek_version", to)
+	return moved + result.RowsAffected, result.Error
+}
+
+// rewrapChunk is how many keys a statement rewraps: preparing it costs more than what it does to a row, and the database
+// compares each row's ID with half of them.
+const rewrapChunk = 32
+
+func rewrap(rows *gorm.DB, keys []CustodyKey, from, to int) (moved int64, err error) {
+	rows = rows.Session(&gorm.Session{}) // so that no statement gets the conditions of the one before
+	for some := range slices.Chunk(keys, rewrapChunk) {
+		n, err := rewrapSome(rows, some, from, to)
+		if err != nil {
+			return moved, err
+		}
+		moved += n
+	}
+	return moved, nil
+}
+
+func rewrapSome(rows *gorm.DB, keys []CustodyKey, from, to int) (int64, error) {
+	wrapped := clause.Expr{SQL: "CASE id" + strings.Repeat(" WHEN ? THEN ?", len(keys)) + " END"}
+	ids := make([]string, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+		wrapped.Vars = append(wrapped.Vars, k.ID, k.Wrapped)
+	}
+	result := rows.Where("id IN ? AND kek_version = ?", ids, from).Updates(map[string]any{"kek_version": to, "wrapped": wrapped})
+	if !errors.Is(result.Error, ErrState) {
+		return result.RowsAffected, result.Error
+	}
+	// A trigger has refused one of them, and with it the statement: the others are no worse for it.
+	if len(keys) == 1 {
+		return 0, nil
+	}
+	first, err := rewrapSome(rows, keys[:len(keys)/2], from, to)
+	if err != nil {
+		return first, err
+	}
+	rest, err := rewrapSome(rows, keys[len(keys)/2:], from, to)
+	return first + rest, err
 }
 
 // SuccessorsUnder fetches the keys that wait to take over and are under a key-encryption key, as CustodyKeysUnder does the
@@ -78,11 +139,9 @@ func (tx *Tx) SuccessorsUnder(version int, after string, limit int) ([]CustodyKe
 	return keys, err
 }
 
-// RewrapSuccessor puts the envelope of a key that waits under another key-encryption key. Errors: ErrState if it waits no
-// more.
-func (tx *Tx) RewrapSuccessor(k CustodyKey, version int, wrapped []byte) error {
-	return swapped("successor", k.ID, tx.db.Model(&CustodySuccessor{}).Where("id = ? AND kek_version = ?", k.ID, k.KEKVersion).
-		Updates(map[string]any{"kek_version": version, "wrapped": wrapped}))
+// RewrapSuccessors does for keys that wait what RewrapCustodyKeys does for the others. One that waits no more isn't counted.
+func (tx *Tx) RewrapSuccessors(keys []CustodyKey, from, to int) (moved int64, err error) {
+	return rewrap(tx.db.Model(&CustodySuccessor{}), keys, from, to)
 }
 
 // CustodyKeyCounts counts the keys under each key-encryption key, also those that wait to take over.

@@ -1,0 +1,105 @@
+package custody_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"cardflow/custody"
+	"cardflow/gm"
+	"cardflow/ledger/request"
+)
+
+// signers is how many acts wait for a signature at once: as the relay's workers on several servers do.
+const signers = 64
+
+// BenchmarkSign compares a durable signature (intent recorded, signed, verified, stored, audited, on disk) with the bare calls
+// that sign and verify, on all cores, for many who wait at once.
+func BenchmarkSign(b *testing.B) {
+	ask, body := confirm("raw")
+	message := request.New(channel, body).SigningBytes("0123456789abcdef0123456789abcdef", ask.NotAfter)
+	b.Run("raw", func(b *testing.B) {
+		key, err := gm.GenerateKey(rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		public := key.Public()
+		report := spent(b)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				sig, err := key.Sign(rand.Reader, message)
+				if err == nil {
+					err = gm.Verify(public, message, sig)
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		report(float64(b.N), "signatures/s")
+	})
+	b.Run("durable", func(b *testing.B) {
+		r := newRig(b)
+		config := r.config()
+		config.Unguarded = true
+		c, err := custody.Open(b.Context(), config)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		for i := range signers {
+			r.ensure(fmt.Sprintf("c-%04d", i), request.Retailer, custody.Account)
+		}
+		var n atomic.Int64
+		var mu sync.Mutex
+		var took []time.Duration
+		b.SetParallelism(signers / 2)
+		report := spent(b)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				i := n.Add(1)
+				ask, body := confirm(fmt.Sprintf("trade-%d", i))
+				ask.Owner = fmt.Sprintf("c-%04d", i%signers)
+				body.Receiver = ask.Owner
+				began := time.Now()
+				if _, _, err := c.Sign(b.Context(), ask, body); err != nil {
+					b.Error(err)
+					return
+				}
+				mu.Lock()
+				took = append(took, time.Since(began))
+				mu.Unlock()
+			}
+		})
+		report(float64(b.N), "signatures/s")
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	})
+}
+
+// spent starts the clock, and answers what reports how many were done in a second, and how much of the processors each took:
+// that stays the same when others use the machine, too.
+func spent(b *testing.B) (report func(n float64, unit string)) {
+	b.Helper()
+	used := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	b.ResetTimer()
+	return func(n float64, unit string) {
+		b.StopTimer()
+		b.ReportMetric(n/b.Elapsed().Seconds(), unit)
+		b.ReportMetric(float64((used()-before).Microseconds())/n, "cpu-µs/each")
+	}
+}
