@@ -21,14 +21,9 @@ type KeyView struct {
 func (c *Custody) Keys(ctx context.Context, f model.CustodyKeyFilter, cursor string, limit int) (page model.Page[KeyView], err error) {
 	err = c.db.Read(ctx, func(tx *model.Tx) error {
 		rows, err := tx.ListCustodyKeys(f, cursor, limit)
-		page = model.Page[KeyView]{Next: rows.Next}
-		for _, row := range rows.Items {
-			if err != nil {
-				break
-			}
-			var v KeyView
-			v, err = keyView(tx, row)
-			page.Items = append(page.Items, v)
+		if err == nil {
+			page.Next = rows.Next
+			page.Items, err = keyViews(tx, rows.Items)
 		}
 		return err
 	})
@@ -45,7 +40,10 @@ func (c *Custody) KeyView(ctx context.Context, keyID string) (v KeyView, err err
 		if err != nil {
 			return err
 		}
-		v, err = keyView(tx, row)
+		views, err := keyViews(tx, []model.CustodyKey{row})
+		if err == nil {
+			v = views[0]
+		}
 		return err
 	})
 	return v, err
@@ -54,36 +52,52 @@ func (c *Custody) KeyView(ctx context.Context, keyID string) (v KeyView, err err
 // KeysNamed lists keys whose IDs begin with a prefix, by ID.
 func (c *Custody) KeysNamed(ctx context.Context, prefix string, limit int) (list []KeyView, err error) {
 	err = c.db.Read(ctx, func(tx *model.Tx) error {
-		list = nil
 		rows, err := tx.CustodyKeysNamed(prefix, limit)
-		for _, row := range rows {
-			v, err := keyView(tx, row)
-			if err != nil {
-				return err
-			}
-			list = append(list, v)
+		if err == nil {
+			list, err = keyViews(tx, rows)
 		}
 		return err
 	})
 	return list, err
 }
 
-func keyView(tx *model.Tx, row model.CustodyKey) (v KeyView, err error) {
-	if v.Key, err = keyOf(row); err != nil {
-		return v, err
+// keyViews shows keys. It asks for what belongs to them once for all of them.
+func keyViews(tx *model.Tx, rows []model.CustodyKey) ([]KeyView, error) {
+	views := make([]KeyView, len(rows))
+	ids, owners := make([]string, len(rows)), make([]string, len(rows))
+	for i, row := range rows {
+		var err error
+		if views[i].Key, err = keyOf(row); err != nil {
+			return nil, err
+		}
+		ids[i], owners[i], views[i].KEKVersion = row.ID, row.Owner, row.KEKVersion
 	}
-	v.KEKVersion = row.KEKVersion
-	if v.Wishes, err = tx.KeyWishes(row.ID); err != nil {
-		return v, err
+	wishes, err := tx.WishesOf(ids)
+	if err != nil {
+		return nil, err
 	}
-	if v.Ledger, err = tx.LedgerKey(row.ID); err != nil {
-		return v, err
+	ledger, err := tx.LedgerKeys(ids)
+	if err != nil {
+		return nil, err
 	}
-	newest, err := tx.NewestCustodyKey(row.Owner, row.Slot)
-	if err != nil || newest.ID != row.ID {
-		return v, err
+	waiting, err := tx.SuccessorsOf(owners)
+	if err != nil {
+		return nil, err
 	}
-	next, err := tx.SuccessorIn(row.Owner, row.Slot)
-	v.Successor = next.ID
-	return v, ignored(err, model.ErrNotFound)
+	for i, row := range rows {
+		views[i].Wishes, views[i].Ledger = wishes[row.ID], ledger[row.ID]
+		for _, next := range waiting {
+			if next.Owner != row.Owner || next.Slot != row.Slot {
+				continue
+			}
+			newest, err := tx.NewestCustodyKey(row.Owner, row.Slot) // which is what it comes after
+			if err != nil {
+				return nil, err
+			}
+			if newest.ID == row.ID {
+				views[i].Successor = next.ID
+			}
+		}
+	}
+	return views, nil
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorm.io/gorm/clause"
 )
@@ -103,9 +104,46 @@ func (tx *Tx) LockKeyWish(keyID string, matter KeyMatter) (CustodyWish, error) {
 	return w, named("wish for custodial key", keyID, err)
 }
 
-// KeyWishes lists what is wished of a key.
-func (tx *Tx) KeyWishes(keyID string) ([]CustodyWish, error) {
-	return many[CustodyWish](tx.db.Where("key_id = ?", keyID).Order("matter"))
+// WishesOf lists what is wished of some keys, by key.
+func (tx *Tx) WishesOf(keyIDs []string) (map[string][]CustodyWish, error) {
+	found := map[string][]CustodyWish{}
+	for some := range slices.Chunk(keyIDs, chunk) {
+		list, err := many[CustodyWish](tx.db.Where("key_id IN ?", some).Order("key_id, matter"))
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range list {
+			found[w.KeyID] = append(found[w.KeyID], w)
+		}
+	}
+	return found, nil
+}
+
+// LedgerKeys fetches the newest that the ledger has said of some keys, by key; none of those that have not moved there.
+func (tx *Tx) LedgerKeys(keyIDs []string) (map[string]CustodyLedgerKey, error) {
+	found := map[string]CustodyLedgerKey{}
+	for some := range slices.Chunk(keyIDs, chunk) {
+		list, err := many[CustodyLedgerKey](tx.db.Where("key_id IN ?", some))
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range list {
+			found[k.KeyID] = k
+		}
+	}
+	return found, nil
+}
+
+// SuccessorsOf lists the keys that wait to take over from those of some owners.
+func (tx *Tx) SuccessorsOf(owners []string) (list []CustodySuccessor, err error) {
+	for some := range slices.Chunk(owners, chunk) {
+		found, err := many[CustodySuccessor](tx.db.Where("owner IN ?", some))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, found...)
+	}
+	return list, nil
 }
 
 // AllKeyWishes walks all wishes by ID. after is the last ID seen, empty at the start; fewer than limit is the end.

@@ -22,7 +22,10 @@ func TestKeyWishes(t *testing.T) {
 		if list := read(t, db, func(tx *model.Tx) ([]model.CustodyWish, error) { return tx.AllKeyWishes("", 10) }); !slices.Equal(list, []model.CustodyWish{next, other}) {
 			t.Errorf("wishes %+v", list)
 		}
-		if list := read(t, db, func(tx *model.Tx) ([]model.CustodyWish, error) { return tx.KeyWishes("k1") }); !slices.Equal(list, []model.CustodyWish{other, next}) && !slices.Equal(list, []model.CustodyWish{next, other}) {
+		if list := read(t, db, func(tx *model.Tx) ([]model.CustodyWish, error) {
+			w, err := tx.WishesOf([]string{"k0", "k1"})
+			return w["k1"], err
+		}); !slices.Equal(list, []model.CustodyWish{other, next}) && !slices.Equal(list, []model.CustodyWish{next, other}) {
 			t.Errorf("wishes of the key %+v", list)
 		}
 		write(t, db, func(tx *model.Tx) error { return tx.DropKeyWish("k1", model.KeyStanding) })
