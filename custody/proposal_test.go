@@ -531,6 +531,7 @@ func TestForgedProposal(t *testing.T) {
 func TestArguments(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
+		n := 0
 		for arguments, want := range map[string]error{
 			`{"name":"platform","daily":20000000,"also":1}`:       custody.ErrArguments,
 			`{"name":"platform","daily":20000000} {}`:             custody.ErrArguments,
@@ -545,7 +546,8 @@ func TestArguments(t *testing.T) {
 			`{"name":"platform","daily":1,"daily":20000000}`:      nil,
 			`{"name":"role:consumer/account","daily":1000000000}`: nil,
 		} {
-			p, err := r.Propose(t.Context(), custody.Draft{Person: "p-li", Name: "wish", Operation: custody.OperationRaise, Arguments: []byte(arguments), Reason: "试"})
+			n++
+			p, err := r.Propose(t.Context(), custody.Draft{Person: "p-li", Name: fmt.Sprintf("wish-%d", n), Operation: custody.OperationRaise, Arguments: []byte(arguments), Reason: "试"})
 			if !errors.Is(err, want) || want == nil && err != nil {
 				t.Errorf("%s: %v, want %v", arguments, err, want)
 			}
@@ -556,8 +558,6 @@ func TestArguments(t *testing.T) {
 				if _, err := r.Withdraw(t.Context(), "p-li", p.ID, "试"); err != nil {
 					t.Error(err)
 				}
-				r.exec(`DROP TRIGGER IF EXISTS custody_proposals_delete`)
-				r.exec(`DELETE FROM custody_proposals`)
 			}
 		}
 		_, err := r.Propose(t.Context(), custody.Draft{Person: "p-li", Name: "wish", Operation: "key.steal", Arguments: []byte(`{}`), Reason: "试"})

@@ -260,6 +260,7 @@ func TestRestoreOfWhoCameLater(t *testing.T) {
 			t.Errorf("%s is %s, and was %s", name, again.Participant, before.Participant)
 		}
 	}
+	eve = r.registered("eve") // her login was younger than the copy
 	cards, err := r.MyCards(r.ctx, eve, "", 10)
 	check(t, err)
 	if len(cards.Items) != 2 {
