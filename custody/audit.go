@@ -128,12 +128,16 @@ func (c *Custody) beginAudit(ctx context.Context, tx *model.Tx, first model.Cust
 
 // record appends to the audit within the transaction that makes the entry true: both stand or neither does. It locks
 // the head until the transaction ends, so it comes last; every append of every server queues there.
-func (c *Custody) record(ctx context.Context, tx *model.Tx, e entry) error {
-	detail, err := json.Marshal(e.detail) // of a map: in the order of the keys
-	if err != nil {
-		return err
+func (c *Custody) record(ctx context.Context, tx *model.Tx, entries ...entry) error {
+	rows := make([]model.AuditWaiting, len(entries))
+	for i, e := range entries {
+		detail, err := json.Marshal(e.detail) // of a map: in the order of the keys
+		if err != nil {
+			return err
+		}
+		rows[i] = model.AuditWaiting{At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: inASCII(string(detail))}
 	}
-	return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: e.actor, Act: e.act, Subject: e.subject, Detail: inASCII(string(detail))}, nil)
+	return c.append(ctx, tx, rows, nil)
 }
 
 // inASCII is JSON with escapes for what people write in other letters: MySQL keeps the audit in columns that have none.
@@ -153,16 +157,19 @@ func inASCII(text string) string {
 	return b.String()
 }
 
-// append is record for a row that is made already. change, if not nil, changes the head beside it.
-func (c *Custody) append(ctx context.Context, tx *model.Tx, e model.AuditWaiting, change func(*model.AuditHead)) error {
-	err := c.tryAppend(ctx, tx, e, change)
+// append is record for rows that are made already. change, if not nil, changes the head beside it.
+func (c *Custody) append(ctx context.Context, tx *model.Tx, entries []model.AuditWaiting, change func(*model.AuditHead)) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	err := c.tryAppend(ctx, tx, entries, change)
 	if e, ok := codeOf(err); err == nil || ok && unrecordable[e] {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrAuditUnwritable, err)
 }
 
-func (c *Custody) tryAppend(ctx context.Context, tx *model.Tx, e model.AuditWaiting, change func(*model.AuditHead)) error {
+func (c *Custody) tryAppend(ctx context.Context, tx *model.Tx, entries []model.AuditWaiting, change func(*model.AuditHead)) error {
 	h, err := c.head(ctx, tx, tx.LockAuditHead)
 	if err != nil {
 		return err
@@ -170,9 +177,12 @@ func (c *Custody) tryAppend(ctx context.Context, tx *model.Tx, e model.AuditWait
 	if change != nil {
 		change(&h)
 	}
-	row := model.AuditRow{Seq: h.Seq + 1, At: e.At, Actor: e.Actor, Act: e.Act, Subject: e.Subject, Detail: e.Detail, PrevHash: h.Hash}
-	row.Hash = hashRow(row)
-	h.Seq, h.Hash = row.Seq, row.Hash
+	rows := make([]model.AuditRow, len(entries))
+	for i, e := range entries {
+		row := model.AuditRow{Seq: h.Seq + 1, At: e.At, Actor: e.Actor, Act: e.Act, Subject: e.Subject, Detail: e.Detail, PrevHash: h.Hash}
+		row.Hash = hashRow(row)
+		h.Seq, h.Hash, rows[i] = row.Seq, row.Hash, row
+	}
 	err = c.keys.use(ctx, tx, h.KEKVersion, func(kek gm.Secret) error {
 		h.Seal = sealHead(kek, h)
 		return nil
@@ -180,7 +190,7 @@ func (c *Custody) tryAppend(ctx context.Context, tx *model.Tx, e model.AuditWait
 	if err != nil {
 		return err
 	}
-	return tx.AppendAudit(row, h)
+	return tx.AppendAudit(rows, h)
 }
 
 // auditPage is how many rows are read at once.

@@ -58,7 +58,7 @@ type Config struct {
 	Metrics Metrics
 	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
 	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
-	Keep func(model.CustodyKey) error
+	Keep func(...model.CustodyKey) error
 	// Tool is a program beside the servers: where signing was stopped by hand it may look, and lifts nothing.
 	Tool bool
 	// Look opens a custody whose audit has a false head, too, so that VerifyAudit can say what is wrong with it. It signs
@@ -93,7 +93,7 @@ type Custody struct {
 	random  io.Reader
 	logger  *slog.Logger
 	metrics Metrics
-	keepKey func(model.CustodyKey) error
+	keepKey func(...model.CustodyKey) error
 	tool    bool
 	look    bool
 

@@ -71,10 +71,15 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 		if err := c.keepSealed(row); err != nil {
 			return err
 		}
-		return c.record(ctx, tx, entry{actor, actKey, row.ID, map[string]any{
-			"owner": row.Owner, "role": row.Role, "slot": row.Slot, "version": row.Version, "kek": row.KEKVersion,
-		}})
+		return c.record(ctx, tx, keyMade(row, actor))
 	})
+}
+
+// keyMade is what the audit says of a new key.
+func keyMade(row model.CustodyKey, actor string) entry {
+	return entry{actor, actKey, row.ID, map[string]any{
+		"owner": row.Owner, "role": row.Role, "slot": row.Slot, "version": row.Version, "kek": row.KEKVersion,
+	}}
 }
 
 // newKey draws a key and lets it prove its possession while it is at hand. Its row is complete but for the envelope; whoever
@@ -97,12 +102,12 @@ func (c *Custody) newKey(post Post, kind request.KeyKind, functions []string, ve
 	}, private.Scalar(), nil
 }
 
-// keepSealed makes a sealed key last elsewhere, before its transaction commits.
-func (c *Custody) keepSealed(row model.CustodyKey) error {
+// keepSealed makes sealed keys last elsewhere, before their transaction commits.
+func (c *Custody) keepSealed(rows ...model.CustodyKey) error {
 	if c.keepKey == nil {
 		return nil
 	}
-	if err := c.keepKey(row); err != nil {
+	if err := c.keepKey(rows...); err != nil {
 		return fmt.Errorf("keep a new key: %w", err)
 	}
 	return nil
@@ -168,13 +173,17 @@ func (c *Custody) Possession(ctx context.Context, keyID string) (request.NewKey,
 	if err != nil {
 		return request.NewKey{}, err
 	}
+	return c.possession(row)
+}
+
+func (c *Custody) possession(row model.CustodyKey) (request.NewKey, error) {
 	key, err := keyOf(row)
 	if err != nil {
 		return request.NewKey{}, err
 	}
 	// The proof came from the database: what a reader of it could have put there doesn't go out.
 	if err := gm.Verify(key.Public, request.PossessionBytes(c.channel, key.Owner, key.Public), row.Possession); err != nil {
-		return request.NewKey{}, fmt.Errorf("possession of custodial key %s: %w: %w", keyID, ErrKeyUnreadable, err)
+		return request.NewKey{}, fmt.Errorf("possession of custodial key %s: %w: %w", row.ID, ErrKeyUnreadable, err)
 	}
 	return request.NewKey{Public: key.Public, Kind: key.Kind, Functions: key.Functions, Possession: row.Possession}, nil
 }

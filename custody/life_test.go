@@ -473,7 +473,7 @@ func TestRestoreOfASuccessor(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		var kept []model.CustodyKey
 		config := r.config()
-		config.Keep = func(k model.CustodyKey) error { kept = append(kept, k); return nil }
+		config.Keep = func(k ...model.CustodyKey) error { kept = append(kept, k...); return nil }
 		c, err := custody.Open(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)

@@ -171,7 +171,7 @@ func (c *Custody) newKEK(ctx context.Context, actor string) (int, error) {
 			return err
 		}
 		// From here on the head is sealed with it, which is how other servers hear of it.
-		return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: actor, Act: actHead, Subject: strconv.Itoa(made.Version), Detail: "{}"},
+		return c.append(ctx, tx, []model.AuditWaiting{{At: c.now(), Actor: actor, Act: actHead, Subject: strconv.Itoa(made.Version), Detail: "{}"}},
 			func(h *model.AuditHead) { h.KEKVersion = made.Version })
 	})
 	if err != nil {

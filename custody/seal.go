@@ -289,7 +289,7 @@ func (c *Custody) catchUp(ctx context.Context, tx *model.Tx, stopped time.Time, 
 	if err != nil {
 		return false, err
 	}
-	return false, c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: actor, Act: actUnseal, Subject: detail["root"].(string), Detail: string(text)},
+	return false, c.append(ctx, tx, []model.AuditWaiting{{At: c.now(), Actor: actor, Act: actUnseal, Subject: detail["root"].(string), Detail: string(text)}},
 		func(h *model.AuditHead) { h.StoppedAt = 0 })
 }
 
@@ -299,12 +299,7 @@ func (c *Custody) takeWaiting(ctx context.Context, tx *model.Tx) (more bool, err
 	if err != nil {
 		return false, err
 	}
-	for _, w := range waiting {
-		if err := c.append(ctx, tx, w, nil); err != nil {
-			return false, err
-		}
-	}
-	return len(waiting) == auditPage, nil
+	return len(waiting) == auditPage, c.append(ctx, tx, waiting, nil)
 }
 
 // appendWaiting appends what people did at other servers that are sealed, if this one is open.
@@ -345,7 +340,7 @@ func (c *Custody) Seal(ctx context.Context, actor string) error {
 		if err := c.awake(h); err != nil { // a stop before this one may have been lifted, which nobody here has noticed yet
 			return err
 		}
-		return c.append(ctx, tx, model.AuditWaiting{At: c.now(), Actor: actor, Act: actSeal, Subject: c.channel, Detail: "{}"},
+		return c.append(ctx, tx, []model.AuditWaiting{{At: c.now(), Actor: actor, Act: actSeal, Subject: c.channel, Detail: "{}"}},
 			func(h *model.AuditHead) { h.StoppedAt = c.now() })
 	})
 	c.brought.drop()

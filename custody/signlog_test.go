@@ -170,7 +170,7 @@ func TestKeepAndRestore(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		var kept []model.CustodyKey
 		config := r.config()
-		config.Keep = func(k model.CustodyKey) error { kept = append(kept, k); return nil }
+		config.Keep = func(k ...model.CustodyKey) error { kept = append(kept, k...); return nil }
 		c, err := custody.Open(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)
@@ -227,7 +227,7 @@ func TestKeepAndRestore(t *testing.T) {
 		}
 
 		// What can't be kept is not made.
-		config.Keep = func(model.CustodyKey) error { return errors.New("the disk is full") }
+		config.Keep = func(...model.CustodyKey) error { return errors.New("the disk is full") }
 		full, err := custody.Open(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)

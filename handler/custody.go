@@ -42,6 +42,7 @@ var keeping = map[*custody.Error]transfer.Kind{
 	custody.ErrShareRepeated:    transfer.Conflict,
 	custody.ErrShareUnwanted:    transfer.Conflict,
 	custody.ErrSealed:           transfer.Unavailable,
+	custody.ErrUnreconciled:     transfer.Unavailable,
 	custody.ErrRootMismatch:     transfer.Unavailable,
 	custody.ErrToken:            transfer.Unavailable,
 	custody.ErrPIN:              transfer.Unavailable,

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"time"
 
 	"cardflow/model"
@@ -18,6 +19,8 @@ type KeyKeepers interface {
 	ResumeKey(ctx context.Context, c transfer.Caller, idem transfer.Idem, keyID string) (transfer.Act, error)
 	RotateKey(ctx context.Context, c transfer.Caller, idem transfer.Idem, keyID string) (transfer.Act, error)
 	RevokeKey(ctx context.Context, c transfer.Caller, idem transfer.Idem, keyID string) (transfer.Act, error)
+	// Provision is the same however often it is asked.
+	Provision(ctx context.Context, c transfer.Caller, appID string, openIDs []string, dry bool) (transfer.Provisioned, error)
 }
 
 type keyView struct {
@@ -115,3 +118,43 @@ func revokeKey(c *call) error { return c.onKey(c.Service.RevokeKey) }
 func (c *call) onKey(do func(context.Context, transfer.Caller, transfer.Idem, string) (transfer.Act, error)) error {
 	return c.accepted(do(c.ctx(), c.caller(), c.idem(), c.Param("id")))
 }
+
+type provisionedView struct {
+	Known        int    `json:"known"`
+	Begun        int    `json:"begun"`
+	New          int    `json:"new"`
+	Made         int    `json:"made"`
+	Registering  int    `json:"registering"`
+	Confirmation string `json:"confirmationId,omitempty"`
+}
+
+// provision is POST /custody/keys.
+func provision(c *call) error {
+	in, err := bind[struct {
+		OpenIDs []string `json:"openIds"`
+		Dry     bool     `json:"dry"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if n := len(in.OpenIDs); n < 1 || n > transfer.MostLogins {
+		return field("openIds", "每次 1 至 200 个")
+	}
+	for _, id := range in.OpenIDs {
+		if !openID.MatchString(id) {
+			return field("openIds", "其中有一个不是 openid")
+		}
+	}
+	p, err := c.Service.Provision(c.ctx(), c.caller(), c.AppID, in.OpenIDs, in.Dry)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if p.Act != "" {
+		status = http.StatusAccepted
+	}
+	return render(c, status, provisionedView{p.Known, p.Begun, p.New, p.Made, p.Listed, p.Act})
+}
+
+// openID is what WeChat makes of a user for a mini-program.
+var openID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)

@@ -60,6 +60,38 @@ func (s *fakeService) RevokeKey(ctx context.Context, c transfer.Caller, i transf
 	return s.onKey(c, i, "RevokeKey", id)
 }
 
+func (s *fakeService) Provision(ctx context.Context, c transfer.Caller, appID string, openIDs []string, dry bool) (transfer.Provisioned, error) {
+	p := transfer.Provisioned{Known: 1, New: len(openIDs) - 1}
+	if !dry {
+		p.Made, p.Act, p.Listed = p.New, "act-1", p.New
+	}
+	return p, s.note("Provision %s %d %t", appID, len(openIDs), dry)
+}
+
+func TestProvisionOfKeys(t *testing.T) {
+	r := newRig(t)
+	token := r.staff("ops")
+	post := func(body any) ask { return ask{method: "POST", path: "/api/v1/custody/keys", token: token, body: body} }
+	var got map[string]any
+	r.want(200, "", post(map[string]any{"openIds": []string{"oA-1_", "oB"}, "dry": true})).into(t, &got)
+	if got["known"] != 1.0 || got["new"] != 1.0 || got["made"] != 0.0 || got["confirmationId"] != nil {
+		t.Errorf("dry: %v", got)
+	}
+	r.want(202, "", post(map[string]any{"openIds": []string{"oA-1_", "oB"}})).into(t, &got)
+	if got["made"] != 1.0 || got["registering"] != 1.0 || got["confirmationId"] != "act-1" {
+		t.Errorf("done: %v", got)
+	}
+	for _, bad := range []any{[]string{}, make([]string, transfer.MostLogins+1), []string{""}, []string{"李"}, []string{"a b"}, []string{strings.Repeat("a", 65)}} {
+		r.want(400, "FIELD_INVALID", post(map[string]any{"openIds": bad}))
+	}
+	r.service.fail = &transfer.Error{Code: "CUSTODY_SEALED", Err: custody.ErrSealed}
+	r.want(503, "CUSTODY_SEALED", post(map[string]any{"openIds": []string{"oA"}}))
+	r.service.fail = custody.ErrUnreconciled
+	r.want(503, "CUSTODY_UNRECONCILED", post(map[string]any{"openIds": []string{"oA"}}))
+	r.service.fail = nil
+	r.want(403, "FORBIDDEN", ask{method: "POST", path: "/api/v1/custody/keys", token: r.staff("auditor"), body: map[string]any{"openIds": []string{"oA"}}})
+}
+
 func TestListOfKeys(t *testing.T) {
 	r := newRig(t)
 	token := r.staff("ops")

@@ -58,6 +58,7 @@ type Config struct {
 	Custody Custody
 	Logins  Logins
 	WeChat  WeChat
+	AppID   string // of the mini-program whose users are provisioned
 	// Redis keeps sessions and counts.
 	Redis     redis.UniversalClient
 	KeyPrefix string // of every key; "" means "cardflow:"

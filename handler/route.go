@@ -153,6 +153,7 @@ var routes = []route{
 	api(post, "/lots/{hash}/unfreeze", carrier|regulator, unfreeze, mayJSON, wished),
 
 	api(get, "/custody/keys", ops, listKeys, paged("owner", "state", "from", "to")),
+	api(post, "/custody/keys", ops, provision, withJSON),
 	api(get, "/custody/keys/{id}", ops, showKey),
 	api(post, "/custody/keys/{id}/suspend", ops, suspendKey, wished),
 	api(post, "/custody/keys/{id}/resume", ops, resumeKey, wished),

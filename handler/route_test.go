@@ -32,6 +32,7 @@ func good(r *rig, pattern string) ask {
 		"POST /custody/proposals":               fields{"operation": "quota.raise", "arguments": fields{"name": "platform", "daily": 20}, "reason": "双十一"},
 		"POST /custody/proposals/{id}/reject":   fields{"reason": "不需要"},
 		"POST /custody/proposals/{id}/withdraw": fields{"reason": "写错了"},
+		"POST /custody/keys":                    fields{"openIds": []string{"oA"}, "dry": true},
 		"POST /custody/quotas":                  fields{"name": "platform", "daily": 5},
 		"POST /custody/recoveries":              fields{"participant": "c-1"},
 	}

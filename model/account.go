@@ -1,5 +1,7 @@
 package model
 
+import "slices"
+
 // Account is a WeChat login. The openid is personal data: found by a keyed hash, stored sealed.
 type Account struct {
 	ID            string `gorm:"primaryKey"`
@@ -15,6 +17,29 @@ type Account struct {
 func (tx *Tx) AccountByOpenID(appID, index string) (Account, error) {
 	a, err := one[Account](tx.db.Where("app_id = ? AND openid_index = ?", appID, index))
 	return a, named("account", "", err)
+}
+
+// AccountsByOpenID finds some WeChat logins, by index.
+func (tx *Tx) AccountsByOpenID(appID string, indexes []string) (map[string]Account, error) {
+	found := map[string]Account{}
+	for some := range slices.Chunk(indexes, chunk) {
+		accounts, err := many[Account](tx.db.Where("app_id = ? AND openid_index IN ?", appID, some))
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range accounts {
+			found[a.OpenIDIndex] = a
+		}
+	}
+	return found, nil
+}
+
+// AddAccounts stores new logins, all or none. Errors: ErrConflict as AddAccount.
+func (tx *Tx) AddAccounts(accounts []Account) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	return named("accounts from", accounts[0].ID, tx.db.CreateInBatches(&accounts, chunk).Error)
 }
 
 // AddAccount stores a new login. Errors: ErrConflict if the openid or the participant has one already: somebody

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -166,6 +167,39 @@ func (tx *Tx) LockNewestCustodyKey(owner, slot string) (CustodyKey, error) {
 	return k, named("custodial key of", owner, err)
 }
 
+// NewestCustodyKeys fetches the keys that some owners have, or had last, in a slot, by owner.
+func (tx *Tx) NewestCustodyKeys(owners []string, slot string) (map[string]CustodyKey, error) {
+	found := map[string]CustodyKey{}
+	for some := range slices.Chunk(owners, chunk) {
+		keys, err := many[CustodyKey](tx.db.Where("owner IN ? AND slot = ?", some, slot).Order("version"))
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			found[k.Owner] = k
+		}
+	}
+	return found, nil
+}
+
+// AddCustodyKeys stores keys, all or none. Errors: ErrConflict as AddCustodyKey.
+func (tx *Tx) AddCustodyKeys(keys []CustodyKey) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	rows := slices.Clone(keys)
+	for i := range rows {
+		rows[i].LiveSlot = ""
+		if rows[i].State.Live() {
+			rows[i].LiveSlot = rows[i].Slot
+		}
+	}
+	return named("custodial keys from", rows[0].ID, tx.db.CreateInBatches(&rows, keyChunk).Error)
+}
+
+// keyChunk is how many keys or audit rows go into one statement.
+const keyChunk = 100
+
 // AddCustodyKey stores a key. Errors: ErrConflict if its ID or version exists, or its owner has a live key in the slot.
 func (tx *Tx) AddCustodyKey(k CustodyKey) error {
 	k.LiveSlot = ""
@@ -252,15 +286,22 @@ func (tx *Tx) AddAuditHead(h AuditHead) error {
 	return named("head of", "the audit", tx.db.Create(&h).Error)
 }
 
-// AppendAudit adds a row to the audit and moves the head from the row before it. Errors: ErrState if that is not
-// where the head stood.
-func (tx *Tx) AppendAudit(row AuditRow, head AuditHead) error {
-	if err := tx.db.Create(&row).Error; err != nil {
-		return named("audit row", strconv.FormatInt(row.Seq, 10), err)
+// AppendAudit adds rows, of which there is at least one, to the audit and moves the head from the row before them to the
+// last one, of which head is. Errors: ErrState if that is not where the head stood.
+func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
+	if err := tx.db.CreateInBatches(&rows, keyChunk).Error; err != nil {
+		return named("audit row", strconv.FormatInt(rows[0].Seq, 10), err)
 	}
-	return swapped("head of", "the audit", tx.db.Model(&AuditHead{}).
-		Where("id = 1 AND seq = ? AND hash = ?", row.Seq-1, row.PrevHash).
-		Updates(map[string]any{"seq": head.Seq, "hash": head.Hash, "kek_version": head.KEKVersion, "seal": head.Seal, "stopped_at": head.StoppedAt}))
+	// One row at a time, which the database insists on; what counts is where it ends.
+	for _, row := range rows {
+		err := swapped("head of", "the audit", tx.db.Exec(
+			"UPDATE custody_audit_head SET seq = ?, hash = ?, kek_version = ?, seal = ?, stopped_at = ? WHERE id = 1 AND seq = ? AND hash = ?",
+			row.Seq, row.Hash, head.KEKVersion, head.Seal, head.StoppedAt, row.Seq-1, row.PrevHash))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AuditRows fetches the rows after one, in order, up to a limit.

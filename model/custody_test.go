@@ -145,12 +145,14 @@ func TestAuditIsAppendedAtItsHead(t *testing.T) {
 		refused(t, db, model.ErrConflict, func(tx *model.Tx) error { return tx.AddAuditHead(head) })
 		row := model.AuditRow{Seq: 1, At: now, Actor: "test", Act: "act", Detail: "{}", PrevHash: "0", Hash: "1"}
 		write(t, db, func(tx *model.Tx) error {
-			return tx.AppendAudit(row, model.AuditHead{Seq: 1, Hash: "1", KEKVersion: 1, Seal: []byte("s")})
+			return tx.AppendAudit([]model.AuditRow{row}, model.AuditHead{Seq: 1, Hash: "1", KEKVersion: 1, Seal: []byte("s")})
 		})
 		// Not where the head stands: nothing of it is left.
 		stray := row
 		stray.Seq, stray.Hash = 2, "2"
-		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.AppendAudit(stray, model.AuditHead{Seq: 2, Hash: "2"}) })
+		refused(t, db, model.ErrState, func(tx *model.Tx) error {
+			return tx.AppendAudit([]model.AuditRow{stray}, model.AuditHead{Seq: 2, Hash: "2"})
+		})
 		rows := read(t, db, func(tx *model.Tx) ([]model.AuditRow, error) { return tx.AuditRows(0, 10) })
 		if len(rows) != 1 || rows[0] != row {
 			t.Errorf("rows %+v", rows)

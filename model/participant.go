@@ -66,6 +66,55 @@ func (tx *Tx) AddParticipant(p Participant) error {
 	return named("participant", p.ID, tx.db.Create(&p).Error)
 }
 
+// AddParticipants stores new participants, all or none. Errors: ErrConflict if an ID is taken.
+func (tx *Tx) AddParticipants(participants []Participant) error {
+	if len(participants) == 0 {
+		return nil
+	}
+	return named("participants from", participants[0].ID, tx.db.CreateInBatches(&participants, chunk).Error)
+}
+
+// ParticipantStates answers how those of the IDs stand that there are.
+func (tx *Tx) ParticipantStates(ids []string) (map[string]ParticipantState, error) {
+	states := make(map[string]ParticipantState, len(ids))
+	for some := range slices.Chunk(ids, chunk) {
+		found, err := many[Participant](tx.db.Select("id", "state").Where("id IN ?", some))
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range found {
+			states[p.ID] = p.State
+		}
+	}
+	return states, nil
+}
+
+// MoveParticipants moves those of the IDs that are in a state to another one, where an act registers them, and answers
+// which they were, sorted.
+func (tx *Tx) MoveParticipants(ids []string, from, to ParticipantState, act string) (moved []string, err error) {
+	if !ParticipantMoves.Can(from, to) {
+		return nil, fmt.Errorf("participants: %w: %s to %s", ErrState, from, to)
+	}
+	for some := range slices.Chunk(ids, chunk) {
+		found, err := many[Participant](tx.locked().Select("id").Where("id IN ? AND state = ?", some, from).Order("id"))
+		if err != nil {
+			return nil, err
+		}
+		here := make([]string, 0, len(found))
+		for _, p := range found {
+			here = append(here, p.ID)
+		}
+		if len(here) == 0 {
+			continue
+		}
+		if err := tx.db.Model(&Participant{}).Where("id IN ?", here).Select("State", "RegisterAct").Updates(&Participant{State: to, RegisterAct: act}).Error; err != nil {
+			return nil, err
+		}
+		moved = append(moved, here...)
+	}
+	return moved, nil
+}
+
 // MoveParticipant moves a participant between two states and stores what change makes of him. Errors: ErrNotFound;
 // ErrState if he isn't in from or the table doesn't allow the move.
 func (tx *Tx) MoveParticipant(id string, from, to ParticipantState, change func(*Participant)) (Participant, error) {

@@ -60,6 +60,13 @@ func (m *moody) Enrol(ctx context.Context, owner string, role request.Role, slot
 	return m.Signer.Enrol(ctx, owner, role, slot)
 }
 
+func (m *moody) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
+	if err := m.no(true); err != nil {
+		return nil, 0, err
+	}
+	return m.Signer.EnrolAll(ctx, owners, role, slot, actor)
+}
+
 func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	if err := m.no(false); err != nil {
 		return request.Signature{}, err

@@ -84,30 +84,44 @@ type Entry struct {
 	Key     *model.CustodyKey `json:"key,omitempty"`     // as custody keeps it: sealed
 }
 
-// Append seals an entry and makes it last. It returns only when it is on the disk.
-func (j *Journal) Append(e Entry) error {
-	if len(e.Lots) == 0 && len(e.Codes) == 0 && e.Account == nil && e.Key == nil {
+// KeyEntries are the entries of custodial keys.
+func KeyEntries(keys []model.CustodyKey) (entries []Entry) {
+	for i := range keys {
+		entries = append(entries, Entry{Key: &keys[i]})
+	}
+	return entries
+}
+
+// Append seals entries and makes them last. It returns only when they are on the disk; a crash before may leave the first of
+// them.
+func (j *Journal) Append(entries ...Entry) error {
+	var records []byte
+	for _, e := range entries {
+		if len(e.Lots) == 0 && len(e.Codes) == 0 && e.Account == nil && e.Key == nil {
+			continue
+		}
+		e.IssueKey = nil // it is derived, and has no place in a file that is copied about
+		sealed, err := j.vault.sealJSON("journal", e)
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		if len(sealed) > journalRecord {
+			return fmt.Errorf("journal: a record of %d bytes", len(sealed)) // it could not be read again
+		}
+		records = binary.BigEndian.AppendUint32(records, uint32(len(sealed)))
+		records = binary.BigEndian.AppendUint32(records, crc32.Checksum(sealed, castagnoli))
+		records = append(records, sealed...)
+	}
+	if len(records) == 0 {
 		return nil
 	}
-	e.IssueKey = nil // it is derived, and has no place in a file that is copied about
-	sealed, err := j.vault.sealJSON("journal", e)
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	if len(sealed) > journalRecord {
-		return fmt.Errorf("journal: a record of %d bytes", len(sealed)) // it could not be read again
-	}
-	record := make([]byte, journalHeader, journalHeader+len(sealed))
-	binary.BigEndian.PutUint32(record, uint32(len(sealed)))
-	binary.BigEndian.PutUint32(record[4:], crc32.Checksum(sealed, castagnoli))
-	record = append(record, sealed...)
 
 	j.mu.Lock()
 	if j.broken != nil {
 		j.mu.Unlock()
 		return fmt.Errorf("journal: %w", j.broken)
 	}
-	if _, err := j.file.Write(record); err != nil {
+	if _, err := j.file.Write(records); err != nil {
 		j.broken = err // a torn record stands in the middle now: reopening cuts it off
 		j.mu.Unlock()
 		return fmt.Errorf("journal: %w", err)
@@ -126,7 +140,7 @@ func (j *Journal) Append(e Entry) error {
 	j.syncing.Lock()
 	j.mu.Lock()
 	j.waiting = nil // whoever writes from here on waits for the next fsync
-	err = j.broken  // the one before failed: a system tells that once, and then that all is well
+	err := j.broken // the one before failed: a system tells that once, and then that all is well
 	j.mu.Unlock()
 	if err == nil {
 		err = j.file.Sync()

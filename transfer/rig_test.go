@@ -184,7 +184,7 @@ func (r *rig) open(t *testing.T) {
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
 	r.keys = must2(custody.Open(r.ctx, custody.Config{
 		DB: r.db, Root: root, Channel: "test", Stamp: vault.Stamp(), Clock: r.clock.now, Random: rand.Reader, At: r.at,
-		Keep: func(k model.CustodyKey) error { return r.journal.Append(transfer.Entry{Key: &k}) },
+		Keep: func(keys ...model.CustodyKey) error { return r.journal.Append(transfer.KeyEntries(keys)...) },
 	}))(t)
 	c := transfer.Config{
 		DB: r.db, Ledger: r.ledger, Signer: signer{r.keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
@@ -217,6 +217,10 @@ func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot
 
 func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
 	return stopped(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
+}
+
+func (s signer) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
+	return s.custody.Provision(ctx, owners, role, custody.Slot(slot), actor)
 }
 
 func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {

@@ -371,6 +371,8 @@ func (s *Service) putBack(tx *model.Tx, a model.Act) error {
 			}
 		})
 		return err
+	case "RegisterBatch":
+		return s.unregister(tx, a)
 	case "Register":
 		p, err := tx.Participant(a.Subject)
 		if err != nil || p.State != model.ParticipantRegistering {

@@ -35,6 +35,9 @@ type Signer interface {
 	// it is his to decide, under the act's ID. It may be signed until notAfter (ms). Asked twice it is one authorisation. It
 	// works while custody is sealed. ErrSessionOver, ErrLoginOld: he has to log in again.
 	Authorise(ctx context.Context, session SessionToken, subject string, body request.Body, notAfter int64) error
+	// EnrolAll does that for many owners at once, and answers how many keys it has made. The key of an owner whose key was
+	// stopped is the zero one. actor is the person who asks.
+	EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) (keys []request.NewKey, made int, err error)
 	// ActiveKey is the ID of the owner's key in a slot.
 	ActiveKey(ctx context.Context, owner, slot string) (string, error)
 	// Sign signs a request for the owner of the key. ErrKeyStopped: the key is suspended or revoked. ErrKeyReplaced:

@@ -285,11 +285,11 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	c := a.custodyConfig()
 	c.Root, c.Shares, c.Tool, c.Look = root, root == nil, a.tool || a.look, a.look
 	c.Metrics = newCustodyMetrics(a.Registry, func() bool { return a.Custody != nil && a.Custody.Sealed() })
-	c.Keep = func(k model.CustodyKey) error {
+	c.Keep = func(keys ...model.CustodyKey) error {
 		if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys
 			return errors.New("there is no journal")
 		}
-		return a.Journal.Append(transfer.Entry{Key: &k})
+		return a.Journal.Append(transfer.KeyEntries(keys)...)
 	}
 	if c.Stamp, err = a.stamp(); err != nil {
 		return fmt.Errorf("custody.stamp_file: %w", err)
@@ -479,7 +479,7 @@ func (a *App) Listen() error {
 		a.PublicURL = a.URL // nobody has said how people reach it: as it is
 	}
 	h, err := handler.New(handler.Config{
-		Service: a.Service, Custody: a.Keeper, Logins: a.Keeper, WeChat: a.WeChat, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
+		Service: a.Service, Custody: a.Keeper, Logins: a.Keeper, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,

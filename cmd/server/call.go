@@ -72,6 +72,11 @@ type (
 		Role  request.Role
 		Slot  string
 	}
+	enrolAllCall struct {
+		Owners []string
+		Role   request.Role
+		Slot   string
+	}
 	authoriseCall struct {
 		Session  transfer.SessionToken
 		Subject  string
@@ -130,6 +135,10 @@ type (
 		Hash     string
 		Moved    bool
 	}
+	enrolledAnswer struct {
+		Keys map[string]request.NewKey // by owner; none of those whose key was stopped
+		Made int
+	}
 	proposalsAnswer struct {
 		Items []custody.Proposal
 		Next  string
@@ -148,6 +157,26 @@ const mostSignLogFaults = 10_000
 var calls = map[string]taken{
 	"Enrol": takes(func(ctx context.Context, k keeper, _ caller, a enrolCall) (request.NewKey, error) {
 		return k.Enrol(ctx, a.Owner, a.Role, a.Slot)
+	}),
+	"EnrolAll": takes(func(ctx context.Context, k keeper, who caller, a enrolAllCall) (enrolledAnswer, error) {
+		actor, err := who.staff(ctx)
+		if err == nil && len(a.Owners) > transfer.MostLogins {
+			err = custody.ErrPost
+		}
+		if err != nil {
+			return enrolledAnswer{}, err
+		}
+		keys, made, err := k.EnrolAll(ctx, a.Owners, a.Role, a.Slot, actor)
+		if err != nil {
+			return enrolledAnswer{}, err
+		}
+		answer := enrolledAnswer{map[string]request.NewKey{}, made}
+		for i, owner := range a.Owners {
+			if !keys[i].Public.IsZero() {
+				answer.Keys[owner] = keys[i]
+			}
+		}
+		return answer, nil
 	}),
 	"Authorise": takes(func(ctx context.Context, k keeper, _ caller, a authoriseCall) (none, error) {
 		body, err := a.Body.body()

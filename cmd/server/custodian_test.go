@@ -116,6 +116,11 @@ func TestCustodian(t *testing.T) {
 	if len(quotas.Items) == 0 {
 		t.Error("no quotas")
 	}
+	var p struct{ Made, Registering int }
+	ops.post("/custody/keys", map[string]any{"openIds": []string{"oApart-1", "oApart-2"}}, &p)
+	if p.Made != 2 || p.Registering != 2 {
+		t.Errorf("provisioned: %+v", p)
+	}
 	ops.refused(404, "CUSTODY_PROPOSAL_NOT_FOUND", http.MethodGet, "/custody/proposals/nothing", nil)
 	s.visitor("nobody").refused(401, "LOGIN_FAILED", http.MethodPost, "/auth/login", map[string]string{"username": "xiaowang", "password": "wrong password"})
 	s.visitor("nobody").refused(400, "WECHAT_CODE_INVALID", http.MethodPost, "/wechat/login", map[string]string{"code": "no such code"})

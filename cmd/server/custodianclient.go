@@ -94,6 +94,15 @@ func (c remote) Enrol(ctx context.Context, owner string, role request.Role, slot
 	return asks[request.NewKey](ctx, c, "Enrol", enrolCall{owner, role, slot})
 }
 
+// EnrolAll is in the name of him whose session the call has: what the web process says of that counts for nothing.
+func (c remote) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, _ string) (keys []request.NewKey, made int, err error) {
+	answer, err := asks[enrolledAnswer](ctx, c, "EnrolAll", enrolAllCall{owners, role, slot})
+	for _, owner := range owners {
+		keys = append(keys, answer.Keys[owner])
+	}
+	return keys, answer.Made, err
+}
+
 func (c remote) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
 	return tell(ctx, c, "Authorise", authoriseCall{session, subject, typed(body), notAfter})
 }

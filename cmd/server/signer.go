@@ -30,6 +30,12 @@ func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, su
 	return translate(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
 }
 
+// EnrolAll implements transfer.Signer.
+func (s signer) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
+	keys, made, err := s.custody.Provision(ctx, owners, role, custody.Slot(slot), actor)
+	return keys, made, translate(err)
+}
+
 // ActiveKey implements transfer.Signer.
 func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
 	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
