@@ -42,16 +42,21 @@ func (tx *Tx) Schema() (version int64, err error) {
 	return version, translate(err)
 }
 
-// Tables lists the tables that a dump has, by name.
-func (tx *Tx) Tables() (tables []Table, err error) {
-	var names []string
+// TableNames lists all tables, by name.
+func (tx *Tx) TableNames() (names []string, err error) {
 	err = tx.db.Raw(tx.sql(
 		"SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
 		"SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'")).Scan(&names).Error
-	if err != nil {
-		return nil, translate(err)
-	}
 	slices.Sort(names)
+	return names, translate(err)
+}
+
+// Tables lists the tables that a dump has, by name.
+func (tx *Tx) Tables() (tables []Table, err error) {
+	names, err := tx.TableNames()
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		if slices.Contains(momentary, name) {
 			continue

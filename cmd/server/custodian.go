@@ -14,10 +14,15 @@ import (
 )
 
 // custodianCommand runs custody in a process of its own, behind a socket, until it is told to stop.
-type custodianCommand struct{}
+type custodianCommand struct {
+	Grants string `help:"Only print the statements that give the servers' database user what it needs beside a custodian, such as 'cardflow'@'10.0.0.%'." placeholder:"USER"`
+}
 
 // Run implements the command.
-func (custodianCommand) Run(e *environment) error {
+func (c custodianCommand) Run(e *environment) error {
+	if c.Grants != "" {
+		return c.printGrants(e)
+	}
 	if e.config.Custody.Process != Own {
 		return errors.New("custody runs inside of the server: custody.process is not own")
 	}

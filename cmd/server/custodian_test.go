@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"cardflow/custody"
 	"cardflow/gm"
@@ -28,6 +31,7 @@ type apart struct {
 	home      string // of the custodian
 	custodian *App
 	config    Config // the custodian's
+	database  Secret // how the web process reaches the database, if it has a user of its own there
 }
 
 // newApart takes the demo's world apart.
@@ -41,15 +45,52 @@ func newApart(t *testing.T) *apart {
 	c.DataDir = a.dir
 	engines(t, &c)
 	if c.Database.Driver == model.SQLite {
-		c.Database.DSN = Secret{}
-		check(t, c.Database.DSN.UnmarshalText([]byte(c.SQLiteFile())))
+		c.Database.DSN = NewSecret(c.SQLiteFile())
 	}
 	c.DataDir = a.home
 	a.apart(&c)
 	a.config = c
 	a.start()
 	t.Cleanup(func() { a.stop() })
+	if c.Database.Driver == model.MySQL {
+		a.grant(c.Database.DSN.Reveal())
+	}
 	return a
+}
+
+// grant gives the web process a database user of its own, with the rights that the command prints.
+func (a *apart) grant(dsn string) {
+	t := a.t
+	t.Helper()
+	config, err := mysql.ParseDSN(dsn)
+	check(t, err)
+	db, err := sql.Open("mysql", dsn)
+	check(t, err)
+	t.Cleanup(func() { db.Close() })
+	name := "web" + strings.ToLower(rand.Text()[:12])
+	user := "'" + name + "'@'%'"
+	config.User, config.Passwd = name, rand.Text()
+	statements, err := grants(soon(t), a.custodian.DB, user)
+	check(t, err)
+	for _, s := range append([]string{"CREATE USER " + user + " IDENTIFIED BY '" + config.Passwd + "'"}, statements...) {
+		if _, err := db.ExecContext(soon(t), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec("DROP USER " + user); err != nil {
+			t.Error(err)
+		}
+	})
+	a.database = NewSecret(config.FormatDSN())
+}
+
+// web is the web process's configuration.
+func (a *apart) web(c *Config) {
+	a.apart(c)
+	if a.database.IsSet() {
+		c.Database.DSN = a.database
+	}
 }
 
 // apart says where custody is.
@@ -102,7 +143,7 @@ func (a *apart) alarms(e *custody.Error) int {
 func TestCustodian(t *testing.T) {
 	t.Parallel()
 	a := newApart(t)
-	s := openSite(t, a.dir, crowded, a.apart)
+	s := openSite(t, a.dir, crowded, a.web)
 	if s.Custody != nil {
 		t.Fatal("the web process has a custody of its own")
 	}
@@ -157,7 +198,7 @@ func TestCustodian(t *testing.T) {
 func TestCompromisedWebProcess(t *testing.T) {
 	t.Parallel()
 	a := newApart(t)
-	s := openSite(t, a.dir, crowded, a.apart)
+	s := openSite(t, a.dir, crowded, a.web)
 	ctx := soon(t)
 	thief := newRemote(a.config.Custody.Socket)
 
@@ -234,15 +275,32 @@ func TestCompromisedWebProcess(t *testing.T) {
 		}
 	}
 
-	// He writes to the tables that are the custodian's: where the database has one user for both, nothing keeps him from
-	// it. He doesn't have the key of the tags; that of the data he has.
+	// He writes to the tables that are the custodian's. Where the database has a user for each it doesn't let him.
+	if a.database.IsSet() {
+		web := s.DB
+		for _, s := range []func(tx *model.Tx) error{
+			func(tx *model.Tx) error {
+				return tx.AddCustodySession(model.CustodySession{Digest: "d", Participant: victim, ExpiresAt: 1})
+			},
+			func(tx *model.Tx) error { return tx.EndCustodySession("d") },
+			func(tx *model.Tx) error { return tx.SetPassword("demo-xiaowang", "$argon2id$", false) },
+			func(tx *model.Tx) error {
+				return tx.AddAccount(model.Account{ID: "a", AppID: "x", OpenIDIndex: "i", OpenIDSealed: []byte{1}, ParticipantID: victim})
+			},
+		} {
+			if err := web.Write(ctx, s); err == nil || !strings.Contains(err.Error(), "denied") {
+				t.Errorf("he writes to the custodian's tables: %v", err)
+			}
+		}
+	}
+	// Where there is one for both nothing keeps him from it; but he doesn't have the key of the tags. That of the data he has.
 	vault, err := transfer.OpenVault(filepath.Join(a.dir, "data.key"), rand.Reader)
 	check(t, err)
 	row := model.CustodyAuthorisation{Owner: victim, Function: "Confirm", Subject: "thief-9", Session: strings.Repeat("0", 64), Digest: request.New(s.Ledger.Channel(), confirm).ID(),
 		LoginAt: model.MillisOf(time.Now()), AskedAt: model.MillisOf(time.Now()), NotAfter: model.Millis(notAfter)}
 	tag := gm.HMAC(vault.Stamp(), []byte("authorisation"), []byte(row.Subject))
 	row.Tag = tag[:]
-	check(t, s.DB.Write(ctx, func(tx *model.Tx) error { return tx.AddCustodyAuthorisation(row) }))
+	check(t, a.custodian.DB.Write(ctx, func(tx *model.Tx) error { return tx.AddCustodyAuthorisation(row) }))
 	if err := sign(victim, transfer.SlotAccount, "thief-9", confirm); !errors.Is(err, transfer.ErrUnauthorised) || a.alarms(custody.ErrLoginForged) != 1 {
 		t.Errorf("by an authorisation that he has made up: %v", err)
 	}

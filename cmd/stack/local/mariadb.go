@@ -171,7 +171,10 @@ func (m *MariaDB) accounts() (file string, err error) {
 	}
 	text := "CREATE DATABASE IF NOT EXISTS " + mariadbDatabase + ";\n" +
 		account(mariadbDatabase, m.state.ServerPassword, mariadbDatabase+".*") +
-		account(mariadbTests, m.state.TestPassword, "`"+strings.ReplaceAll(mariadbTests, "_", `\_`)+`\_%`+"`.*")
+		account(mariadbTests, m.state.TestPassword, "`"+strings.ReplaceAll(mariadbTests, "_", `\_`)+`\_%`+"`.*") +
+		// Tests part a database between two users, as an operator does.
+		fmt.Sprintf("GRANT ALL PRIVILEGES ON `%s TO '%s'@'%s' WITH GRANT OPTION;\nGRANT CREATE USER ON *.* TO '%s'@'%s';\n",
+			strings.ReplaceAll(mariadbTests, "_", `\_`)+`\_%`+"`.*", mariadbTests, Loopback, mariadbTests, Loopback)
 	file = filepath.Join(m.config.Dir, "accounts.sql")
 	return file, writeFile(file, []byte(text), 0o600)
 }
