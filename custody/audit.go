@@ -49,6 +49,8 @@ const (
 	actRefused   = "seal.refuse"       // it was none that helps
 	actUnseal    = "seal.open"         // on one server
 	actSeal      = "seal.stop"         // on all of them
+	actNextRoot  = "root.prepare"      // another root waits for two people
+	actDropRoot  = "root.drop"         // it has waited too long
 	actRoot      = "root.rotate"       // another root
 	actHead      = "audit.reseal"      // the head is under another key-encryption key from here on
 	actRewrap    = "kek.rewrap"        // keys under another key-encryption key

@@ -104,11 +104,17 @@ func (c *Custody) rootNow(ctx context.Context) (newest model.CustodyKEK, root mo
 			return err
 		}
 		newest = keks[len(keks)-1]
-		root, err = tx.CustodyRoot(newest.RootID)
-		if errors.Is(err, model.ErrNotFound) { // older than the table: there were files only
-			root, err = model.CustodyRoot{ID: newest.RootID, Kind: string(InFile)}, nil
-		}
+		root, err = rootNamed(tx, newest.RootID)
 		return err
 	})
 	return newest, root, err
+}
+
+// rootNamed is what is noted of a root that is, or was, in use.
+func rootNamed(tx *model.Tx, id string) (model.CustodyRoot, error) {
+	root, err := tx.CustodyRoot(id)
+	if errors.Is(err, model.ErrNotFound) { // older than the table: there were files only
+		root, err = model.CustodyRoot{ID: id, Kind: string(InFile)}, nil
+	}
+	return root, err
 }

@@ -141,6 +141,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.registerGuards()
 	c.registerKeys()
+	c.registerRoots()
 	if err := c.begin(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("open custody: %w", err)

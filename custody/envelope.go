@@ -82,20 +82,6 @@ func (r *keyring) holder() (RootKey, error) {
 	return r.root, nil
 }
 
-// exchange puts another root in the place of one. The key-encryption keys stay: only how they are sealed has changed.
-func (r *keyring) exchange(old, next RootKey) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.closed:
-		return ErrClosed
-	case r.root != old:
-		return ErrSealed // somebody stopped signing meanwhile
-	}
-	r.root = next
-	return nil
-}
-
 // take opens a key-encryption key and keeps it.
 func (r *keyring) take(ctx context.Context, k model.CustodyKEK) error {
 	root, err := r.holder()

@@ -33,6 +33,9 @@ var (
 	// ErrRootMoved: another root took this one's place meanwhile.
 	ErrRootMoved = &Error{"CUSTODY_ROOT_MOVED", "根密钥或密钥加密密钥刚被他人更换，本次操作未生效。请查看状态后重试。"}
 
+	// ErrRootNotPrepared: no such root waits to take over.
+	ErrRootNotPrepared = &Error{"CUSTODY_ROOT_NOT_PREPARED", "没有这把待启用的新根密钥：它已过期、已被另一把取代，或尚未制作。请用 server root rotate 重新制作。"}
+
 	// ErrShareCount: no such split.
 	ErrShareCount = &Error{"CUSTODY_SHARE_COUNT", "份额数量不合适：至少需要 2 份才能恢复，总数不超过 16 份，且不少于恢复所需份数。"}
 

@@ -13,7 +13,7 @@ var known = func() map[string]*Error {
 
 // all are the errors of error.go.
 var all = []*Error{
-	ErrRootMismatch, ErrRootFile, ErrNoRoot, ErrRootExists, ErrRootMoved, ErrShareCount, ErrShareMistyped,
+	ErrRootMismatch, ErrRootFile, ErrNoRoot, ErrRootExists, ErrRootMoved, ErrRootNotPrepared, ErrShareCount, ErrShareMistyped,
 	ErrShareForeign, ErrShareRepeated, ErrSharesWrong, ErrShareUnwanted, ErrSealed, ErrToken, ErrPIN, ErrNoPKCS11,
 	ErrClosed, ErrUnreconciled, ErrKeyNotFound, ErrKeyNotActive, ErrKeyReplaced, ErrKeyTransition, ErrKeyProtected,
 	ErrRecovery, ErrKeyUnfollowed, ErrKeyUnreadable, ErrPost, ErrAsk, ErrBody, ErrOwner, ErrFunction, ErrExpired,

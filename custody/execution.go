@@ -217,7 +217,7 @@ func (c *Custody) failExecution(ctx context.Context, tx *model.Tx, p model.Propo
 }
 
 // Attend appends what has waited for the audit, ends what nobody decided in time, and carries on what two people want and
-// a server has left: once, and waits for it.
+// a server has left: once, and waits for it. A new root that two people let wait for too long is forgotten.
 func (c *Custody) Attend(ctx context.Context) error { return c.attendBy(ctx, func(f func()) { f() }) }
 
 func (c *Custody) attendBy(ctx context.Context, start func(func())) error {
@@ -235,7 +235,7 @@ func (c *Custody) attendBy(ctx context.Context, start func(func())) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{c.dropOldRoot(ctx)}
 	for _, p := range late {
 		err := c.write(ctx, func(tx *model.Tx) error { return c.expire(ctx, tx, p.ID) })
 		if err != nil && !errors.Is(err, model.ErrState) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"cardflow/gm"
+	"cardflow/model"
 )
 
 // Scalar opens a key, so that a test can look for it where it must not be.
@@ -34,3 +35,34 @@ func (c *Custody) Carry(ctx context.Context, id string) { c.carry(ctx, id) }
 
 // ValueOf is what is secret in a share.
 func ValueOf(s Share) []byte { return s.value }
+
+// RotateRoot does what two people let a server do.
+func (c *Custody) RotateRoot(ctx context.Context, next RootKey, actor string) error {
+	if err := c.PrepareRoot(ctx, next, actor); err != nil {
+		return err
+	}
+	return c.write(ctx, func(tx *model.Tx) error {
+		detail, err := c.swapRoot(ctx, tx, next.ID())
+		if err != nil {
+			return err
+		}
+		return c.record(ctx, tx, entry{actor, actRoot, next.ID(), detail})
+	})
+}
+
+// NewKEK does what two people let a server do, and answers the version.
+func (c *Custody) NewKEK(ctx context.Context, actor string) (int, error) {
+	newest, _, err := c.rootNow(ctx)
+	if err != nil {
+		return 0, err
+	}
+	made, err := c.followingKEK(ctx, newest.Version)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.write(ctx, func(tx *model.Tx) error { return c.addKEK(ctx, tx, made, actor, map[string]any{}) }); err != nil {
+		c.keys.forget(made.Version)
+		return 0, err
+	}
+	return made.Version, nil
+}

@@ -248,6 +248,9 @@ func (w *rewrapWalk) reseal(k model.CustodyKey, from, to gm.Secret) ([]byte, err
 	return gm.Seal(to, w.random, scalar, keyBinding(k))
 }
 
+// RootStatus answers the status.
+func (c *Custody) RootStatus(ctx context.Context) (RootStatus, error) { return LookAtRoot(ctx, c.db) }
+
 // RootStatus is what there is to know of the root and what is under it, without any key.
 type RootStatus struct {
 	Root    model.CustodyRoot
@@ -256,6 +259,7 @@ type RootStatus struct {
 	KEKs    []KEKStatus  // oldest first
 	Left    int64        // keys that are not under the newest, those that wait to take over among them
 	Total   int64
+	Next    *model.NextRoot // that waits for two people; nil: none does
 }
 
 // KEKStatus is a key-encryption key and how many keys are under it.
@@ -279,7 +283,7 @@ func LookAtRoot(ctx context.Context, db *model.DB) (s RootStatus, err error) {
 		s.Set = setOf(root.ID)
 	}
 	err = db.Read(ctx, func(tx *model.Tx) error {
-		s.KEKs, s.Left, s.Total = nil, 0, 0
+		s.KEKs, s.Left, s.Total, s.Next = nil, 0, 0, nil
 		h, err := tx.AuditHead()
 		if err != nil {
 			return err
@@ -287,6 +291,13 @@ func LookAtRoot(ctx context.Context, db *model.DB) (s RootStatus, err error) {
 		s.Stopped = h.StoppedAt
 		keks, err := tx.CustodyKEKs()
 		if err != nil {
+			return err
+		}
+		switch n, err := tx.NextRoot(); {
+		case err == nil:
+			n.KEKs, n.Seal = "", nil
+			s.Next = &n
+		case !errors.Is(err, model.ErrNotFound):
 			return err
 		}
 		counts, err := tx.CustodyKeyCounts()

@@ -119,6 +119,7 @@ func TestKilledWhileRotatingTheRoot(t *testing.T) {
 		for _, broken := range []struct{ table, on, when string }{
 			{"custody_keks", "UPDATE", "NEW.version = 1"}, {"custody_keks", "UPDATE", "NEW.version = 3"},
 			{"custody_roots", "UPDATE", "1 = 1"}, {"custody_roots", "INSERT", "1 = 1"},
+			{"custody_next_root", "INSERT", "1 = 1"}, {"custody_next_root", "DELETE", "1 = 1"},
 			{"custody_audit", "INSERT", "NEW.act = 'root.rotate'"}, {"custody_audit_head", "UPDATE", "1 = 1"},
 		} {
 			r.exec(r.breaking(broken.table, broken.on, broken.when))
@@ -276,7 +277,11 @@ func TestNewKEKUnderARootThatThisServerLacks(t *testing.T) {
 		if _, err := other.NewKEK(t.Context(), "ops"); !errors.Is(err, custody.ErrRootMismatch) {
 			t.Errorf("by a server with the old root: %v", err)
 		}
-		if _, err := r.NewKEK(t.Context(), "ops"); err != nil {
+		started := r.sealed()
+		if _, err := bring(t.Context(), started, nextShares...); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := started.NewKEK(t.Context(), "ops"); err != nil {
 			t.Fatal(err)
 		}
 		ask, body := confirm("trade-1")

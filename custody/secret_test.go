@@ -108,7 +108,7 @@ func TestNoKeyMaterialAnywhere(t *testing.T) {
 func (r *rig) dump() string {
 	r.t.Helper()
 	var out strings.Builder
-	for _, table := range []string{"custody_keks", "custody_keys", "custody_signatures", "custody_audit", "custody_audit_head", "custody_sessions", "custody_authorisations", "custody_roots", "custody_waiting"} {
+	for _, table := range []string{"custody_keks", "custody_keys", "custody_signatures", "custody_audit", "custody_audit_head", "custody_sessions", "custody_authorisations", "custody_roots", "custody_waiting", "custody_next_root"} {
 		rows, err := r.raw.QueryContext(r.t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			r.t.Fatal(err)

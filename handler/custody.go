@@ -10,6 +10,7 @@ type Custody interface {
 	TwoPeople
 	Auditing
 	Seals
+	Roots
 }
 
 // keeping says what custody's errors mean to a caller. Those that aren't here are ours.
@@ -41,6 +42,8 @@ var keeping = map[*custody.Error]transfer.Kind{
 	custody.ErrSharesWrong:      transfer.Mismatch,
 	custody.ErrShareRepeated:    transfer.Conflict,
 	custody.ErrShareUnwanted:    transfer.Conflict,
+	custody.ErrRootNotPrepared:  transfer.Conflict,
+	custody.ErrRootMoved:        transfer.Conflict,
 	custody.ErrSealed:           transfer.Unavailable,
 	custody.ErrUnreconciled:     transfer.Unavailable,
 	custody.ErrRootMismatch:     transfer.Unavailable,

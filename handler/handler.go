@@ -19,11 +19,14 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"cardflow/custody"
 )
 
 // Service is the use cases. Each part stands in the file of those who use it.
@@ -82,6 +85,9 @@ type Config struct {
 	Registry *prometheus.Registry
 	Clock    Clock     // default: the machine's
 	Random   io.Reader // default: crypto/rand
+	// VerifyAudit holds custody's audit against its hashes, its head and the ledger's anchors; with scan it reads every block
+	// for them. It may take minutes.
+	VerifyAudit func(ctx context.Context, scan bool) (custody.AuditReport, error)
 	// Checks are what readiness needs beside what the service names itself, such as custody.
 	Checks map[string]func(context.Context) error
 	// Stopping closes when the server begins to shut down: event streams end, so that clients ask elsewhere. May be nil.
@@ -98,6 +104,8 @@ type server struct {
 	guard    *guard
 	metrics  *metrics
 	docs     *docs
+
+	verifying sync.Mutex // held by who walks along the audit
 }
 
 // New checks c and returns the whole surface, ready to be served. The caller sets the timeouts of its http.Server:
@@ -112,6 +120,7 @@ func New(c Config) (*echo.Echo, error) {
 	need(c.Service != nil, "Service")
 	need(c.Custody != nil, "Custody")
 	need(c.Logins != nil, "Logins")
+	need(c.VerifyAudit != nil, "VerifyAudit")
 	need(c.WeChat != nil, "WeChat")
 	need(c.Redis != nil, "Redis")
 	need(c.Registry != nil, "Registry")

@@ -105,7 +105,12 @@ func propose(c *call) error {
 		bounded(64, "operation", in.Operation), bounded(16<<10, "arguments", string(in.Arguments)), bounded(4096, "reason", in.Reason)); err != nil {
 		return err
 	}
-	p, err := c.Custody.Propose(c.ctx(), custody.Draft{Person: c.who.Person, Name: c.key, Operation: in.Operation, Arguments: in.Arguments, Reason: in.Reason})
+	return c.propose(in.Operation, in.Arguments, in.Reason)
+}
+
+// propose proposes in the name of who calls.
+func (c *call) propose(operation string, arguments []byte, reason string) error {
+	p, err := c.Custody.Propose(c.ctx(), custody.Draft{Person: c.who.Person, Name: c.key, Operation: operation, Arguments: arguments, Reason: reason})
 	return c.shown(http.StatusCreated, p, err)
 }
 

@@ -32,10 +32,16 @@ type fakeCustody struct {
 	seal    custody.SealStatus // what it says of itself
 	shares  []string           // what was brought to it, and by whom
 	refused error              // what it says to shares
+
+	root   custody.RootStatus
+	report custody.AuditReport
+	walks  chan struct{} // a walk along the audit waits for it, if set
+	scans  []bool        // of the walks
 }
 
 func newFakeCustody() *fakeCustody {
-	f := &fakeCustody{proposals: map[string]custody.Proposal{}, seal: custody.SealStatus{Kind: custody.InFile, RootID: "ab"}}
+	f := &fakeCustody{proposals: map[string]custody.Proposal{}, seal: custody.SealStatus{Kind: custody.InFile, RootID: "ab"},
+		root: custody.RootStatus{Root: model.CustodyRoot{ID: "ab", Kind: "file"}}}
 	for id, person := range map[string]string{"proposal-of-ops": "p-ops", "proposal-of-another": "p-ops2"} {
 		f.proposals[id] = custody.Proposal{
 			ID: id, Operation: "quota.raise", Arguments: []byte(`{}`), Description: "会发生什么", Reason: "试", State: model.ProposalProposed,

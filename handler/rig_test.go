@@ -65,7 +65,8 @@ func (r *rig) serveWith(change []func(*handler.Config)) {
 	weChat := platform(t, client, logger)
 	c := handler.Config{
 		Service: r.service, Custody: r.custody, Logins: &fakeLogins{r.service, weChat}, WeChat: weChat, Redis: client, PublicURL: "https://cards.example.com/",
-		Logger: logger, Registry: prometheus.NewRegistry(), Clock: r.clock, Random: &counterReader{n: seeds.Add(1) << 40},
+		VerifyAudit: r.custody.verify,
+		Logger:      logger, Registry: prometheus.NewRegistry(), Clock: r.clock, Random: &counterReader{n: seeds.Add(1) << 40},
 		Checks: map[string]func(context.Context) error{"custody": func(context.Context) error { return r.service.custody }},
 	}
 	for _, f := range change {

@@ -164,6 +164,8 @@ var routes = []route{
 	api(get, "/custody/seal", ops|auditor, showSeal),
 	api(post, "/custody/seal", ops, seal, anyhow), // the emergency stop of this server works without a database
 	api(post, "/custody/seal/unseal", ops, unseal, mayJSON),
+	api(get, "/custody/root", ops|auditor, showRoot),
+	api(post, "/custody/root/rotate", ops, rotateRoot, withJSON, wished),
 
 	api(get, "/transactions/{txId}", staff, showTransaction),
 	api(get, "/blocks/{number}", staff, showBlock),
@@ -175,6 +177,7 @@ var routes = []route{
 	api(post, "/custody/proposals/{id}/reject", ops, rejectProposal, withJSON, wished),
 	api(post, "/custody/proposals/{id}/withdraw", ops, withdrawProposal, withJSON, wished),
 	api(get, "/custody/audit", ops|auditor, listAudit, paged("actor", "act", "subject", "key", "from", "to")),
+	api(post, "/custody/audit/verify", ops|auditor, verifyAudit, mayJSON, slowly),
 	api(get, "/custody/quotas", ops|auditor, listQuotas),
 	api(post, "/custody/quotas", ops, lowerQuota, withJSON, wished),
 }

@@ -196,3 +196,40 @@ func (tx *Tx) CustodyKeysBefore(version int) (bool, error) {
 	waiting, err := many[CustodySuccessor](tx.db.Select("id").Where("kek_version < ?", version).Limit(1))
 	return len(waiting) > 0, err
 }
+
+// NextRoot is a root that its holders have, and that waits for two people to put it in the place of the one in use. The
+// root itself is never here.
+type NextRoot struct {
+	ID         string `gorm:"primaryKey"`
+	Kind       string // file, shamir, pkcs11
+	Threshold  int    // shares that are needed; 0 unless it is in shares
+	Shares     int    // that there are
+	MadeBy     string
+	MadeAt     Millis
+	BeforeID   string // the root that was in use then
+	KEKs       string `gorm:"column:keks"`        // JSON: every key-encryption key as it will be under this root
+	KEKVersion int    `gorm:"column:kek_version"` // whose key made Seal
+	Seal       []byte // keyed tag of everything above
+}
+
+// TableName places the record.
+func (NextRoot) TableName() string { return "custody_next_root" }
+
+// NextRoot fetches the root that waits. Errors: ErrNotFound.
+func (tx *Tx) NextRoot() (NextRoot, error) {
+	r, err := one[NextRoot](tx.db.Where("1 = 1"))
+	return r, named("root", "that waits", err)
+}
+
+// SetNextRoot stores the root that waits, in the place of any other.
+func (tx *Tx) SetNextRoot(r NextRoot) error {
+	if err := tx.DropNextRoot(); err != nil {
+		return err
+	}
+	return named("root", r.ID, tx.db.Create(&r).Error)
+}
+
+// DropNextRoot forgets it.
+func (tx *Tx) DropNextRoot() error {
+	return named("root", "that waits", tx.db.Where("1 = 1").Delete(&NextRoot{}).Error)
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -483,6 +484,9 @@ func (a *App) Listen() error {
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
+		VerifyAudit: func(ctx context.Context, scan bool) (custody.AuditReport, error) {
+			return a.verifyAudit(ctx, scan, io.Discard)
+		},
 		Checks: map[string]func(context.Context) error{
 			"custody": a.Keeper.Ready,
 			"redis":   func(ctx context.Context) error { return a.Redis.Ping(ctx).Err() },

@@ -130,7 +130,7 @@ func (a *App) verifyAudit(ctx context.Context, scan bool, progress io.Writer) (c
 	anchors := a.Service.LedgerAnchors(ctx, scan, func(f transfer.AnchorFault) {
 		faults = append(faults, custody.Finding{Kind: custody.FindingKind(f.Kind), From: f.Sequence, To: f.Sequence, Text: f.Problem})
 	}, nil)
-	report, err := a.Custody.VerifyAudit(ctx, custody.VerifyOptions{
+	report, err := a.Keeper.VerifyAudit(ctx, custody.VerifyOptions{
 		Anchors:  iter.Seq2[model.AuditAnchor, error](anchors),
 		Progress: func(done, total int64) { bar(progress, "审计链", float64(done)/float64(max(total, 1))) },
 	})

@@ -162,6 +162,16 @@ func TestCustodian(t *testing.T) {
 	if p.Made != 2 || p.Registering != 2 {
 		t.Errorf("provisioned: %+v", p)
 	}
+	var root struct{ Root, Kind string }
+	var audit struct {
+		Whole bool
+		Rows  int
+	}
+	ops.get("/custody/root", &root)
+	ops.post("/custody/audit/verify", map[string]bool{"scan": true}, &audit)
+	if root.Root == "" || root.Kind != "file" || !audit.Whole || audit.Rows == 0 {
+		t.Errorf("%+v, %+v", root, audit)
+	}
 	ops.refused(404, "CUSTODY_PROPOSAL_NOT_FOUND", http.MethodGet, "/custody/proposals/nothing", nil)
 	s.visitor("nobody").refused(401, "LOGIN_FAILED", http.MethodPost, "/auth/login", map[string]string{"username": "xiaowang", "password": "wrong password"})
 	s.visitor("nobody").refused(400, "WECHAT_CODE_INVALID", http.MethodPost, "/wechat/login", map[string]string{"code": "no such code"})

@@ -227,6 +227,25 @@ func (c remote) Unseal(ctx context.Context, share []byte, _ string) (custody.Sea
 
 func (c remote) Seal(ctx context.Context, _ string) error { return tell(ctx, c, "Seal", none{}) }
 
+func (c remote) RootStatus(ctx context.Context) (custody.RootStatus, error) {
+	return asks[custody.RootStatus](ctx, c, "RootStatus", none{})
+}
+
+// VerifyAudit implements keeper. The custodian has no ledger, so the anchors go with the call.
+func (c remote) VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error) {
+	a := verifyCall{}
+	if o.Anchors != nil {
+		a.Given = true
+		for anchor, err := range o.Anchors {
+			if err != nil {
+				return custody.AuditReport{}, err
+			}
+			a.Anchors = append(a.Anchors, anchor)
+		}
+	}
+	return asks[custody.AuditReport](ctx, c, "VerifyAudit", a)
+}
+
 // Ready implements keeper.
 func (c remote) Ready(ctx context.Context) error { return tell(ctx, c, "Ready", none{}) }
 

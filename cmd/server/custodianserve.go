@@ -26,8 +26,9 @@ const (
 	callPath    = "/1/"
 	sessionName = "Cardflow-Session" // the token of whoever asks, in a call that is somebody's
 	mostCall    = 8 << 20            // bytes of a call
+	mostAnchors = 256 << 20          // of one that brings the anchors of some years
 	mostAnswer  = 64 << 20
-	callTime    = 2 * time.Minute // a call ends by itself; one that checks the whole sign log may take longer
+	callTime    = 2 * time.Minute // a call ends by itself; one that checks the whole sign log, or the audit, may take longer
 )
 
 // custodianHandler answers calls.
@@ -67,13 +68,17 @@ func custodianCall(r *http.Request, w http.ResponseWriter, k keeper, keys *custo
 	if !ok {
 		return nil, errUnknownCall
 	}
-	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostCall))
+	most := int64(mostCall)
+	if name == "VerifyAudit" {
+		most = mostAnchors
+	}
+	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	defer clear(arguments) // they may hold a password, a token, or a share
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", custody.ErrAsk, err)
 	}
 	ctx := r.Context()
-	if name != "VerifySignLog" {
+	if name != "VerifySignLog" && name != "VerifyAudit" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTime)
 		defer cancel()

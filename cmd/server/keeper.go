@@ -15,6 +15,8 @@ type keeper interface {
 	transfer.Audit
 	handler.Custody
 	handler.Logins
+	// VerifyAudit walks along the audit.
+	VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error)
 	// Ready tells whether a signature could be made now. custody.ErrSealed: the keys aren't there, and all else goes on.
 	Ready(ctx context.Context) error
 	// Sealed: nothing can be signed now, as far as is known here.
@@ -54,6 +56,11 @@ func (a *App) audited() transfer.Audit {
 		return a.Keeper
 	}
 	return audit{a.Custody}
+}
+
+// VerifyAudit implements keeper.
+func (i inside) VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error) {
+	return i.keys.VerifyAudit(ctx, o)
 }
 
 // Ready implements keeper.

@@ -169,6 +169,11 @@ func (a acting) one(e *environment, method, path string, body any) error {
 		return err
 	}
 	defer leave()
+	return a.over(e, api, method, path, body)
+}
+
+// over is one, for who has logged in.
+func (a acting) over(e *environment, api *client, method, path string, body any) error {
 	var p proposal
 	if err := api.call(e.ctx, method, path, body, &p); err != nil {
 		return spoken(err)

@@ -29,9 +29,9 @@ func older(t *testing.T, dir string) (back func()) {
 func TestRestoreIsDeclaredByHolders(t *testing.T) {
 	t.Parallel()
 	dir := demoWorld(t)
-	e, out, _ := operating(t, dir, "")
-	check(t, rootRotateCommand{SharesFlags: SharesFlags{Shares: 5, Threshold: 3, Print: true}, To: "shamir", Yes: true}.Run(e))
-	three := strings.Join(printed(t, out)[:3], "")
+	first := openSite(t, dir, crowded)
+	three := strings.Join(first.toShares(5, 3)[:3], "")
+	first.close(t)
 	restored := func(dir string, yes bool) (string, error) {
 		e, out, _ := operating(t, dir, three, inShares)
 		err := auditRestoredCommand{Reason: "恢复了旧副本", Yes: yes}.Run(e)
@@ -49,7 +49,7 @@ func TestRestoreIsDeclaredByHolders(t *testing.T) {
 	}
 
 	back := older(t, dir)
-	e, _, _ = operating(t, dir, three, inShares)
+	e, _, _ := operating(t, dir, three, inShares)
 	check(t, (auditExport{Out: filepath.Join(t.TempDir(), "export.jsonl")}).Run(e))
 	e, _, _ = operating(t, dir, three, inShares, func(c *Config) { c.HTTP.Listen = "127.0.0.1:0" })
 	app, err := openBeside(e, false)

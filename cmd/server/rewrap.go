@@ -10,11 +10,10 @@ import (
 	"cardflow/custody"
 )
 
-// rewrapCommand makes a new key-encryption key and puts all keys under it. Servers that run do that by themselves in the
-// background, too; whoever has the lease does it, the other one watches.
+// rewrapCommand puts all keys under the newest key-encryption key. Servers that run do that by themselves in the background;
+// whoever has the lease does it, the other one watches.
 type rewrapCommand struct {
 	Status bool `help:"Only tell how far it is."`
-	Resume bool `help:"Make no new key-encryption key: put under the newest what isn't yet."`
 	JSON   bool `name:"json" help:"The status as JSON."`
 	Yes    bool `help:"Do it. Without it the command tells what would happen."`
 }
@@ -36,13 +35,6 @@ func (c rewrapCommand) Run(e *environment) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
-	if !c.Resume {
-		version, err := app.Custody.NewKEK(e.ctx, operator())
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(e.stdout, "key-encryption key %d is made; new keys are under it\n", version)
-	}
 	began := time.Now()
 	p, err := app.Custody.Rewrap(e.ctx, fmt.Sprintf("%s/%d", operator(), os.Getpid()), true, func(p custody.RewrapProgress) {
 		bar(e.stderr, "rewrap", float64(p.Done)/float64(max(p.Done+p.Left, 1)))
@@ -82,7 +74,7 @@ func (c rewrapCommand) watch(ctx context.Context, e *environment, app *App) erro
 }
 
 const rewrapWould = `
-Nothing was done. With --yes a new key-encryption key is made, under which new
-keys are from then on, and all others are put under it, while everything else
-goes on. It may be stopped at any time: servers finish it in the background.
+Nothing was done. With --yes all keys are put under the newest key-encryption
+key, while everything else goes on. It may be stopped at any time: servers
+finish it in the background. A new one is for server root renew.
 `

@@ -17,12 +17,14 @@ import (
 )
 
 // rootCommand is what is done to the root key, on a server's own machine, with the database's own password. It works on
-// the database beside the servers that run.
+// the database beside the servers that run. That another root, or another key-encryption key, takes over is for two people,
+// and goes through a server.
 type rootCommand struct {
 	Init   rootInitCommand   `cmd:"" help:"The key ceremony: make the root key of an empty database."`
 	Status rootStatusCommand `cmd:"" help:"Which root it is, and how many keys are under which key-encryption key."`
-	Rotate rootRotateCommand `cmd:"" help:"Put another root key in the place of this one: from a file to shares or a token, or new shares for the old."`
-	Rewrap rewrapCommand     `cmd:"" help:"Make a new key-encryption key and put all keys under it."`
+	Rotate rootRotateCommand `cmd:"" help:"Make another root key, and propose that it takes the place of this one: from a file to shares or a token, or new shares for the old."`
+	Renew  rootRenewCommand  `cmd:"" help:"Propose a new key-encryption key, under which all keys are put."`
+	Rewrap rewrapCommand     `cmd:"" help:"Put all keys under the newest key-encryption key now, as servers do in the background."`
 }
 
 // SharesFlags say how a root is split.
@@ -261,6 +263,17 @@ type rootJSON struct {
 	KEKs      []kekJSON `json:"keks"`
 	Keys      int64     `json:"keys"`
 	Left      int64     `json:"left"`
+	Next      *nextJSON `json:"next,omitempty"`
+}
+
+// nextJSON is the root that waits for two people.
+type nextJSON struct {
+	Root      string    `json:"root"`
+	Kind      string    `json:"kind"`
+	Threshold int       `json:"threshold,omitempty"`
+	Shares    int       `json:"shares,omitempty"`
+	MadeBy    string    `json:"madeBy"`
+	MadeAt    time.Time `json:"madeAt"`
 }
 
 func rootView(s custody.RootStatus) rootJSON {
@@ -270,6 +283,9 @@ func rootView(s custody.RootStatus) rootJSON {
 	}
 	for _, k := range s.KEKs {
 		v.KEKs = append(v.KEKs, kekJSON{k.Version, k.CreatedAt.Time(), k.Keys})
+	}
+	if n := s.Next; n != nil {
+		v.Next = &nextJSON{n.ID, n.Kind, n.Threshold, n.Shares, n.MadeBy, n.MadeAt.Time()}
 	}
 	return v
 }
@@ -283,6 +299,9 @@ func rootText(s custody.RootStatus) string {
 	if s.Stopped != 0 {
 		fmt.Fprintf(&b, "stopped    by hand since %s\n", date(s.Stopped))
 	}
+	if n := s.Next; n != nil {
+		fmt.Fprintf(&b, "waits      %s  %s\n           for two people, made %s by %s\n", n.Kind, n.ID, date(n.MadeAt), n.MadeBy)
+	}
 	b.WriteString("\nkey-encryption key   made                 keys under it\n")
 	for _, k := range s.KEKs {
 		fmt.Fprintf(&b, "%18d   %-19s  %13d\n", k.Version, date(k.CreatedAt), k.Keys)
@@ -295,18 +314,20 @@ func rootText(s custody.RootStatus) string {
 
 func date(at model.Millis) string { return at.Time().Local().Format(time.DateTime) }
 
-// rootRotateCommand puts all key-encryption keys under another root.
+// rootRotateCommand makes another root, and proposes it.
 type rootRotateCommand struct {
+	acting
 	SharesFlags `embed:""`
 	To          string `help:"How the new root is kept: shamir, pkcs11 (as custody.pkcs11 says), or file." enum:"shamir,pkcs11,file" required:""`
 	File        string `help:"For file: its name. Not that of the old one." placeholder:"FILE"`
 	Key         string `help:"For pkcs11: the new key's label, if it is another one than custody.pkcs11.key." placeholder:"LABEL"`
+	Reason      string `help:"Why, for the other person to read." required:""`
 	Yes         bool   `help:"Do it. Without it the command tells what would happen."`
 }
 
-// Run implements the command. A crash at any point leaves the old root in its place, or the new one; before it is, its
-// holders have it.
-func (c rootRotateCommand) Run(e *environment) (err error) {
+// Run implements the command. Nothing depends on the new root before another person has approved it; its holders have it by
+// then.
+func (c rootRotateCommand) Run(e *environment) error {
 	kind, at := custody.RootKind(c.To), e.config.Custody.PKCS11
 	if kind == custody.InFile && c.File == "" {
 		return errors.New("--to file wants --file")
@@ -317,30 +338,80 @@ func (c rootRotateCommand) Run(e *environment) (err error) {
 	if !c.Yes {
 		return c.would(e, kind, rotateWould, c.File, at.Key)
 	}
-	app, err := e.opened()
+	// Who may not propose it, or at a server that can't take it, hears that before people have come for their shares.
+	api, leave, err := c.login(e)
 	if err != nil {
 		return err
+	}
+	defer leave()
+	var s sealState
+	if err := api.call(e.ctx, "GET", "/custody/seal", nil, &s); err != nil {
+		return spoken(err)
+	}
+	if s.Sealed {
+		return custody.ErrSealed
+	}
+	id, err := c.prepare(e, kind, at)
+	if err != nil {
+		return err
+	}
+	if err := c.over(e, api, "POST", "/custody/root/rotate", map[string]any{"root": id, "reason": c.Reason}); err != nil {
+		return fmt.Errorf("%w\nthe new root is made, and waits; propose it:\nserver proposals propose root.rotate '{\"root\":\"%s\"}' --as … --reason …", err, id)
+	}
+	if !c.JSON {
+		fmt.Fprint(e.stdout, rotateNext[kind])
+	}
+	return nil
+}
+
+// prepare makes the new root and has the key-encryption keys sealed under it, beside what is in use.
+func (c rootRotateCommand) prepare(e *environment, kind custody.RootKind, at PKCS11Config) (id string, err error) {
+	app, err := e.opened()
+	if err != nil {
+		return "", err
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
 	next, err := c.make(e, kind, c.File, at)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := app.Custody.RotateRoot(e.ctx, next, operator()); err != nil {
-		return err
-	}
-	fmt.Fprintf(e.stdout, "the root key is now: %s %s\n", kind, next.ID())
-	fmt.Fprint(e.stdout, rotateNext[kind])
-	return nil
+	return next.ID(), app.Custody.PrepareRoot(e.ctx, next, operator())
 }
 
-const rotateWould = `  every key-encryption key is put under it, in one transaction; the old root
-  opens nothing of this database any more. Servers that run go on; they need the
-  new root at their next start
+const rotateWould = `  every key-encryption key is sealed under it, beside the old; nothing changes
+  it is proposed; when another person has approved it, the old root opens
+  nothing of this database any more. Servers that run go on; they need the new
+  root at their next start
 `
 
 var rotateNext = map[custody.RootKind]string{
-	custody.InShares: "set custody.kind to shamir on every server; each needs its shares at its next\nstart\n",
-	custody.InToken:  "set custody.kind to pkcs11, and custody.pkcs11, on every server; restart each\n",
-	custody.InFile:   "set custody.root_key_file on every server; restart each\n",
+	custody.InShares: "when it is approved, set custody.kind to shamir on every server; each needs its\nshares at its next start\n",
+	custody.InToken:  "when it is approved, set custody.kind to pkcs11, and custody.pkcs11, on every\nserver; restart each\n",
+	custody.InFile:   "when it is approved, set custody.root_key_file on every server; restart each\n",
+}
+
+// rootRenewCommand proposes a new key-encryption key.
+type rootRenewCommand struct {
+	acting
+	Reason string `help:"Why, for the other person to read." required:""`
+}
+
+// Run implements the command.
+func (c rootRenewCommand) Run(e *environment) error {
+	api, leave, err := c.login(e)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var root rootJSON
+	if err := api.call(e.ctx, "GET", "/custody/root", nil, &root); err != nil {
+		return spoken(err)
+	}
+	if len(root.KEKs) == 0 {
+		return errors.New("the server names no key-encryption key")
+	}
+	newest := root.KEKs[len(root.KEKs)-1].Version
+	return c.over(e, api, "POST", "/custody/proposals", map[string]any{
+		"operation": custody.OperationRotateKEK, "arguments": custody.RotateKEK{After: newest}, "reason": c.Reason,
+	})
 }

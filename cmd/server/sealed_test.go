@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"cardflow/custody"
 	"cardflow/ledger/request"
 	"cardflow/model"
+	"cardflow/transfer"
 )
 
 // inShares is a configuration whose root key people hold.
@@ -62,6 +65,27 @@ func (s *site) holder(username, password, typed string) (said string, err error)
 	return out.String(), err
 }
 
+// toShares moves the root of a running server into shares, as two people do, and answers the shares.
+func (s *site) toShares(shares, threshold int) []string {
+	s.t.Helper()
+	check(s.t, s.Service.AddPerson(soon(s.t), transfer.NewPerson{Username: "ops2", Password: demoPassword, Organisation: transfer.PlatformID, Roles: []string{"ops"}}))
+	file := filepath.Join(s.t.TempDir(), "password")
+	check(s.t, os.WriteFile(file, []byte(demoPassword), 0o600))
+	as := func(name string) acting { return acting{As: name, PasswordFile: file, Server: s.URL} }
+	e, out, _ := operating(s.t, s.Config.DataDir, "")
+	check(s.t, rootRotateCommand{
+		acting: as("yunwei"), SharesFlags: SharesFlags{Shares: shares, Threshold: threshold, Print: true}, To: "shamir", Reason: "投产", Yes: true,
+	}.Run(e))
+	said := out.String()
+	proposal := regexp.MustCompile(`提案 +([0-9a-f]{32})`).FindStringSubmatch(said)
+	if proposal == nil {
+		s.t.Fatalf("no proposal in %q", said)
+	}
+	e, _, _ = operating(s.t, s.Config.DataDir, "")
+	check(s.t, proposalsApprove{acting: as("ops2"), ID: proposal[1], Yes: true}.Run(e))
+	return printed(s.t, strings.NewReader(said))
+}
+
 // TestSealedSite: a root in a file is moved to shares. The server then starts sealed, people look, log in and hand in what
 // they want, new ones too; three holders come, and all of it happens.
 func TestSealedSite(t *testing.T) {
@@ -77,11 +101,8 @@ func TestSealedSite(t *testing.T) {
 		}
 	}
 	until(t, "小孙 to be registered", registered(first.consumer("小孙")))
+	shares := first.toShares(5, 3)
 	first.close(t)
-
-	e, out, _ := operating(t, dir, "")
-	check(t, rootRotateCommand{SharesFlags: SharesFlags{Shares: 5, Threshold: 3, Print: true}, To: "shamir", Yes: true}.Run(e))
-	shares := printed(t, out)
 
 	s := openSite(t, dir, crowded, inShares)
 	var ready struct {
@@ -163,7 +184,7 @@ func TestSealedSite(t *testing.T) {
 	s.close(t)
 
 	// fsck, beside the servers, asks for shares too.
-	e, out, _ = operating(t, dir, shares[0]+shares[2]+shares[3], inShares)
+	e, out, _ := operating(t, dir, shares[0]+shares[2]+shares[3], inShares)
 	check(t, fsckCommand{}.Run(e))
 	if !strings.Contains(out.String(), "✓") {
 		t.Errorf("fsck: %s", out)
@@ -241,9 +262,9 @@ func (b *brittle) Write(p []byte) (int, error) {
 func TestKeysWhereTheRootIsInShares(t *testing.T) {
 	t.Parallel()
 	dir := demoWorld(t)
-	e, out, _ := operating(t, dir, "")
-	check(t, rootRotateCommand{SharesFlags: SharesFlags{Shares: 5, Threshold: 3, Print: true}, To: "shamir", Yes: true}.Run(e))
-	shares := printed(t, out)
+	first := openSite(t, dir, crowded)
+	shares := first.toShares(5, 3)
+	first.close(t)
 	three := shares[0] + shares[2] + shares[3]
 	var li keyJSON
 	look := func(owner string) keyJSON {
@@ -260,7 +281,7 @@ func TestKeysWhereTheRootIsInShares(t *testing.T) {
 	shop := look("xiaowang")
 
 	order := keysSuspend{keysOrder{keyID: keyID{shop.ID}, Wait: 1}}
-	e, out, _ = operating(t, dir, "", inShares)
+	e, out, _ := operating(t, dir, "", inShares)
 	check(t, order.Run(e))
 	if !strings.Contains(out.String(), "没有执行") || look("xiaowang").State != "active" {
 		t.Errorf("a dry run: %s", out)
