@@ -194,6 +194,7 @@ func TestMetrics(t *testing.T) {
 		`cardflow_http_requests_total{method="other",route="unmatched",status="405"} 1`,
 		`cardflow_http_request_seconds_count{method="GET",route="/api/v1/me"} 2`,
 		`cardflow_http_requests_in_flight 1`,
+		`cardflow_ready{part="redis"} 1`,
 	} {
 		if !strings.Contains(string(got.body), line+"\n") {
 			t.Errorf("no line %s", line)

@@ -158,6 +158,9 @@ func New(c Config) (*echo.Echo, error) {
 	if s.metrics, err = newMetrics(c.Registry); err != nil {
 		return nil, fmt.Errorf("handler: %w", err)
 	}
+	if err := c.Registry.Register(partMetrics{s}); err != nil {
+		return nil, fmt.Errorf("handler: %w", err)
+	}
 	if s.docs, err = madeDocs(); err != nil {
 		return nil, fmt.Errorf("handler: %w", err)
 	}

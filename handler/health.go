@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"cardflow/custody"
 )
@@ -31,16 +35,8 @@ func alive(c *call) error { return render(c, http.StatusOK, aliveView{"ok"}) }
 // is named, and no reason to send people elsewhere: look-ups, logins and accepting go on, and whoever opens it has to
 // reach this server.
 func ready(c *call) error {
-	found := c.Service.Ready(c.ctx())
-	all := map[string]error{"redis": c.Redis.Ping(c.ctx()).Err()}
-	for name, err := range found {
-		all[name] = err
-	}
-	for name, check := range c.Checks {
-		all[name] = check(c.ctx())
-	}
 	v, status := readyView{Status: "ready", Checks: map[string]string{}}, http.StatusOK
-	for name, err := range all {
+	for name, err := range c.server.parts(c.ctx()) {
 		v.Checks[name] = "ok"
 		if errors.Is(err, custody.ErrSealed) {
 			v.Checks[name] = "sealed"
@@ -50,4 +46,39 @@ func ready(c *call) error {
 		}
 	}
 	return render(c, status, v)
+}
+
+// parts asks each part that this server needs how it is: nil is well.
+func (s *server) parts(ctx context.Context) map[string]error {
+	all := map[string]error{"redis": s.Redis.Ping(ctx).Err()}
+	maps.Copy(all, s.Service.Ready(ctx))
+	for name, check := range s.Checks {
+		all[name] = check(ctx)
+	}
+	return all
+}
+
+// partReady is /readyz for who watches numbers.
+var partReady = prometheus.NewDesc("cardflow_ready", "1 while a part that this server needs is well, as in /readyz; a sealed custody is.", []string{"part"}, nil)
+
+// partPatience is how long all parts together may take to answer.
+const partPatience = 2 * time.Second
+
+// partMetrics asks the parts whenever somebody looks.
+type partMetrics struct{ *server }
+
+// Describe implements prometheus.Collector.
+func (partMetrics) Describe(out chan<- *prometheus.Desc) { out <- partReady }
+
+// Collect implements prometheus.Collector.
+func (m partMetrics) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), partPatience)
+	defer cancel()
+	for name, err := range m.parts(ctx) {
+		well := 1.0
+		if err != nil && !errors.Is(err, custody.ErrSealed) {
+			well = 0
+		}
+		out <- prometheus.MustNewConstMetric(partReady, prometheus.GaugeValue, well, name)
+	}
 }

@@ -107,6 +107,8 @@ func lookups(t *testing.T) map[string]lookup {
 			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller}, "", 10)
 			return err
 		}, []string{"trades_seller"}},
+		"acts under way":     {func(tx *model.Tx) error { _, _, err := tx.UnfinishedActs(); return err }, []string{"acts_state"}},
+		"keys to rewrap":     {func(tx *model.Tx) error { _, err := tx.CustodyKeysOlder(2); return err }, []string{"custody_keys_under", "custody_successors_kek"}},
 		"newest trades":      {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},
 		"expired trades":     {func(tx *model.Tx) error { _, err := tx.ExpiredTrades(now, 10); return err }, []string{"trades_state"}},
 		"due acts":           {func(tx *model.Tx) error { _, err := tx.LeaseActs("w", now, now, 10); return err }, []string{"acts_state"}},

@@ -51,10 +51,23 @@ func TestListenerInTrouble(t *testing.T) {
 	if err := r.Ready(r.ctx)["listener"]; err == nil {
 		t.Error("ready while deaf")
 	}
+	blocks, known, err := r.Followed(r.ctx)
+	if err != nil || known >= blocks {
+		t.Errorf("of %d blocks %d are known, %v", blocks, known, err)
+	}
+	if b, err := r.Backlog(r.ctx); err != nil || b.Acts != 1 {
+		t.Errorf("%+v, %v", b, err)
+	}
 	deaf.deaf.Store(false)
 	r.until("the listener goes on", func() bool { return r.Following() == nil })
 	check(t, r.CatchUp(r.ctx))
 	r.registered("ann")
+	if blocks, known, err := r.Followed(r.ctx); err != nil || known < blocks || blocks == 0 {
+		t.Errorf("of %d blocks %d are known, %v", blocks, known, err)
+	}
+	if b, err := r.Backlog(r.ctx); err != nil || b != (transfer.Backlog{}) {
+		t.Errorf("%+v, %v", b, err)
+	}
 	r.fsck()
 }
 

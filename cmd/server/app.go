@@ -299,6 +299,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	if a.Custody, err = custody.Open(ctx, c); err != nil {
 		return err
 	}
+	a.Registry.MustRegister(keysStanding{a.Custody})
 	a.onClose(func() error { a.Custody.Close(); return nil })
 	return nil
 }
@@ -396,7 +397,7 @@ func (a *App) openService(ctx, run context.Context) error {
 		a.Service.Wait()
 		return nil
 	})
-	a.Registry.MustRegister(anchorMetrics{a.Service})
+	a.Registry.MustRegister(standing{a.Service})
 	if a.Custody != nil {
 		a.background(run, func(ctx context.Context) { a.Custody.Run(ctx, name) })
 	}

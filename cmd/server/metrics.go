@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +8,7 @@ import (
 
 	"cardflow/custody"
 	"cardflow/handler"
+	"cardflow/ledger"
 	"cardflow/transfer"
 )
 
@@ -29,6 +29,9 @@ func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
 	}
 	for _, name := range transfer.Alarms {
 		m.alarms.WithLabelValues(name) // a rule on a counter that isn't there yet would never fire
+	}
+	for _, class := range []ledger.Class{ledger.Refused, ledger.NotSent, ledger.Unknown, ledger.Duplicate, ledger.Conflict, ledger.Invalid} {
+		m.failures.WithLabelValues(string(class))
 	}
 	r.MustRegister(m.acts, m.took, m.failures, m.alarms, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -69,45 +72,6 @@ func newCustodyMetrics(r *prometheus.Registry, sealed func() bool) custody.Metri
 		Writable: func(can bool) {
 			writable.Set(map[bool]float64{true: 1}[can])
 		},
-	}
-}
-
-// anchorMetrics asks, whenever somebody looks, how far the ledger vouches for the audit. All servers say the same.
-type anchorMetrics struct{ service *transfer.Service }
-
-var (
-	auditRows     = prometheus.NewDesc("cardflow_audit_rows", "Rows of custody's audit.", nil, nil)
-	auditAnchored = prometheus.NewDesc("cardflow_audit_anchored_row", "The newest row of the audit that is anchored on the ledger.", nil, nil)
-	auditLag      = prometheus.NewDesc("cardflow_audit_anchor_lag_rows", "Rows of the audit after the newest anchor; 0 while nothing waits to be anchored.", nil, nil)
-	auditAge      = prometheus.NewDesc("cardflow_audit_anchor_age_seconds", "Age of the newest anchor.", nil, nil)
-)
-
-// anchorPatience is how long the database may take to answer.
-const anchorPatience = 2 * time.Second
-
-// Describe implements prometheus.Collector.
-func (anchorMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{auditRows, auditAnchored, auditLag, auditAge} {
-		out <- d
-	}
-}
-
-// Collect implements prometheus.Collector. What can't be found out is left out: a rule on absent() sees it.
-func (m anchorMetrics) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), anchorPatience)
-	defer cancel()
-	state, err := m.service.AnchorState(ctx)
-	if err != nil {
-		return
-	}
-	lag := int64(0)
-	if state.Moved {
-		lag = state.Rows - state.Anchored
-	}
-	for d, v := range map[*prometheus.Desc]float64{
-		auditRows: float64(state.Rows), auditAnchored: float64(state.Anchored), auditLag: float64(lag), auditAge: state.Age.Seconds(),
-	} {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
 	}
 }
 
