@@ -30,8 +30,8 @@ var crowd = []string{
 		SELECT CONCAT('t', n), 'BEARER', CONCAT('l', n), 'retailer', IF(n % 2, 'bob', NULL), ELT(1 + n % 4, 'offered', 'confirmed', 'confirming', 'released'),
 			NULL, CONCAT('c', n), 1, n, 9000000000000, 1, 0, 0, n FROM numbers`,
 	"INSERT INTO acts (id, `function`, contract, actor, subject, state, attempt, not_after, request_id, tx_id, sent, tries, lease_until, next_at, waits_for, block_number, committed_at, created_at, updated_at, deadline)" +
-		`SELECT CONCAT('act', n), 'Confirm', 'ownership', IF(n % 2, 'bob', 'retailer'), CONCAT('t', n), IF(n % 50, 'committed', 'submitted'), 1, 0, CONCAT('r', n), CONCAT('x', n), 1, 0, 0,
-			9000000000000, IF(n % 50, NULL, CONCAT('w', n)), n, n, n, n, 0 FROM numbers`,
+		`SELECT CONCAT('act', n), 'Confirm', 'ownership', IF(n % 2, 'bob', 'retailer'), CONCAT('t', n), IF(n % 80, 'committed', 'submitted'), 1, 0, CONCAT('r', n), CONCAT('x', n), 1, 0, 0,
+			9000000000000, IF(n % 80, NULL, CONCAT('w', n)), n, n, n, n, 0 FROM numbers`,
 	`INSERT INTO reservations (act_id, owner, rule, head, width, lo, hi) SELECT CONCAT('act', n), 'bob', 'LUHN', '898600000000', 7, 20 * n, 20 * n + 9 FROM numbers`,
 	`INSERT INTO idempotency (actor, route, idempotency_key, body_digest, status, created_at) SELECT CONCAT('p', n), 'POST /trades', CONCAT('k', n), '', 0, n FROM numbers`,
 	`INSERT INTO card_details (head, width, tail, rule, owner_carrier, created_at) SELECT '898600000000', 7, 100000 + n, 'LUHN', 'carrier', n FROM numbers`,
