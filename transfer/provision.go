@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"cardflow/ledger/request"
@@ -54,7 +55,7 @@ func (s *Service) Provision(ctx context.Context, c Caller, appID string, openIDs
 		if len(fresh) == 0 {
 			break
 		}
-		err = s.addConsumers(ctx, appID, fresh)
+		err = s.accounts().AddConsumers(ctx, appID, slices.Collect(maps.Values(fresh)))
 		if err != nil && (!errors.Is(err, model.ErrConflict) || try == 3) { // else one of them has just logged in
 			return p, err
 		}
@@ -107,12 +108,20 @@ func (s *Service) known(tx *model.Tx, appID string, byIndex map[string]string) (
 	return p, begun, fresh, err
 }
 
-// addConsumers makes the participants and accounts of some logins. Errors: model.ErrConflict if one of them has one.
-func (s *Service) addConsumers(ctx context.Context, appID string, byIndex map[string]string) error {
-	participants := make([]model.Participant, 0, len(byIndex))
-	accounts := make([]model.Account, 0, len(byIndex))
-	entries := make([]Entry, 0, len(byIndex))
-	for index, openID := range byIndex {
+func (s *Service) accounts() Accounts {
+	if s.Accounts != nil {
+		return s.Accounts
+	}
+	return s
+}
+
+// AddConsumers implements [Accounts].
+func (s *Service) AddConsumers(ctx context.Context, appID string, openIDs []string) error {
+	participants := make([]model.Participant, 0, len(openIDs))
+	accounts := make([]model.Account, 0, len(openIDs))
+	entries := make([]Entry, 0, len(openIDs))
+	for _, openID := range openIDs {
+		index := s.Vault.Index("openid", appID+"|"+openID)
 		sealed, err := s.Vault.Seal("openid", []byte(openID))
 		if err != nil {
 			return err

@@ -149,13 +149,22 @@ type SessionToken string
 // Format keeps tokens out of everything that is printed; string(t) is the value.
 func (SessionToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[secret]") }
 
+// Accounts adds who may log in by WeChat. [Service] does so in its database.
+type Accounts interface {
+	// AddConsumers makes a participant and an account for each login, which none of them has. Errors: model.ErrConflict if
+	// one has.
+	AddConsumers(ctx context.Context, appID string, openIDs []string) error
+}
+
 // Config is what a Service needs.
 type Config struct {
-	DB      *model.DB
-	Ledger  ledger.Ledger
-	Signer  Signer
-	Vault   *Vault
-	Journal *Journal
+	DB     *model.DB
+	Ledger ledger.Ledger
+	Signer Signer
+	// Accounts is where accounts are added; nil: here. Where custody is apart it has the accounts, too.
+	Accounts Accounts
+	Vault    *Vault
+	Journal  *Journal
 	// Journals are the files of other servers' journals, or of their copies: read when this one is asked to open what
 	// those servers made.
 	Journals []string

@@ -372,7 +372,7 @@ func (a *App) openService(ctx, run context.Context) error {
 		interval = -1
 	}
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: a.signing(), Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
+		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: a.signing(), Accounts: a.accounts(), Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
 		Audit: a.audited(), Anchor: transfer.AnchorConfig{Interval: interval},
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{

@@ -77,6 +77,10 @@ type (
 		Role   request.Role
 		Slot   string
 	}
+	addConsumersCall struct {
+		AppID   string
+		OpenIDs []string
+	}
 	authoriseCall struct {
 		Session  transfer.SessionToken
 		Subject  string
@@ -181,6 +185,16 @@ var calls = map[string]taken{
 			}
 		}
 		return answer, nil
+	}),
+	"AddConsumers": takes(func(ctx context.Context, k keeper, who caller, a addConsumersCall) (none, error) {
+		_, err := who.staff(ctx)
+		if err == nil && len(a.OpenIDs) > transfer.MostLogins {
+			err = custody.ErrPost
+		}
+		if err != nil {
+			return none{}, err
+		}
+		return none{}, k.AddConsumers(ctx, a.AppID, a.OpenIDs)
 	}),
 	"Authorise": takes(func(ctx context.Context, k keeper, _ caller, a authoriseCall) (none, error) {
 		body, err := a.Body.body()

@@ -269,6 +269,7 @@ func TestCompromisedWebProcess(t *testing.T) {
 		}, custody.ErrKeyForeign, custody.ErrKeyForeign},
 		"approve in another's name":  {func() error { _, err := thief.Approve(ctx, "p-zhiban", "p"); return err }, custody.ErrSessionOver, nil},
 		"stop everything, as nobody": {func() error { return thief.Seal(ctx, "p-yunwei") }, custody.ErrSessionOver, nil},
+		"add accounts, as nobody":    {func() error { return thief.AddConsumers(ctx, "wx", []string{"somebody"}) }, custody.ErrSessionOver, nil},
 		"take a key":                 {func() error { return tell(ctx, thief, "Scalar", keyCall{KeyID: "k"}) }, nil, nil},
 		"take the root":              {func() error { return tell(ctx, thief, "../Root", none{}) }, nil, nil},
 		"sign bytes":                 {func() error { return tell(ctx, thief, "Sign", signCall{Body: typedBody{"Bytes", []byte("anything")}}) }, custody.ErrBody, nil},

@@ -103,6 +103,11 @@ func (c remote) EnrolAll(ctx context.Context, owners []string, role request.Role
 	return keys, answer.Made, err
 }
 
+// AddConsumers implements transfer.Accounts.
+func (c remote) AddConsumers(ctx context.Context, appID string, openIDs []string) error {
+	return tell(ctx, c, "AddConsumers", addConsumersCall{appID, openIDs})
+}
+
 func (c remote) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
 	return tell(ctx, c, "Authorise", authoriseCall{session, subject, typed(body), notAfter})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"cardflow/custody"
@@ -25,6 +26,7 @@ type accounts interface {
 	ConsumerFor(ctx context.Context, appID, openID string) (transfer.Caller, error)
 	Login(ctx context.Context, username, password string) (transfer.Caller, transfer.PersonView, error)
 	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) error
+	transfer.Accounts
 }
 
 var _ handler.Logins = door{}
@@ -85,4 +87,12 @@ func openSession(ctx context.Context, keys *custody.Custody, c transfer.Caller, 
 	}
 	c.Session = transfer.SessionToken(s.Token)
 	return transfer.Session{Caller: c, LoginAt: s.LoginAt, ExpiresAt: s.ExpiresAt}, nil
+}
+
+// AddConsumers implements transfer.Accounts, for the logins of this mini-program.
+func (d door) AddConsumers(ctx context.Context, appID string, openIDs []string) error {
+	if appID != d.appID {
+		return fmt.Errorf("another mini-program's logins: %w", custody.ErrAsk)
+	}
+	return d.accounts.AddConsumers(ctx, appID, openIDs)
 }

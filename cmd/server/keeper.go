@@ -15,6 +15,7 @@ type keeper interface {
 	transfer.Audit
 	handler.Custody
 	handler.Logins
+	transfer.Accounts
 	// VerifyAudit walks along the audit.
 	VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error)
 	// Ready tells whether a signature could be made now. custody.ErrSealed: the keys aren't there, and all else goes on.
@@ -56,6 +57,14 @@ func (a *App) audited() transfer.Audit {
 		return a.Keeper
 	}
 	return audit{a.Custody}
+}
+
+// accounts is where they add people; nil: in their own database.
+func (a *App) accounts() transfer.Accounts {
+	if a.Custody == nil {
+		return a.Keeper
+	}
+	return nil
 }
 
 // VerifyAudit implements keeper.
