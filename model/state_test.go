@@ -93,6 +93,17 @@ var machines = []machine{
 			_, err := tx.MoveRecovery(id, from, to, nil)
 			return err
 		}),
+	machineOf("real_names", "id", "state", model.RealNameMoves,
+		func(tx *model.Tx, id string, s model.RealNameState) error {
+			if err := tx.AddParticipant(model.Participant{ID: "c-" + id, Role: "consumer", Kind: model.Consumer, State: model.ParticipantPending}); err != nil {
+				return err
+			}
+			return tx.AddRealName(model.RealName{ID: id, Consumer: "c-" + id, Carrier: "carrier", State: s, Method: "ID_NUMBER"})
+		},
+		func(tx *model.Tx, id string, from, to model.RealNameState) error {
+			_, err := tx.MoveRealName(id, from, to, nil)
+			return err
+		}),
 }
 
 // TestMoves asks Go and the database about every pair of states of every machine: both must say what the table says.
