@@ -214,20 +214,26 @@ func (c *Custody) open(ctx context.Context, row model.CustodyKey) (*gm.PrivateKe
 		return nil, fmt.Errorf("custodial key %s, public half: %w", row.ID, ErrKeyUnreadable)
 	}
 	var key *gm.PrivateKey
-	err = c.db.Read(ctx, func(tx *model.Tx) error {
-		return c.keys.use(ctx, tx, row.KEKVersion, func(kek gm.Secret) error {
-			plain, err := gm.Open(kek, row.Wrapped, keyBinding(row))
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrKeyUnreadable, err)
-			}
-			scalar := gm.Secret(plain)
-			defer scalar.Clear()
-			if key, err = gm.NewPrivateKey(scalar, public); err != nil {
-				return fmt.Errorf("%w: %w", ErrKeyUnreadable, err)
-			}
-			return nil
-		})
-	})
+	borrow := func(kek gm.Secret) error {
+		plain, err := gm.Open(kek, row.Wrapped, keyBinding(row))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrKeyUnreadable, err)
+		}
+		scalar := gm.Secret(plain)
+		defer scalar.Clear()
+		if key, err = gm.NewPrivateKey(scalar, public); err != nil {
+			return fmt.Errorf("%w: %w", ErrKeyUnreadable, err)
+		}
+		return nil
+	}
+	kek, err := c.keys.copyOf(row.KEKVersion)
+	switch {
+	case err == nil: // as nearly always, without the database
+		err = borrow(kek)
+		kek.Clear()
+	case errors.Is(err, model.ErrNotFound):
+		err = c.db.Read(ctx, func(tx *model.Tx) error { return c.keys.use(ctx, tx, row.KEKVersion, borrow) })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("custodial key %s: %w", row.ID, err)
 	}

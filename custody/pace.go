@@ -22,14 +22,14 @@ const paceRest = 6
 
 // begin is called in a batch's transaction when it has the head. A transaction may run again.
 func (p *pace) begin(tx *model.Tx) error {
-	h, err := tx.AuditHead()
+	h, err := tx.LockAuditHead()
 	p.since, p.busy = time.Now(), h.Seq != p.last
 	return err
 }
 
 // end is called at the end of the transaction.
 func (p *pace) end(tx *model.Tx) error {
-	h, err := tx.AuditHead()
+	h, err := tx.LockAuditHead()
 	p.last, p.held = h.Seq, time.Since(p.since)
 	return err
 }

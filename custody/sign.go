@@ -258,6 +258,10 @@ func (c *Custody) make(ctx context.Context, row model.CustodyKey, message []byte
 // the signature away before anyone has seen it; a crash after it leaves a line that Sign answers without signing.
 func (c *Custody) keep(ctx context.Context, line model.CustodySignature, made gm.Signature) (kept gm.Signature, err error) {
 	err = c.write(ctx, func(tx *model.Tx) error {
+		kept = made
+		if stored, err := tx.StoreSignatureOf(line.KeyID, line.ID, made, c.now()); err != nil || stored {
+			return err
+		}
 		// A key that was stopped since the intent has signed for nothing.
 		key, err := tx.LockCustodyKey(line.KeyID)
 		if err != nil {
@@ -269,7 +273,6 @@ func (c *Custody) keep(ctx context.Context, line model.CustodySignature, made gm
 		if key.State != model.CustodyActive {
 			return fmt.Errorf("custodial key %s is %s: %w", key.ID, key.State, ErrKeyNotActive)
 		}
-		kept = made
 		err = tx.StoreSignature(line.ID, made, c.now())
 		if !errors.Is(err, model.ErrState) {
 			return err

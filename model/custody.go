@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // The tables of the custody. What is sealed in them is opened by package custody alone; no row is ever deleted, and
@@ -253,6 +254,14 @@ func (tx *Tx) AddSignature(s CustodySignature) (CustodySignature, error) {
 	return s, named("signature", fmt.Sprintf("%s of %s, attempt %d", s.Purpose, s.Subject, s.Attempt), err)
 }
 
+// StoreSignatureOf is StoreSignature if the key is active, and tells whether it has stored it. If it hasn't, it doesn't know
+// why. Whoever moves a key must be kept away, by the lock on the audit's head.
+func (tx *Tx) StoreSignatureOf(keyID string, id int64, signature []byte, at Millis) (stored bool, err error) {
+	result := tx.db.Exec("UPDATE custody_signatures SET signature = ?, signed_at = ? WHERE id = ? AND signature IS NULL AND closed = ?"+
+		" AND EXISTS (SELECT 1 FROM custody_keys WHERE id = ? AND state = ?)", signature, at, id, AttemptOpen, keyID, CustodyActive)
+	return result.RowsAffected == 1, result.Error
+}
+
 // StoreSignature puts the signature into a line that has none and is open: the first one stays. Errors: ErrState.
 func (tx *Tx) StoreSignature(id int64, signature []byte, at Millis) error {
 	return swapped("signature", strconv.FormatInt(id, 10), tx.db.Model(&CustodySignature{}).
@@ -276,7 +285,13 @@ func (tx *Tx) AuditHead() (AuditHead, error) {
 // LockAuditHead fetches the head and keeps others from appending until the transaction ends: lock it last. Errors:
 // ErrNotFound.
 func (tx *Tx) LockAuditHead() (AuditHead, error) {
+	if tx.head != nil { // which nobody else can have changed since
+		return *tx.head, nil
+	}
 	h, err := one[AuditHead](tx.locked().Where("id = 1"))
+	if err == nil {
+		tx.head = &h
+	}
 	return h, named("head of", "the audit", err)
 }
 
@@ -289,8 +304,18 @@ func (tx *Tx) AddAuditHead(h AuditHead) error {
 // AppendAudit adds rows, of which there is at least one, to the audit and moves the head from the row before them to the
 // last one, of which head is. Errors: ErrState if that is not where the head stood.
 func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
-	if err := tx.db.CreateInBatches(&rows, keyChunk).Error; err != nil {
-		return named("audit row", strconv.FormatInt(rows[0].Seq, 10), err)
+	tx.head = nil
+	// Written out: each signature comes through here.
+	for some := range slices.Chunk(rows, keyChunk) {
+		values := make([]any, 0, 8*len(some))
+		for _, r := range some {
+			values = append(values, r.Seq, r.At, r.Actor, r.Act, r.Subject, r.Detail, r.PrevHash, r.Hash)
+		}
+		text := "INSERT INTO custody_audit (seq, `at`, actor, act, subject, detail, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" +
+			strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?)", len(some)-1)
+		if err := tx.db.Exec(text, values...).Error; err != nil {
+			return named("audit row", strconv.FormatInt(some[0].Seq, 10), err)
+		}
 	}
 	// One row at a time, which the database insists on; what counts is where it ends.
 	for _, row := range rows {
@@ -301,6 +326,9 @@ func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
 			return err
 		}
 	}
+	last := rows[len(rows)-1]
+	head.ID, head.Seq, head.Hash = 1, last.Seq, last.Hash
+	tx.head = &head
 	return nil
 }
 

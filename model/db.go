@@ -70,7 +70,8 @@ type DB struct {
 // Tx is a transaction of [DB.Write] or [DB.Read]. It belongs to one goroutine and ends with the function it was
 // given to.
 type Tx struct {
-	db *gorm.DB
+	db   *gorm.DB
+	head *AuditHead // as this transaction has locked, or moved, it; nil until then
 }
 
 // Context is the context of the transaction.
