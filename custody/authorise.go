@@ -93,16 +93,13 @@ func authorisationFields(a model.CustodyAuthorisation) []string {
 
 // asked finds the authorisation by which a consumer's key is to sign. Staff's keys and the platform's own need none.
 // Errors: ErrUnauthorised, ErrLoginForged, ErrLoginOld.
-func (c *Custody) asked(tx *model.Tx, key model.CustodyKey, ask Ask, body request.Body) (a model.CustodyAuthorisation, err error) {
+func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, key model.CustodyKey, ask Ask, body request.Body) (model.CustodyAuthorisation, error) {
 	if key.Role != string(request.Consumer) {
-		return a, nil
+		return model.CustodyAuthorisation{}, nil
 	}
-	a, err = tx.CustodyAuthorisation(ask.Owner, body.Function(), ask.Subject)
-	switch {
-	case errors.Is(err, model.ErrNotFound):
+	a, ok := all[model.SignedAct{Owner: ask.Owner, Function: body.Function(), Subject: ask.Subject}]
+	if !ok {
 		return a, fmt.Errorf("%s for %s: %w", body.Function(), ask.Owner, ErrUnauthorised)
-	case err != nil:
-		return a, err
 	}
 	if err := c.tagged(a.Tag, authorisationFields(a)...); err != nil {
 		return a, fmt.Errorf("authorisation of %s: %w", ask.Owner, err)

@@ -113,6 +113,9 @@ type Custody struct {
 	loginAge     time.Duration
 	everybody    meter // of the signatures of all keys
 
+	intents *model.Gather[*intent] // those who come at the same moment share a transaction
+	made    *model.Gather[*kept]
+
 	run     context.Context // of what goes on in the background
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -138,6 +141,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
 	}
+	c.intents, c.made = model.NewGather(mostIntents, c.intendAll), model.NewGather(mostIntents, c.keepAll)
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.registerGuards()
 	c.registerKeys()

@@ -55,43 +55,40 @@ func dayOf(now model.Millis) int64 {
 
 // admit lets a key sign once more, and counts it, or says why not. A stop that it answers (ErrUnusual) is put into the
 // row by whoever records the refusal: this transaction leaves nothing.
-func (c *Custody) admit(tx *model.Tx, key model.CustodyKey, function string) (share, error) {
+func (j *judgement) admit(key model.CustodyKey, function string) error {
+	c := j.c
 	if c.unguarded {
-		return share{}, nil
+		return nil
 	}
 	public, err := keyOf(key)
 	if err != nil {
-		return share{}, err
+		return err
 	}
 	duty, err := public.Post.duty()
 	if err != nil {
-		return share{}, err
+		return err
 	}
-	limits, err := c.limits(tx, public.Post, duty)
-	if err != nil {
-		return share{}, err
-	}
-	u, known, err := usage(tx.LockUsage, key.Owner, key.Slot)
-	if err != nil {
-		return share{}, err
-	}
+	limits := limitsOf(j.quotas, public.Post, duty)
+	place := model.CustodyPlace{Owner: key.Owner, Slot: key.Slot}
+	u := used{j.usage[place]}
+	u.Owner, u.Slot = key.Owner, key.Slot
 	if u.StoppedAt != 0 {
-		return share{}, fmt.Errorf("%s of %s: %w", key.Slot, key.Owner, ErrKeyStopped)
+		return fmt.Errorf("%s of %s: %w", key.Slot, key.Owner, ErrKeyStopped)
 	}
 	now := c.clock()
 	today := dayOf(model.MillisOf(now))
 	u = roll(u, today)
 	if u.Used >= limits.daily {
-		return share{}, fmt.Errorf("%s of %s, %d a day: %w", key.Slot, key.Owner, limits.daily, &Later{ErrDailyQuota, midnight(now)})
+		return fmt.Errorf("%s of %s, %d a day: %w", key.Slot, key.Owner, limits.daily, &Later{ErrDailyQuota, midnight(now)})
 	}
 	if u.Used >= limits.usual(u) {
-		return share{}, fmt.Errorf("%s of %s, %d today: %w", key.Slot, key.Owner, u.Used, ErrUnusual)
+		return fmt.Errorf("%s of %s, %d today: %w", key.Slot, key.Owner, u.Used, ErrUnusual)
 	}
 	if wait := u.spend(now, limits.minute); wait > 0 {
-		return share{}, fmt.Errorf("%s of %s, %d a minute: %w", key.Slot, key.Owner, limits.minute, &Later{ErrRate, wait})
+		return fmt.Errorf("%s of %s, %d a minute: %w", key.Slot, key.Owner, limits.minute, &Later{ErrRate, wait})
 	}
 	u.Used++
-	taken, err := c.everybody.take(tx, today, limits.everybody)
+	j.taken, err = c.everybody.take(j.tx, j.taken, today, limits.everybody)
 	if errors.Is(err, ErrPlatformQuota) && stopping[function] {
 		err = nil
 	}
@@ -99,9 +96,10 @@ func (c *Custody) admit(tx *model.Tx, key model.CustodyKey, function string) (sh
 		err = fmt.Errorf("%d a day: %w", limits.everybody, &Later{ErrPlatformQuota, midnight(now)})
 	}
 	if err != nil {
-		return share{}, err
+		return err
 	}
-	return taken, tx.SaveUsage(u.Usage, known)
+	j.usage[place], j.used[place] = u.Usage, true
+	return nil
 }
 
 // midnight is when to ask again after a day's quota: then, or before, in case that it is raised.
@@ -169,34 +167,34 @@ type limits struct {
 // busiest day that this key has had lately.
 func (l limits) usual(u used) int64 { return max(l.floor, unusually*u.Usual) }
 
-// limits finds what holds for a post: what was set for the owner, else for the role, else the default. Whom two people
+// quotasSet fetches the quotas of some names that were set.
+func quotasSet(tx *model.Tx, names []string) (map[string]int64, error) {
+	list, err := tx.QuotasNamed(names...)
+	set := make(map[string]int64, len(list))
+	for _, q := range list {
+		set[q.Name] = q.Daily
+	}
+	return set, err
+}
+
+// limitsOf is what holds for a post: what was set for the owner, else for the role, else the default. Whom two people
 // have granted several times the default may sign so many times as much a minute, and before it is unusual.
-func (c *Custody) limits(tx *model.Tx, p Post, d duty) (limits, error) {
+func limitsOf(set map[string]int64, p Post, d duty) limits {
 	l := limits{daily: d.daily, minute: d.minute, floor: d.usual, everybody: everybodyDaily}
-	owner, role := ownerQuota(p), roleQuota(p)
-	set, err := tx.QuotasNamed(owner, role, everybodyQuota)
-	if err != nil {
-		return l, err
+	if n, ok := set[everybodyQuota]; ok {
+		l.everybody = n
 	}
-	own := int64(-1)
-	for _, q := range set {
-		switch q.Name {
-		case everybodyQuota:
-			l.everybody = q.Daily
-		case role:
-			l.daily = q.Daily
-		case owner:
-			own = q.Daily
-		}
+	if n, ok := set[roleQuota(p)]; ok {
+		l.daily = n
 	}
-	if own >= 0 {
-		l.daily = own
+	if n, ok := set[ownerQuota(p)]; ok {
+		l.daily = n
 	}
 	if l.daily > d.daily && d.daily > 0 {
 		times := (l.daily + d.daily - 1) / d.daily
 		l.minute, l.floor = d.minute*times, d.usual*times
 	}
-	return l, nil
+	return l
 }
 
 // stopKey stops a key that signs far more than usual, until two people let it go on: here at once, and on the ledger as
@@ -253,24 +251,28 @@ type meter struct {
 	share
 }
 
-// take takes one signature of what all may make today: from what this server holds, else from the row. What else it took
-// from the row is for put, when the transaction has committed.
-func (m *meter) take(tx *model.Tx, today, daily int64) (share, error) {
+// take takes one signature of what all may make today: from what the transaction has taken already, from what this server
+// holds, or else from the row. The answer is what the transaction has left: for put, when it has committed.
+func (m *meter) take(tx *model.Tx, taken share, today, daily int64) (share, error) {
+	if taken.day == today && taken.left > 0 {
+		taken.left--
+		return taken, nil
+	}
 	m.mu.Lock()
 	if m.day == today && m.left > 0 {
 		m.left--
 		m.mu.Unlock()
-		return share{}, nil
+		return taken, nil
 	}
 	m.mu.Unlock()
 	u, known, err := usage(tx.LockUsage, everybodyRow, everybodyRow)
 	if err != nil {
-		return share{}, err
+		return taken, err
 	}
 	u = roll(u, today)
 	free := daily - u.Used
 	if free <= 0 {
-		return share{}, ErrPlatformQuota
+		return taken, ErrPlatformQuota
 	}
 	// Less where little is left: of several servers none shall sit on what another one could use.
 	n := max(1, min(mostShare, free/16))

@@ -342,14 +342,26 @@ func TestAdmitRolledBack(t *testing.T) {
 		if err := r.signs(r.Custody, "first"); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ask, body := confirm("hung-up")
+		ask, body := confirm("rolled-back")
 		r.asks(ask, body)
-		r.onClock(5, func() error { cancel(); return nil }) // within the intent
-		_, _, err := r.Sign(ctx, ask, body)
-		r.onClock(0, nil)
+		r.breakAudit()
+		_, _, err := r.Sign(t.Context(), ask, body)
+		wantErr(t, err, custody.ErrAuditUnwritable)
+		if q := r.quota(annQuota); q.Used != 1 {
+			t.Errorf("%+v", q)
+		}
+		r.exec(`DROP TRIGGER full_disk`)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _, err = r.Sign(ctx, ask, body)
 		wantErr(t, err, context.Canceled)
 		if q := r.quota(annQuota); q.Used != 1 {
+			t.Errorf("%+v", q)
+		}
+		if _, _, err := r.Sign(t.Context(), ask, body); err != nil {
+			t.Error(err)
+		}
+		if q := r.quota(annQuota); q.Used != 2 {
 			t.Errorf("%+v", q)
 		}
 	})

@@ -254,14 +254,6 @@ func (tx *Tx) AddSignature(s CustodySignature) (CustodySignature, error) {
 	return s, named("signature", fmt.Sprintf("%s of %s, attempt %d", s.Purpose, s.Subject, s.Attempt), err)
 }
 
-// StoreSignatureOf is StoreSignature if the key is active, and tells whether it has stored it. If it hasn't, it doesn't know
-// why. Whoever moves a key must be kept away, by the lock on the audit's head.
-func (tx *Tx) StoreSignatureOf(keyID string, id int64, signature []byte, at Millis) (stored bool, err error) {
-	result := tx.db.Exec("UPDATE custody_signatures SET signature = ?, signed_at = ? WHERE id = ? AND signature IS NULL AND closed = ?"+
-		" AND EXISTS (SELECT 1 FROM custody_keys WHERE id = ? AND state = ?)", signature, at, id, AttemptOpen, keyID, CustodyActive)
-	return result.RowsAffected == 1, result.Error
-}
-
 // StoreSignature puts the signature into a line that has none and is open: the first one stays. Errors: ErrState.
 func (tx *Tx) StoreSignature(id int64, signature []byte, at Millis) error {
 	return swapped("signature", strconv.FormatInt(id, 10), tx.db.Model(&CustodySignature{}).
@@ -317,16 +309,13 @@ func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
 			return named("audit row", strconv.FormatInt(some[0].Seq, 10), err)
 		}
 	}
-	// One row at a time, which the database insists on; what counts is where it ends.
-	for _, row := range rows {
-		err := swapped("head of", "the audit", tx.db.Exec(
-			"UPDATE custody_audit_head SET seq = ?, hash = ?, kek_version = ?, seal = ?, stopped_at = ? WHERE id = 1 AND seq = ? AND hash = ?",
-			row.Seq, row.Hash, head.KEKVersion, head.Seal, head.StoppedAt, row.Seq-1, row.PrevHash))
-		if err != nil {
-			return err
-		}
+	first, last := rows[0], rows[len(rows)-1]
+	err := swapped("head of", "the audit", tx.db.Exec(
+		"UPDATE custody_audit_head SET seq = ?, hash = ?, kek_version = ?, seal = ?, stopped_at = ? WHERE id = 1 AND seq = ? AND hash = ?",
+		last.Seq, last.Hash, head.KEKVersion, head.Seal, head.StoppedAt, first.Seq-1, first.PrevHash))
+	if err != nil {
+		return err
 	}
-	last := rows[len(rows)-1]
 	head.ID, head.Seq, head.Hash = 1, last.Seq, last.Hash
 	tx.head = &head
 	return nil

@@ -153,6 +153,31 @@ func TestAuditIsAppendedAtItsHead(t *testing.T) {
 		refused(t, db, model.ErrState, func(tx *model.Tx) error {
 			return tx.AppendAudit([]model.AuditRow{stray}, model.AuditHead{Seq: 2, Hash: "2"})
 		})
+		// Several at once; and the database lets the head go to no other row than the last of those that were appended.
+		link := func(seq int64, prev, hash string) model.AuditRow {
+			return model.AuditRow{Seq: seq, At: now, Actor: "test", Act: "act", Detail: "{}", PrevHash: prev, Hash: hash}
+		}
+		for name, rows := range map[string][]model.AuditRow{
+			"a gap":             {link(2, "1", "2"), link(4, "2", "4")},
+			"another beginning": {link(2, "x", "2")},
+		} {
+			last := rows[len(rows)-1]
+			refused(t, db, model.ErrState, func(tx *model.Tx) error {
+				if err := tx.AppendAudit(rows, model.AuditHead{}); err != nil {
+					return err
+				}
+				return fmt.Errorf("%s, up to %d", name, last.Seq)
+			})
+		}
+		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.Exec("UPDATE custody_audit_head SET seq = 2, hash = '2'") })
+		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.Exec("UPDATE custody_audit_head SET seq = 0, hash = '0'") })
+		refused(t, db, model.ErrState, func(tx *model.Tx) error {
+			err := tx.Exec("INSERT INTO custody_audit (seq, `at`, actor, act, subject, detail, prev_hash, hash) VALUES (2, 1, 'a', 'a', 'a', '{}', '1', '2')")
+			if err == nil {
+				err = tx.Exec("UPDATE custody_audit_head SET seq = 2, hash = 'x'")
+			}
+			return err
+		})
 		rows := read(t, db, func(tx *model.Tx) ([]model.AuditRow, error) { return tx.AuditRows(0, 10) })
 		if len(rows) != 1 || rows[0] != row {
 			t.Errorf("rows %+v", rows)
@@ -160,5 +185,84 @@ func TestAuditIsAppendedAtItsHead(t *testing.T) {
 		if got := read(t, db, (*model.Tx).AuditHead); got.Seq != 1 || got.Hash != "1" || string(got.Seal) != "s" {
 			t.Errorf("head %+v", got)
 		}
+		more := []model.AuditRow{link(2, "1", "2"), link(3, "2", "3"), link(4, "3", "4")}
+		write(t, db, func(tx *model.Tx) error {
+			return tx.AppendAudit(more, model.AuditHead{Seq: 4, Hash: "4", KEKVersion: 1, Seal: []byte("t")})
+		})
+		if got := read(t, db, (*model.Tx).AuditHead); got.Seq != 4 || got.Hash != "4" || string(got.Seal) != "t" {
+			t.Errorf("head %+v", got)
+		}
 	})
+}
+
+// TestSignLogTogether: what is read and written for many says what it says for one.
+func TestSignLogTogether(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		addKEK(t, db)
+		line := func(owner, subject string, attempt int) model.CustodySignature {
+			return model.CustodySignature{Owner: owner, Purpose: "Confirm", Subject: subject, Attempt: attempt, KeyID: "k-" + owner, Digest: "d", RequestID: "r", NotAfter: now, Actor: "test", CreatedAt: now}
+		}
+		acts := []model.SignedAct{{Owner: "ann", Function: "Confirm", Subject: "one"}, {Owner: "ann", Function: "Confirm", Subject: "two"}, {Owner: "bob", Function: "Confirm", Subject: "one"}}
+		write(t, db, func(tx *model.Tx) error {
+			return errors.Join(tx.AddCustodyKey(custodyKey("k-old", "ann", 1, model.CustodyRotated)), tx.AddCustodyKey(custodyKey("k-ann", "ann", 2, model.CustodyActive)),
+				tx.AddCustodyKey(custodyKey("k-bob", "bob", 1, model.CustodySuspended)),
+				tx.AddSignatures([]model.CustodySignature{line("ann", "one", 1), line("ann", "one", 2), line("ann", "two", 1), line("bob", "one", 1), line("bob", "other", 1)}))
+		})
+		refused(t, db, model.ErrConflict, func(tx *model.Tx) error {
+			return tx.AddSignatures([]model.CustodySignature{line("ann", "three", 1), line("ann", "two", 1)})
+		})
+		keys := locked(t, db, func(tx *model.Tx) (map[model.CustodyPlace]model.CustodyKey, error) {
+			return tx.LockNewestCustodyKeys([]string{"ann", "bob", "cy"})
+		})
+		if len(keys) != 2 || keys[model.CustodyPlace{Owner: "ann", Slot: "account"}].ID != "k-ann" || keys[model.CustodyPlace{Owner: "bob", Slot: "account"}].ID != "k-bob" {
+			t.Errorf("keys %v", keys)
+		}
+		states := locked(t, db, func(tx *model.Tx) (map[string]model.CustodyKeyState, error) {
+			return tx.LockCustodyKeyStates([]string{"k-ann", "k-bob", "k-cy"})
+		})
+		if len(states) != 2 || states["k-ann"] != model.CustodyActive || states["k-bob"] != model.CustodySuspended {
+			t.Errorf("states %v", states)
+		}
+		find := func(tx *model.Tx) (map[model.SignedAct][]model.CustodySignature, error) {
+			return tx.SignaturesOf(append(acts, model.SignedAct{Owner: "cy", Function: "Confirm", Subject: "one"}))
+		}
+		lines := read(t, db, find)
+		if len(lines) != 3 || len(lines[acts[0]]) != 2 || lines[acts[0]][1].Attempt != 2 || len(lines[acts[1]]) != 1 || len(lines[acts[2]]) != 1 {
+			t.Fatalf("lines %v", lines)
+		}
+		made := func(n int, bytes string) model.MadeSignature {
+			return model.MadeSignature{Line: lines[acts[n]][0].ID, Bytes: []byte(bytes)}
+		}
+		write(t, db, func(tx *model.Tx) error {
+			return tx.StoreSignatures([]model.MadeSignature{made(0, "first"), made(1, "second")}, now)
+		})
+		refused(t, db, model.ErrState, func(tx *model.Tx) error { // all or none
+			return tx.StoreSignatures([]model.MadeSignature{made(1, "again"), made(2, "third")}, now)
+		})
+		lines = read(t, db, find)
+		if string(lines[acts[0]][0].Signature) != "first" || string(lines[acts[1]][0].Signature) != "second" || lines[acts[2]][0].Signature != nil || lines[acts[0]][1].Signature != nil {
+			t.Errorf("lines %v", lines)
+		}
+		for n := range int64(2) {
+			write(t, db, func(tx *model.Tx) error {
+				return tx.SaveUsages([]model.Usage{{Owner: "ann", Slot: "account", Used: 3 + n}, {Owner: "bob", Slot: "account", Used: 5 + n}})
+			})
+		}
+		used := locked(t, db, func(tx *model.Tx) (map[model.CustodyPlace]model.Usage, error) {
+			return tx.LockUsages([]string{"ann", "bob", "cy"})
+		})
+		if len(used) != 2 || used[model.CustodyPlace{Owner: "ann", Slot: "account"}].Used != 4 || used[model.CustodyPlace{Owner: "bob", Slot: "account"}].Used != 6 {
+			t.Errorf("usage %v", used)
+		}
+	})
+}
+
+// locked is read for what locks.
+func locked[T any](t *testing.T, db *model.DB, fn func(*model.Tx) (T, error)) (found T) {
+	t.Helper()
+	write(t, db, func(tx *model.Tx) (err error) {
+		found, err = fn(tx)
+		return err
+	})
+	return found
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 
 	"gorm.io/gorm"
 )
@@ -17,10 +16,7 @@ import (
 type group struct {
 	// commit runs a function in one transaction and commits it.
 	commit func(ctx context.Context, fn func(*gorm.DB) error) error
-
-	mu    sync.Mutex
-	queue []*member
-	lead  chan struct{} // holds one token: whoever has it runs the queue
+	gather *Gather[*member]
 }
 
 // member is one writer who waits.
@@ -30,15 +26,14 @@ type member struct {
 	err  error
 	died any  // what fn panicked with
 	left bool // fn ended its goroutine, as a test does that fails
-	done chan struct{}
 }
 
 // groupSize bounds the writers of one commit: one who waits behind all of them waits some tens of milliseconds.
 const groupSize = 64
 
 func newGroup(commit func(context.Context, func(*gorm.DB) error) error) *group {
-	g := &group{commit: commit, lead: make(chan struct{}, 1)}
-	g.lead <- struct{}{}
+	g := &group{commit: commit}
+	g.gather = NewGather(groupSize, g.run)
 	return g
 }
 
@@ -47,19 +42,8 @@ var errGroupLost = &storeError{text: "the common commit was lost", transient: tr
 
 // write runs fn in a savepoint of a common transaction.
 func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
-	m := &member{ctx: ctx, fn: fn, done: make(chan struct{})}
-	g.mu.Lock()
-	g.queue = append(g.queue, m)
-	g.mu.Unlock()
-	select {
-	case <-m.done:
-	case <-g.lead:
-		// The queue may have been served between the two: then there is nothing to lead.
-		for !m.served() {
-			g.run()
-		}
-		g.lead <- struct{}{}
-	}
+	m := &member{ctx: ctx, fn: fn}
+	g.gather.Do(m)
 	switch {
 	case m.died != nil:
 		panic(m.died)
@@ -69,33 +53,17 @@ func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 	return m.err
 }
 
-func (m *member) served() bool {
-	select {
-	case <-m.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// run takes some of the queue through one transaction.
-func (g *group) run() {
-	g.mu.Lock()
-	n := min(len(g.queue), groupSize)
-	some := g.queue[:n:n]
-	g.queue = g.queue[n:]
-	g.mu.Unlock()
-	defer func() {
-		for _, m := range some {
-			close(m.done)
-		}
-	}()
+// run takes some writers through one transaction.
+func (g *group) run(some []*member) {
 	// Nobody's context may end the common transaction: a statement that is interrupted half-way takes all of it along
 	// (https://www.sqlite.org/c3ref/interrupt.html), or the connection.
 	err := g.commit(context.Background(), func(tx *gorm.DB) error {
 		for i, m := range some {
 			if m.err = m.ctx.Err(); m.err != nil {
 				continue
+			}
+			if len(some) == 1 {
+				return m.alone(tx)
 			}
 			if err := m.run(tx, fmt.Sprintf("w%d", i)); err != nil {
 				return err
@@ -122,16 +90,33 @@ func (m *member) run(tx *gorm.DB, name string) error {
 	if err := tx.SavePoint(name).Error; err != nil {
 		return err
 	}
-	m.guarded(&Tx{db: tx.WithContext(context.WithoutCancel(m.ctx))})
-	if m.err == nil {
-		m.err = m.ctx.Err() // he has left: on MySQL his transaction would have ended with his context
-	}
-	if m.err != nil || m.died != nil || m.left {
+	if !m.did(tx) {
 		if err := tx.RollbackTo(name).Error; err != nil {
 			return err
 		}
 	}
 	return tx.Exec("RELEASE SAVEPOINT " + name).Error
+}
+
+// alone runs the function of a writer who has the transaction for himself.
+func (m *member) alone(tx *gorm.DB) error {
+	if !m.did(tx) {
+		return errors.Join(errFell, m.err)
+	}
+	return nil
+}
+
+// errFell rolls a transaction back.
+var errFell = errors.New("the writer has failed")
+
+// did reports whether the function has done its work: it didn't fail, and nobody has left. On MySQL his transaction would
+// have ended with his context.
+func (m *member) did(tx *gorm.DB) bool {
+	m.guarded(&Tx{db: tx.WithContext(context.WithoutCancel(m.ctx))})
+	if m.err == nil {
+		m.err = m.ctx.Err()
+	}
+	return m.err == nil && m.died == nil && !m.left
 }
 
 // guarded keeps a panic, or the end of a goroutine, to him whose function it was: who leads has the others to serve. So

@@ -1,0 +1,149 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gorm.io/gorm/clause"
+)
+
+// What the custody reads and writes for many signatures at once. A statement costs as much as what it does to a few rows, so
+// those who sign at the same moment share them.
+
+// CustodyPlace is where an owner has his key.
+type CustodyPlace struct{ Owner, Slot string }
+
+// LockNewestCustodyKeys fetches the keys that some owners have, or had last, in each of their slots, and keeps others from
+// changing them until the transaction ends. Who never had one is not in the answer.
+func (tx *Tx) LockNewestCustodyKeys(owners []string) (map[CustodyPlace]CustodyKey, error) {
+	found := map[CustodyPlace]CustodyKey{}
+	for some := range slices.Chunk(owners, chunk) {
+		keys, err := many[CustodyKey](tx.locked().Where("owner IN ?", some).Order("version"))
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			found[CustodyPlace{k.Owner, k.Slot}] = k
+		}
+	}
+	return found, nil
+}
+
+// LockCustodyKeyStates fetches the states of some keys by ID, and keeps others from changing them until the transaction ends.
+func (tx *Tx) LockCustodyKeyStates(ids []string) (map[string]CustodyKeyState, error) {
+	found := map[string]CustodyKeyState{}
+	for some := range slices.Chunk(ids, chunk) {
+		keys, err := many[CustodyKey](tx.locked().Select("id", "state").Where("id IN ?", some))
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			found[k.ID] = k.State
+		}
+	}
+	return found, nil
+}
+
+// SignedAct is what attempts are made at, and what is authorised: an owner's act by one function of the contract.
+type SignedAct struct{ Owner, Function, Subject string }
+
+// SignaturesOf fetches all attempts at some acts, the oldest attempt first.
+func (tx *Tx) SignaturesOf(acts []SignedAct) (map[SignedAct][]CustodySignature, error) {
+	found := map[SignedAct][]CustodySignature{}
+	for some := range slices.Chunk(acts, actChunk) {
+		lines, err := many[CustodySignature](tx.db.Where(anyOf("purpose", some)).Order("attempt"))
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range lines {
+			act := SignedAct{l.Owner, l.Purpose, l.Subject}
+			found[act] = append(found[act], l)
+		}
+	}
+	return found, nil
+}
+
+// CustodyAuthorisations fetches what was asked for, of some acts.
+func (tx *Tx) CustodyAuthorisations(acts []SignedAct) (map[SignedAct]CustodyAuthorisation, error) {
+	found := map[SignedAct]CustodyAuthorisation{}
+	for some := range slices.Chunk(acts, actChunk) {
+		list, err := many[CustodyAuthorisation](tx.db.Where(anyOf("function", some)))
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range list {
+			found[SignedAct{a.Owner, a.Function, a.Subject}] = a
+		}
+	}
+	return found, nil
+}
+
+// actChunk is how many acts a statement names: SQLite's expressions are at most 1,000 deep.
+const actChunk = 100
+
+// anyOf finds the rows of some acts, each by the index.
+func anyOf(function string, acts []SignedAct) clause.Expression {
+	any := make([]clause.Expression, len(acts))
+	for i, a := range acts {
+		any[i] = clause.And(clause.Eq{Column: "owner", Value: a.Owner}, clause.Eq{Column: clause.Column{Name: function}, Value: a.Function}, clause.Eq{Column: "subject", Value: a.Subject})
+	}
+	return clause.Or(any...)
+}
+
+// AddSignatures writes intents to sign. Errors: ErrConflict if there is a line for one of the attempts.
+func (tx *Tx) AddSignatures(lines []CustodySignature) error {
+	// A copy, because IDs of rows that came in together are the database's to know.
+	rows := slices.Clone(lines)
+	err := tx.db.Omit("Signature").CreateInBatches(&rows, keyChunk).Error // left out, because SQLite's driver would store an empty one for nil
+	return named("signatures", fmt.Sprintf("from %s of %s", lines[0].Purpose, lines[0].Subject), err)
+}
+
+// MadeSignature is a signature for a line of the sign log.
+type MadeSignature struct {
+	Line  int64
+	Bytes []byte
+}
+
+// StoreSignatures puts signatures into lines that have none and are open, into all or none. Errors: ErrState.
+func (tx *Tx) StoreSignatures(made []MadeSignature, at Millis) error {
+	for some := range slices.Chunk(made, keyChunk) {
+		ids, values := make([]int64, len(some)), make([]any, 0, 2*len(some)+2)
+		for i, m := range some {
+			ids[i] = m.Line
+			values = append(values, m.Line, m.Bytes)
+		}
+		result := tx.db.Exec("UPDATE custody_signatures SET signature = CASE id"+strings.Repeat(" WHEN ? THEN ?", len(some))+
+			" END, signed_at = ? WHERE id IN ? AND signature IS NULL AND closed = ''", append(values, at, ids)...)
+		if result.Error == nil && result.RowsAffected != int64(len(some)) {
+			result.Error = fmt.Errorf("%d of %d: %w", result.RowsAffected, len(some), ErrState)
+		}
+		if result.Error != nil {
+			return fmt.Errorf("store signatures: %w", result.Error)
+		}
+	}
+	return nil
+}
+
+// LockUsages fetches what some owners' keys have signed, and keeps others from changing it until the transaction ends.
+func (tx *Tx) LockUsages(owners []string) (map[CustodyPlace]Usage, error) {
+	found := map[CustodyPlace]Usage{}
+	for some := range slices.Chunk(owners, chunk) {
+		list, err := many[Usage](tx.locked().Where("owner IN ?", some))
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range list {
+			found[CustodyPlace{u.Owner, u.Slot}] = u
+		}
+	}
+	return found, nil
+}
+
+// SaveUsages stores what keys have signed, whether they have a row or not.
+func (tx *Tx) SaveUsages(list []Usage) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return named("usage from", list[0].Owner, tx.db.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(&list, keyChunk).Error)
+}
