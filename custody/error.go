@@ -165,6 +165,9 @@ var (
 	// ErrKeyForeign: the platform was to publish a key that isn't kept here. Raises an alarm.
 	ErrKeyForeign = &Error{"CUSTODY_KEY_FOREIGN", "要登记的公钥不是托管保存的密钥，未签名。请按入侵处理。"}
 
+	// ErrRights: the database lets a web process read or write what is the custodian's alone.
+	ErrRights = &Error{"CUSTODY_RIGHTS_TOO_WIDE", "服务的数据库账号权限过大：能读写只属于密钥托管进程的数据。请为服务另建账号，只授予 server custodian --grants 列出的权限，并收回其余权限。"}
+
 	// ErrLoginOld: the consumer's login was too old when he asked, or nobody knows of one.
 	ErrLoginOld = &Error{"CUSTODY_LOGIN_TOO_OLD", "登录已久，未签名。请重新登录后再办理。"}
 

@@ -19,7 +19,7 @@ var all = []*Error{
 	ErrRecovery, ErrKeyUnfollowed, ErrKeyUnreadable, ErrPost, ErrAsk, ErrBody, ErrOwner, ErrFunction, ErrExpired,
 	ErrDigestConflict, ErrAttemptOpen, ErrAttemptClosed, ErrAttemptUnknown, ErrUnnoted, ErrAuditUnwritable,
 	ErrDailyQuota, ErrPlatformQuota, ErrRate, ErrUnusual, ErrKeyStopped, ErrSessionOver, ErrUnauthorised,
-	ErrAuthorisationConflict, ErrLoginForged, ErrKeyForeign, ErrLoginOld, ErrQuota, ErrQuotaRaise, ErrQuotaLower,
+	ErrAuthorisationConflict, ErrLoginForged, ErrKeyForeign, ErrRights, ErrLoginOld, ErrQuota, ErrQuotaRaise, ErrQuotaLower,
 	ErrNotStopped, ErrOperationUnknown, ErrArguments, ErrReason, ErrNotOperator, ErrProposalNotFound,
 	ErrProposalDecided, ErrProposalExpired, ErrProposalChanged, ErrProposalForged, ErrSelfApproval, ErrApproverNew,
 	ErrProposerGone, ErrNotProposer, ErrWish, ErrClockBack, ErrNoRestore, ErrAuditRows, ErrAuditBroken,

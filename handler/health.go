@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cardflow/custody"
+	"cardflow/transfer"
 )
 
 // Health says how the parts of the service are, by name: nil is well.
@@ -33,7 +34,7 @@ func alive(c *call) error { return render(c, http.StatusOK, aliveView{"ok"}) }
 
 // ready is GET /readyz: whether this server can do its work. Why a part is down is for the log. A custody that is sealed
 // is named, and no reason to send people elsewhere: look-ups, logins and accepting go on, and whoever opens it has to
-// reach this server.
+// reach this server. One that is a process of its own may be away: that is this machine's, and other machines have theirs.
 func ready(c *call) error {
 	v, status := readyView{Status: "ready", Checks: map[string]string{}}, http.StatusOK
 	for name, err := range c.server.parts(c.ctx()) {
@@ -42,6 +43,9 @@ func ready(c *call) error {
 			v.Checks[name] = "sealed"
 		} else if err != nil {
 			v.Checks[name], v.Status, status = "failed", "unready", http.StatusServiceUnavailable
+			if errors.Is(err, transfer.ErrCustodyAway) {
+				v.Checks[name] = "away"
+			}
 			c.server.Logger.LogAttrs(c.ctx(), slog.LevelError, "not ready", slog.String("part", name), slog.Any("cause", err))
 		}
 	}

@@ -19,11 +19,11 @@ func (tx *Tx) AccountByOpenID(appID, index string) (Account, error) {
 	return a, named("account", "", err)
 }
 
-// AccountsByOpenID finds some WeChat logins, by index.
+// AccountsByOpenID finds some WeChat logins, by index, without the openids.
 func (tx *Tx) AccountsByOpenID(appID string, indexes []string) (map[string]Account, error) {
 	found := map[string]Account{}
 	for some := range slices.Chunk(indexes, chunk) {
-		accounts, err := many[Account](tx.db.Where("app_id = ? AND openid_index IN ?", appID, some))
+		accounts, err := many[Account](tx.db.Omit("openid_sealed").Where("app_id = ? AND openid_index IN ?", appID, some))
 		if err != nil {
 			return nil, err
 		}

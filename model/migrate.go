@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -68,6 +69,38 @@ func (db *DB) Migrate(ctx context.Context) (applied int, err error) {
 		return applied, fmt.Errorf("migrate: %w", err)
 	}
 	return applied, db.forgetMarks(ctx)
+}
+
+// Behind reports whether the database lacks migrations of this version, or this user may not see which it has had. It
+// changes nothing, and takes no right but to read the table of migrations.
+func (db *DB) Behind(ctx context.Context) (behind bool, err error) {
+	files, err := fs.Glob(migrations, "migrations/"+db.driver+"/*.sql")
+	if err != nil {
+		return false, err
+	}
+	err = db.Read(ctx, func(tx *Tx) error {
+		names, err := tx.TableNames()
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(names, "goose_db_version") {
+			behind = true
+			return nil
+		}
+		var run []int64
+		if err := tx.db.Raw("SELECT version_id FROM goose_db_version WHERE is_applied").Scan(&run).Error; err != nil {
+			return translate(err)
+		}
+		for _, file := range files {
+			version, err := goose.NumericComponent(file)
+			if err != nil {
+				return err
+			}
+			behind = behind || !slices.Contains(run, version)
+		}
+		return nil
+	})
+	return behind, err
 }
 
 // patient opens connections that wait as long as it takes: an index over a large table takes its time, and meanwhile

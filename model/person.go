@@ -32,6 +32,12 @@ func (tx *Tx) Person(id string) (Person, error) {
 	return p, named("person", id, err)
 }
 
+// PersonShown is Person without his password's hash, which not every process may read.
+func (tx *Tx) PersonShown(id string) (Person, error) {
+	p, err := one[Person](tx.db.Omit("password_hash").Where("id = ?", id))
+	return p, named("person", id, err)
+}
+
 // PeopleOf lists the people of an organisation by username, of all organisations for "".
 func (tx *Tx) PeopleOf(participant string) ([]Person, error) {
 	query := tx.db

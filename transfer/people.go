@@ -210,7 +210,7 @@ func personView(p model.Person, org model.Participant) PersonView {
 func (s *Service) Person(ctx context.Context, c Caller) (PersonView, error) {
 	var v PersonView
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
-		p, err := tx.Person(c.Person)
+		p, err := tx.PersonShown(c.Person)
 		if errors.Is(err, model.ErrNotFound) || err == nil && p.State != model.PersonActive {
 			return fail("FORBIDDEN")
 		}

@@ -126,7 +126,7 @@ func (s *Service) recoverJournal(ctx context.Context) error {
 		return err
 	}
 	err := s.readJournals(func(o Entry) error {
-		if a := o.Account; a != nil {
+		if a := o.Account; a != nil && s.Accounts == nil { // else they are another process's, which has its own journal
 			accounts[a.AppID+"|"+a.OpenIDIndex] = *a
 		}
 		if o.Key != nil {

@@ -63,6 +63,15 @@ func OpenVault(path string, random io.Reader) (*Vault, error) {
 	return NewVault(b, random)
 }
 
+// KeepDataKey writes down a data key that another process of this platform has, for [OpenVault] to find. It is never written
+// over another.
+func KeepDataKey(path string, key gm.Secret) error {
+	if len(key) != 32 {
+		return fmt.Errorf("data key of %d bytes, not 32", len(key))
+	}
+	return writeOnce(path, key)
+}
+
 // OpenServerName reads the name by which this server is known among those on one database, or makes it on first use.
 // Like the journal beside it, it belongs to one folder and so to one process at a time: a server that starts again on its
 // folder takes up at once what it had left.

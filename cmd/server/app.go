@@ -87,8 +87,12 @@ func openApp(ctx context.Context, c Config, logger *slog.Logger, look, apart boo
 			err = errors.Join(err, app.Close(context.Background()))
 		}
 	}()
+	rights := func(context.Context, context.Context) error { return nil }
+	if apart {
+		rights = app.checkRights
+	}
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.openRedis, app.openLedger, app.openJournal, app.openKeeper, app.openWeChat, app.openService,
+		app.openDatabase, rights, app.openRedis, app.openLedger, app.openJournal, app.openKeeper, app.openWeChat, app.openService,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
@@ -117,6 +121,9 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 	var err error
 	if c.RootCAs, err = a.authority("database.ca_file", a.Config.Database.CAFile); err != nil {
 		return err
+	}
+	if a.apart {
+		return a.awaitDatabase(ctx, c)
 	}
 	db, err := model.Open(ctx, c)
 	if err != nil {
@@ -256,8 +263,15 @@ func (a *App) openLedger(context.Context, context.Context) error {
 }
 
 // openJournal opens the data key and the journal, in which custody keeps new keys too.
-func (a *App) openJournal(context.Context, context.Context) error {
+func (a *App) openJournal(ctx, _ context.Context) error {
 	var err error
+	if a.apart {
+		r := newRemote(a.Config.Path(a.Config.Custody.Socket))
+		if err := a.sameDataKey(ctx, r); err != nil {
+			return err
+		}
+		a.Keeper = r
+	}
 	if a.vault, err = transfer.OpenVault(a.Config.Path(a.Config.Vault.DataKeyFile), rand.Reader); err != nil {
 		return err
 	}
@@ -271,8 +285,7 @@ func (a *App) openJournal(context.Context, context.Context) error {
 // openKeeper finds the way to custody: in this process, or in its own.
 func (a *App) openKeeper(ctx, run context.Context) error {
 	if a.apart {
-		a.Keeper = newRemote(a.Config.Path(a.Config.Custody.Socket))
-		return nil
+		return nil // openJournal has found it
 	}
 	return a.openCustody(ctx, run)
 }
@@ -402,7 +415,9 @@ func (a *App) openService(ctx, run context.Context) error {
 		a.background(run, func(ctx context.Context) { a.Custody.Run(ctx, name) })
 	}
 	if !a.Keeper.Sealed() {
-		return a.Service.Bootstrap(ctx)
+		if err := a.Service.Bootstrap(ctx); !a.apart || !errors.Is(err, transfer.ErrCustodyAway) {
+			return err
+		}
 	}
 	// Whoever opens it has to log in, and to reach this server. A ledger that is in use needs nothing more; on a fresh
 	// one the platform's first acts wait.
@@ -442,7 +457,7 @@ func (a *App) bootstrapLater(ctx context.Context) {
 			a.Logger.Info("custody is open")
 			return
 		}
-		if ctx.Err() == nil && !errors.Is(err, transfer.ErrSealed) {
+		if ctx.Err() == nil && !errors.Is(err, transfer.ErrSealed) && !errors.Is(err, transfer.ErrCustodyAway) {
 			a.Logger.Error("the platform's first acts: will try again", "error", err)
 		}
 	}

@@ -344,6 +344,9 @@ var calls = map[string]taken{
 	}),
 	"Ready": takes(func(ctx context.Context, k keeper, _ caller, _ none) (none, error) { return none{}, k.Ready(ctx) }),
 
+	"DataKey":    takes(func(ctx context.Context, k keeper, _ caller, _ none) ([]byte, error) { return k.DataKey(ctx) }),
+	"SeedPeople": takes(func(ctx context.Context, k keeper, _ caller, _ none) (none, error) { return none{}, k.SeedPeople(ctx) }),
+
 	"LogInConsumer": takes(func(ctx context.Context, k keeper, _ caller, code string) (transfer.Session, error) {
 		return k.LogInConsumer(ctx, code)
 	}),

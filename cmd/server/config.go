@@ -115,6 +115,7 @@ type WeChatConfig struct {
 type CustodyConfig struct {
 	Process      Process       `yaml:"process"` // inside, or own
 	Socket       string        `yaml:"socket"`
+	ServerUser   string        `yaml:"server_user"`
 	StampFile    string        `yaml:"stamp_file"`
 	Kind         string        `yaml:"kind"` // file, shamir or pkcs11
 	RootKeyFile  string        `yaml:"root_key_file"`

@@ -201,6 +201,7 @@ func (c CustodyConfig) check(v *checker) {
 	v.oneOf("custody.process", string(c.Process), string(Inside), string(Own))
 	v.file("custody.socket", c.Socket)
 	v.must(socketName(c.Socket), "custody.socket", "must be at most 100 characters: a socket's path may not be longer")
+	v.must(c.ServerUser == "" || databaseUser.MatchString(c.ServerUser), "custody.server_user", "must be given as 'name'@'host', with both quoted, such as 'cardflow_server'@'%'")
 	v.file("custody.stamp_file", c.StampFile)
 	v.file("custody.root_key_file", c.RootKeyFile)
 	v.between("custody.login_age", c.LoginAge, 5*time.Minute, 30*day)

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"cardflow/gm"
 	"cardflow/transfer"
@@ -15,6 +17,7 @@ import (
 
 // custodianCommand runs custody in a process of its own, behind a socket, until it is told to stop.
 type custodianCommand struct {
+	Demo   bool   `help:"Let a server that is started with --demo add the demo's people, whose passwords everyone knows. Not in production mode."`
 	Grants string `help:"Only print the statements that give the servers' database user what it needs beside a custodian, such as 'cardflow'@'10.0.0.%'." placeholder:"USER"`
 }
 
@@ -26,10 +29,13 @@ func (c custodianCommand) Run(e *environment) error {
 	if e.config.Custody.Process != Own {
 		return errors.New("custody runs inside of the server: custody.process is not own")
 	}
+	if c.Demo && e.config.Mode == Production {
+		return errors.New("--demo has passwords that everyone knows: not in production mode")
+	}
 	if e.onDisk != nil {
 		e.logger.Warn("keys may get onto a disk", "error", e.onDisk)
 	}
-	app, err := openCustodian(e.ctx, e.config, e)
+	app, err := openCustodian(e.ctx, e.config, e, c.Demo)
 	if err != nil {
 		return err
 	}
@@ -38,8 +44,10 @@ func (c custodianCommand) Run(e *environment) error {
 			e.logger.Error("close", "error", err)
 		}
 	}()
-	if err := (serveCommand{}).firstPerson(e, app); err != nil {
-		return err
+	if !c.Demo {
+		if err := (serveCommand{}).firstPerson(e, app); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(e.stdout, "CardFlow 密钥托管  %s   (Ctrl-C 停止)\n", app.Config.Path(app.Config.Custody.Socket))
 	if app.Custody.Sealed() {
@@ -55,7 +63,7 @@ func (c custodianCommand) Run(e *environment) error {
 }
 
 // openCustodian opens what a custodian is made of, and its socket.
-func openCustodian(ctx context.Context, c Config, e *environment) (app *App, err error) {
+func openCustodian(ctx context.Context, c Config, e *environment, demo bool) (app *App, err error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	app = &App{Config: c, Logger: e.logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel}
 	defer func() {
@@ -64,7 +72,7 @@ func openCustodian(ctx context.Context, c Config, e *environment) (app *App, err
 		}
 	}()
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.openRedis, app.openJournal, app.openCustody, app.openWeChat, app.openAccounts,
+		app.openDatabase, app.grantServer, app.noRedis, app.openJournal, app.openCustody, app.openWeChat, app.openAccounts,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
@@ -80,14 +88,25 @@ func openCustodian(ctx context.Context, c Config, e *environment) (app *App, err
 	if err != nil {
 		return app, fmt.Errorf("custody.socket: %w", err)
 	}
-	app.onClose(serveCustodian(l, custodianHandler(app.inside(app.Service), app.Custody, app.Registry, e.logger), e.logger))
+	k := app.inside(app.Service)
+	k.noDemo = !demo
+	app.onClose(serveCustodian(l, custodianHandler(k, app.Custody, app.Registry, e.logger), e.logger))
 	return app, nil
 }
 
-// openAccounts makes the use cases of accounts: who may log in. Nothing else of them runs here.
-func (a *App) openAccounts(context.Context, context.Context) error {
-	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
+// noRedis is the Redis of a custodian. What WeChat's codes are exchanged for is kept nowhere, so nothing is ever asked of it.
+func (a *App) noRedis(context.Context, context.Context) error {
+	a.Redis = redis.NewClient(&redis.Options{Dialer: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("a custodian has no Redis")
+	}})
+	a.onClose(a.Redis.Close)
 	return nil
+}
+
+// openAccounts makes the use cases of accounts: who may log in. Nothing else of them runs here.
+func (a *App) openAccounts(ctx, _ context.Context) error {
+	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
+	return a.Service.Prepare(ctx) // the platform, whose people they are
 }
 
 // stamp is the key by which custody recognises its rows of logins. Where it is a process of its own it is in a file of its

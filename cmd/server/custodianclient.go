@@ -262,6 +262,14 @@ func (c remote) Sealed() bool {
 	return err != nil || s.Sealed
 }
 
+// DataKey implements keeper.
+func (c remote) DataKey(ctx context.Context) ([]byte, error) {
+	return asks[[]byte](ctx, c, "DataKey", none{})
+}
+
+// SeedPeople implements keeper.
+func (c remote) SeedPeople(ctx context.Context) error { return tell(ctx, c, "SeedPeople", none{}) }
+
 func (c remote) LogInConsumer(ctx context.Context, code string) (transfer.Session, error) {
 	return asks[transfer.Session](ctx, c, "LogInConsumer", code)
 }

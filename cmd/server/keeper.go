@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 
 	"cardflow/custody"
 	"cardflow/handler"
@@ -20,9 +23,15 @@ type keeper interface {
 	VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error)
 	// Ready tells whether a signature could be made now. custody.ErrSealed: the keys aren't there, and all else goes on.
 	Ready(ctx context.Context) error
+	// DataKey is the platform's data key, which both sides of the socket have.
+	DataKey(ctx context.Context) ([]byte, error)
+	// SeedPeople adds the people of the demo, where that was asked for.
+	SeedPeople(ctx context.Context) error
 	// Sealed: nothing can be signed now, as far as is known here.
 	Sealed() bool
 }
+
+var errNoDemo = errors.New("custody was not started for a demo: server custodian --demo")
 
 // inside is custody in this process.
 type inside struct {
@@ -30,7 +39,10 @@ type inside struct {
 	audit
 	handler.Custody
 	door
-	keys *custody.Custody
+	keys    *custody.Custody
+	people  *transfer.Service
+	dataKey string // file
+	noDemo  bool   // a custodian's, that was not started for one
 }
 
 var _ keeper = inside{}
@@ -39,6 +51,7 @@ var _ keeper = inside{}
 func (a *App) inside(service *transfer.Service) inside {
 	return inside{
 		signer: signer{a.Custody}, audit: audit{a.Custody}, Custody: a.Custody, keys: a.Custody,
+		people: service, dataKey: a.Config.Path(a.Config.Vault.DataKeyFile),
 		door: door{custody: a.Custody, accounts: service, wechat: a.WeChat, appID: a.Config.WeChat.AppID, ttl: a.Config.Session},
 	}
 }
@@ -70,6 +83,23 @@ func (a *App) accounts() transfer.Accounts {
 // VerifyAudit implements keeper.
 func (i inside) VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error) {
 	return i.keys.VerifyAudit(ctx, o)
+}
+
+// DataKey implements keeper.
+func (i inside) DataKey(context.Context) ([]byte, error) { return os.ReadFile(i.dataKey) }
+
+// SeedPeople implements keeper. Everybody knows their passwords: nobody gets in who was not asked to.
+func (i inside) SeedPeople(ctx context.Context) error {
+	if i.noDemo {
+		return errNoDemo
+	}
+	for _, o := range demoOrganisations {
+		err := i.people.AddPerson(ctx, transfer.NewPerson{Username: o.Username, Password: demoPassword, Organisation: o.ID, Roles: o.Roles})
+		if err != nil && transfer.CodeOf(err) != "PERSON_EXISTS" {
+			return fmt.Errorf("person %s: %w", o.Username, err)
+		}
+	}
+	return nil
 }
 
 // Ready implements keeper.

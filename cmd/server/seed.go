@@ -96,12 +96,8 @@ func (a *App) seedOrganisations(ctx context.Context) error {
 				return fmt.Errorf("prefix %s: %w", p, err)
 			}
 		}
-		err := a.Service.AddPerson(ctx, transfer.NewPerson{Username: o.Username, Password: demoPassword, Organisation: o.ID, Roles: o.Roles})
-		if err != nil && transfer.CodeOf(err) != "PERSON_EXISTS" {
-			return fmt.Errorf("person %s: %w", o.Username, err)
-		}
 	}
-	return nil
+	return a.Keeper.SeedPeople(ctx)
 }
 
 func demoCaller(id string) transfer.Caller {

@@ -38,6 +38,11 @@ func (c serveCommand) Run(e *environment) error {
 		return err
 	}
 	var stage Stage
+	if c.Demo && app.apart {
+		if err := app.await(e.ctx, "signatures of the demo's data", func() (bool, error) { return !app.Keeper.Sealed(), nil }); err != nil {
+			return err
+		}
+	}
 	if c.Demo && app.Keeper.Sealed() {
 		return errors.New("demo data have to be signed, and custody is sealed: start without --demo, or with a root key in a file")
 	}
@@ -46,8 +51,10 @@ func (c serveCommand) Run(e *environment) error {
 		if stage, err = app.Seed(e.ctx); err != nil {
 			return fmt.Errorf("demo data: %w", err)
 		}
-	} else if err := c.firstPerson(e, app); err != nil {
-		return err
+	} else if !app.apart { // else it is the custodian's to say who may log in
+		if err := c.firstPerson(e, app); err != nil {
+			return err
+		}
 	}
 	if c.Demo {
 		stage.print(e.stdout, app.PublicURL)
@@ -56,10 +63,14 @@ func (c serveCommand) Run(e *environment) error {
 	}
 	if app.Keeper.Sealed() {
 		s, err := app.Keeper.SealStatus(e.ctx)
-		if err != nil {
+		switch {
+		case errors.Is(err, transfer.ErrCustodyAway):
+			fmt.Fprint(e.stdout, awayNotice)
+		case err != nil:
 			return err
+		case s.Sealed:
+			fmt.Fprint(e.stdout, sealedNotice(s))
 		}
-		fmt.Fprint(e.stdout, sealedNotice(s))
 	}
 	<-e.ctx.Done()
 	e.logger.Info("stopping")

@@ -196,6 +196,9 @@ hand things in: what needs a signature waits; what expires meanwhile says so.
 Unseal each server to go on.
 `
 
+// awayNotice is what a server says whose custodian is away when it starts.
+const awayNotice = "密钥托管进程（server custodian）不在：查询照常，登录和签名等它启动，启动后自动恢复\n"
+
 // sealedNotice is what a server that starts sealed says to whoever started it.
 func sealedNotice(s custody.SealStatus) string {
 	if !s.Stopped.IsZero() {
