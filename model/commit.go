@@ -72,8 +72,12 @@ func (db *DB) transact(ctx context.Context, fn func(tx *Tx) error) (err error) {
 	if err := g.Clauses(clause.OnConflict{UpdateAll: true}).Create(&m).Error; err != nil {
 		return err
 	}
+	db.at(AtCommitting)
 	ended = true
 	err = g.Commit().Error
+	if err == nil {
+		db.at(AtCommitted)
+	}
 	if err == nil || errors.Is(err, sql.ErrTxDone) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return err // answered; or rolled back before it was asked, because ctx had ended
 	}

@@ -51,6 +51,8 @@ type Config struct {
 	MaxConns int              // connections of the pool; on SQLite readers beside the one writer. Default 16, SQLite 4
 	LockWait time.Duration    // how long a statement waits for a lock before Write starts over. Default 5 s
 	Clock    func() time.Time // fills CreatedAt and UpdatedAt where the caller left them empty. Default time.Now
+
+	At func(point string) // for the crash suite: called at the points of a transaction; may not return
 }
 
 // DB is a database. It is safe for concurrent use.
@@ -65,6 +67,7 @@ type DB struct {
 	mysql    *driver.Config
 	marks    *marks // MySQL: what each commit leaves behind
 	room     room
+	atPoint  func(point string) // in the crash suite only
 }
 
 // Tx is a transaction of [DB.Write] or [DB.Read]. It belongs to one goroutine and ends with the function it was
@@ -88,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	db := &DB{driver: cfg.Driver, dsn: cfg.DSN, log: cfg.Logger}
+	db := &DB{driver: cfg.Driver, dsn: cfg.DSN, log: cfg.Logger, atPoint: cfg.At}
 	var err error
 	switch cfg.Driver {
 	case SQLite:
@@ -128,7 +131,17 @@ func (db *DB) openSQLite(cfg Config) error {
 		return err
 	}
 	db.group = newGroup(func(ctx context.Context, fn func(*gorm.DB) error) error {
-		return db.write.WithContext(ctx).Transaction(fn)
+		err := db.write.WithContext(ctx).Transaction(func(g *gorm.DB) error {
+			err := fn(g)
+			if err == nil {
+				db.at(AtCommitting)
+			}
+			return err
+		})
+		if err == nil {
+			db.at(AtCommitted)
+		}
+		return err
 	})
 	readers := cfg.MaxConns
 	if readers <= 0 {

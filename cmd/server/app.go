@@ -117,6 +117,7 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 	}
 	c := model.Config{
 		Driver: a.Config.Database.Driver, DSN: dsn, Password: a.Config.Database.Password.Reveal(), Logger: a.Logger, MaxConns: a.Config.Database.MaxConnections,
+		At: at,
 	}
 	var err error
 	if c.RootCAs, err = a.authority("database.ca_file", a.Config.Database.CAFile); err != nil {

@@ -18,6 +18,7 @@ import (
 	"cardflow/handler"
 	"cardflow/ledger/embedded"
 	"cardflow/ledger/fabric"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -40,6 +41,8 @@ var crashPoints = []crashPoint{
 	{point: "transfer: " + transfer.AtLeased},
 	{point: "transfer: " + transfer.AtIntending},
 	{point: "transfer: " + transfer.AtIntended},
+	{point: "model: " + model.AtCommitting},
+	{point: "model: " + model.AtCommitted},
 	{point: "custody: " + custody.AtIntending},
 	{point: "custody: " + custody.AtIntended},
 	{point: "custody: " + custody.AtSigned},
@@ -105,7 +108,7 @@ func TestCrashPoints(t *testing.T) {
 	}
 	declared := map[string]bool{}
 	for dir, prefix := range map[string]string{
-		"transfer": "transfer: ", "custody": "custody: ", "handler": "handler: ", "ledger/embedded": "ledger: ", "ledger/fabric": "ledger: ",
+		"transfer": "transfer: ", "model": "model: ", "custody": "custody: ", "handler": "handler: ", "ledger/embedded": "ledger: ", "ledger/fabric": "ledger: ",
 	} {
 		constants, used := pointsOf(t, filepath.Join("..", "..", dir))
 		for name, value := range constants {
@@ -125,7 +128,7 @@ func TestCrashPoints(t *testing.T) {
 			t.Errorf("a server is to die at %q, which no package declares", name)
 		}
 	}
-	if len(declared) < 28 {
+	if len(declared) < 30 {
 		t.Errorf("%d points only", len(declared))
 	}
 }
