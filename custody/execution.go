@@ -123,7 +123,7 @@ func (c *Custody) beginExecution(ctx context.Context, id string) (x *Execution, 
 			if err := c.move(ctx, tx, &p, model.ProposalExecuting, entry{p.Decider, actBeginRun, p.ID, evidence(p)}); err != nil {
 				return err
 			}
-		case p.State == model.ProposalExecuting && p.LeaseUntil <= c.now():
+		case p.State == model.ProposalExecuting && model.LeaseOver(p.LeaseUntil, c.now()):
 			if _, err := c.Dangerous.find(p.Operation); err != nil {
 				return err
 			}

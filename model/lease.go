@@ -13,9 +13,16 @@ type Lease struct {
 	UpdatedAt Millis `gorm:"autoUpdateTime:milli"`
 }
 
+// farLease is later than any lease of custody's ends. One that ends later still was taken by a clock that had jumped ahead,
+// and nobody waits for it: it might be years.
+const farLease Millis = 60 * 60 * 1000
+
+// LeaseOver tells whether a lease that ends at until is over.
+func LeaseOver(until, now Millis) bool { return until <= now || until > now+farLease }
+
 // TakeLease takes a lease, or prolongs it for the owner who has it; false if somebody else has it. Servers' clocks
-// decide when a lease ends, so two may hold one for as long as their clocks differ: a lease saves work, and what must not
-// happen twice is guarded by the rows themselves.
+// decide when a lease ends, so two may hold one for as long as their clocks differ, and one that was taken by a clock far
+// ahead is no lease: a lease saves work, and what must not happen twice is guarded by the rows themselves.
 func (tx *Tx) TakeLease(name, owner string, now, until Millis) (bool, error) {
 	next := Lease{Name: name, Owner: owner, UntilAt: until, UpdatedAt: now}
 	old, err := one[Lease](tx.locked().Where("name = ?", name))
@@ -28,7 +35,7 @@ func (tx *Tx) TakeLease(name, owner string, now, until Millis) (bool, error) {
 		return err == nil, named("lease", name, err)
 	case err != nil:
 		return false, named("lease", name, err)
-	case old.Owner != owner && old.UntilAt > now:
+	case old.Owner != owner && old.UntilAt > now && old.UntilAt <= now+max(farLease, 2*(until-now)):
 		return false, nil
 	}
 	return true, named("lease", name, tx.db.Model(&Lease{}).Where("name = ?", name).

@@ -104,6 +104,6 @@ func (tx *Tx) ProposalsToExpire(now Millis, limit int) ([]Proposal, error) {
 
 // ProposalsToCarry lists the proposals that two people want and that nobody is carrying out, oldest first.
 func (tx *Tx) ProposalsToCarry(now Millis, limit int) ([]Proposal, error) {
-	return many[Proposal](tx.db.Where("state = ? OR (state = ? AND lease_until <= ?)", ProposalApproved, ProposalExecuting, now).
+	return many[Proposal](tx.db.Where("state = ? OR (state = ? AND (lease_until <= ? OR lease_until > ?))", ProposalApproved, ProposalExecuting, now, now+farLease).
 		Order("created_at, id").Limit(limit))
 }
