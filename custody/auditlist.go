@@ -2,6 +2,7 @@ package custody
 
 import (
 	"context"
+	"errors"
 
 	"cardflow/model"
 )
@@ -28,4 +29,38 @@ func (c *Custody) RowsBetween(ctx context.Context, from, to model.Millis) (first
 		err = ErrAuditRows
 	}
 	return first, last, err
+}
+
+// Staff answers who of the actors of some rows is a person of the staff, with his user name: the audit has IDs only.
+func (c *Custody) Staff(ctx context.Context, rows []model.AuditRow) (names map[string]string, err error) {
+	names = map[string]string{}
+	err = c.db.Read(ctx, func(tx *model.Tx) error {
+		for _, r := range rows {
+			if _, known := names[r.Actor]; known || r.Actor == "" {
+				continue
+			}
+			p, err := tx.Person(r.Actor)
+			switch {
+			case err == nil:
+				names[r.Actor] = p.Username
+			case !errors.Is(err, model.ErrNotFound):
+				return err
+			}
+		}
+		return nil
+	})
+	return names, err
+}
+
+// StaffID answers the ID of the person with a user name, "" if there is none.
+func (c *Custody) StaffID(ctx context.Context, username string) (id string, err error) {
+	err = c.db.Read(ctx, func(tx *model.Tx) error {
+		p, err := tx.PersonByUsername(username)
+		if errors.Is(err, model.ErrNotFound) {
+			return nil
+		}
+		id = p.ID
+		return err
+	})
+	return id, err
 }

@@ -150,11 +150,19 @@ func ParseShare(text []byte) (Share, error) {
 	return s, nil
 }
 
+// CanSplit tells whether a root can be split so. Errors: ErrShareCount.
+func CanSplit(threshold, shares int) error {
+	if threshold < 2 || threshold > shares || shares > MaxShares {
+		return fmt.Errorf("split into %d shares of which %d are needed: %w", shares, threshold, ErrShareCount)
+	}
+	return nil
+}
+
 // Split makes a new root key and its shares, any threshold of which bring it back (Shamir's scheme, over the scalars of
 // ristretto255). The root is usable as long as the answer is kept. Errors: ErrShareCount.
 func Split(threshold, shares int, random io.Reader) (RootKey, []Share, error) {
-	if threshold < 2 || threshold > shares || shares > MaxShares {
-		return nil, nil, fmt.Errorf("split into %d shares of which %d are needed: %w", shares, threshold, ErrShareCount)
+	if err := CanSplit(threshold, shares); err != nil {
+		return nil, nil, err
 	}
 	// Wide, so that the reduction favours nobody.
 	wide := make(gm.Secret, 64)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type auditExport struct {
 	From string `help:"First row: its number, or a time (2026-03-01, or with T08:00:00+08:00). The first there is, if left out."`
 	To   string `help:"Last row: its number, or a time, up to which. The last there is, if left out."`
 	Out  string `help:"File to write; it must not be there yet." required:"" type:"path"`
+	JSON bool   `name:"json" help:"What is in it, as JSON."`
 }
 
 // Run implements the command. The file appears under its name when it is whole.
@@ -57,6 +59,9 @@ func (c auditExport) Run(e *environment) error {
 		key, err := keys.ActiveKey(e.ctx, transfer.PlatformID, custody.Audit)
 		if err != nil {
 			return err
+		}
+		if c.JSON {
+			return printJSON(e.stdout, map[string]any{"file": c.Out, "first": h.First, "last": h.Last, "key": key.ID})
 		}
 		fmt.Fprintf(e.stdout, "   ✓ 已导出第 %d 至 %d 行\n   签名密钥 %s\n", h.First, h.Last, key.ID)
 		return nil
@@ -145,7 +150,7 @@ type auditAnchors struct {
 }
 
 // Run implements the command.
-func (c auditAnchors) Run(e *environment) error {
+func (c auditAnchors) Run(e *environment) (err error) {
 	app, err := openForLooking(e)
 	if err != nil {
 		return err
@@ -157,7 +162,11 @@ func (c auditAnchors) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() {
+			if err = errors.Join(err, f.Sync(), f.Close()); err != nil { // what isn't whole stays nowhere
+				err = errors.Join(err, os.Remove(c.Out))
+			}
+		}()
 		w = f
 	}
 	out := bufio.NewWriter(w)
@@ -174,7 +183,7 @@ func (c auditAnchors) Run(e *environment) error {
 
 // auditList is `server audit list`.
 type auditList struct {
-	Actor   string `help:"Only what this session, job or program did."`
+	Actor   string `help:"Only what this person (by user name), session, job or program did."`
 	Act     string `help:"Only this kind, such as sign.refuse or key.make."`
 	Subject string `help:"Only what is about this act, trade or key."`
 	Key     string `help:"Only what is about the key of this ID."`
@@ -199,21 +208,30 @@ func (c auditList) Run(e *environment) (err error) {
 		}
 	}
 	return withKeys(e, func(keys *custody.Custody) error {
+		if id, err := keys.StaffID(e.ctx, c.Actor); err != nil {
+			return err
+		} else if id != "" {
+			f.Actor = id
+		}
 		page, err := keys.Audit(e.ctx, f, c.Cursor, c.Limit)
+		if err != nil {
+			return err
+		}
+		names, err := keys.Staff(e.ctx, page.Items)
 		if err != nil {
 			return err
 		}
 		if c.JSON {
 			items := make([]auditRowView, len(page.Items))
 			for i, r := range page.Items {
-				items[i] = auditRowView{r.Seq, r.At.Time(), r.Actor, r.Act, r.Subject, json.RawMessage(r.Detail), r.Hash}
+				items[i] = auditRowView{r.Seq, r.At.Time(), r.Actor, names[r.Actor], r.Act, r.Subject, json.RawMessage(r.Detail), r.Hash}
 			}
 			return printJSON(e.stdout, map[string]any{"items": items, "nextCursor": page.Next})
 		}
-		fmt.Fprintf(e.stdout, "   %s%s%s%s\n", pad("行", 9), pad("时间", 17), pad("事项", 16), "对象 · 操作者")
+		fmt.Fprintf(e.stdout, "   %s%s%s%s\n", pad("行", 9), pad("时间", 17), pad("事项", 18), "对象 · 操作者")
 		for _, r := range page.Items {
-			fmt.Fprintf(e.stdout, "   %s%s%s%s\n", pad(strconv.FormatInt(r.Seq, 10), 9), pad(r.At.Time().Local().Format("01-02 15:04:05"), 17), pad(r.Act, 16), short(r.Subject, 34))
-			fmt.Fprintf(e.stdout, "   %s%s\n", pad("", 42), short(r.Actor, 34))
+			fmt.Fprintf(e.stdout, "   %s%s%s%s\n", pad(strconv.FormatInt(r.Seq, 10), 9), pad(r.At.Time().Local().Format("01-02 15:04:05"), 17), pad(r.Act, 18), short(r.Subject, 33))
+			fmt.Fprintf(e.stdout, "   %s%s\n", pad("", 44), short(cmp.Or(names[r.Actor], r.Actor), 33))
 		}
 		if page.Next != "" {
 			fmt.Fprintf(e.stdout, "   还有更多：--cursor %s\n", page.Next)
@@ -226,6 +244,7 @@ type auditRowView struct {
 	Seq     int64           `json:"seq"`
 	At      time.Time       `json:"at"`
 	Actor   string          `json:"actor"`
+	Person  string          `json:"person,omitempty"` // user name, if the actor is one of the staff
 	Act     string          `json:"act"`
 	Subject string          `json:"subject"`
 	Detail  json.RawMessage `json:"detail"`

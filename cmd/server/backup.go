@@ -41,6 +41,9 @@ func (c backupInitCommand) Run(e *environment) error {
 	if exists(name) {
 		return fmt.Errorf("%s is there: bundles made with it need its shares. For a new recovery key, put it elsewhere first", name)
 	}
+	if err := custody.CanSplit(c.Threshold, c.SharesFlags.Shares); err != nil {
+		return err
+	}
 	if !c.Yes {
 		_, err := fmt.Fprintf(e.stdout, backupInitWould, c.Shares, c.Threshold, e.config.Backup.KitFile)
 		return err
@@ -273,10 +276,14 @@ func sayBundle(err error) error {
 type backupRestoreCommand struct {
 	File string `arg:"" help:"The bundle." type:"path"`
 	JSON bool   `name:"json" help:"What was in it, as JSON."`
+	Yes  bool   `help:"Do it. Without it the command tells what would happen."`
 }
 
 // Run implements the command.
 func (c backupRestoreCommand) Run(e *environment) (err error) {
+	if !c.Yes {
+		return c.would(e)
+	}
 	f, bundle, key, err := e.openBundle(c.File)
 	if err != nil {
 		return err
@@ -298,6 +305,31 @@ func (c backupRestoreCommand) Run(e *environment) (err error) {
 	_, err = io.WriteString(e.stdout, restoreNext)
 	return err
 }
+
+// would tells what --yes does. What is in the bundle nobody knows before its key is there.
+func (c backupRestoreCommand) would(e *environment) error {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := backup.Open(f)
+	if err != nil {
+		return sayBundle(err)
+	}
+	if c.JSON {
+		return json.NewEncoder(e.stdout).Encode(map[string]any{"file": c.File, "set": b.Kit.Set, "threshold": b.Kit.Threshold, "shares": b.Kit.Shares, "done": false})
+	}
+	_, err = fmt.Fprintf(e.stdout, restoreWould, b.Kit.Threshold, b.Kit.Shares, b.Kit.Set, filepath.Base(c.File), e.config.Database.Driver)
+	return err
+}
+
+const restoreWould = `Nothing was done. With --yes:
+  %d of the %d holders of recovery key %s bring their shares
+  all that is in %s is written into the database (%s)
+  and the data directory of this configuration, which must be empty
+  nothing is signed before custody is open and has followed the ledger
+`
 
 const restoreNext = `
 Restored. What is left to do:
@@ -321,6 +353,7 @@ func (e *environment) place(db *model.DB) backup.Place {
 type backupDrillCommand struct {
 	File string `arg:"" help:"The bundle." type:"path"`
 	Dir  string `help:"Where there is room for what is in it, for as long as it takes; the system's folder for such things by default." placeholder:"DIR" type:"path"`
+	JSON bool   `name:"json" help:"What was in it, and whether it can be restored, as JSON."`
 }
 
 // Run implements the command. The bundle goes into an SQLite file, whatever database it came from, and is then held
@@ -358,8 +391,10 @@ func (c backupDrillCommand) Run(e *environment) (err error) {
 	if err != nil {
 		return sayBundle(err)
 	}
-	if err := printBundle(e, false, c.File, m, totals, time.Since(begun)); err != nil {
-		return err
+	if !c.JSON {
+		if err := printBundle(e, false, c.File, m, totals, time.Since(begun)); err != nil {
+			return err
+		}
 	}
 	app.Registry = prometheus.NewRegistry() // which nobody reads
 	for _, open := range []func() error{
@@ -393,12 +428,41 @@ func (c backupDrillCommand) Run(e *environment) (err error) {
 	if terminal(e.stderr) {
 		fmt.Fprintln(e.stderr)
 	}
-	printReport(e.stdout, r, audit.Rows, time.Since(begun))
-	if !r.Clean() {
+	if c.JSON {
+		came := drillJSON{c.File, r.Clean(), m.ID, m.TakenAt, totals, r.Cards, audit.Rows, []drillFinding{}}
+		for _, f := range r.Findings {
+			came.Findings = append(came.Findings, drillFinding{f.Kind, f.Subject, f.Problem})
+		}
+		err = json.NewEncoder(e.stdout).Encode(came)
+	} else {
+		printReport(e.stdout, r, audit.Rows, time.Since(begun))
+	}
+	if err == nil && !r.Clean() {
 		return errDiffer
+	}
+	if err != nil || c.JSON {
+		return err
 	}
 	_, err = fmt.Fprintln(e.stdout, "   ✓ 演练通过：这个备份可以恢复，根密钥能打开其中的托管密钥")
 	return err
+}
+
+// drillJSON is what a drill came to.
+type drillJSON struct {
+	File      string         `json:"file"`
+	Whole     bool           `json:"whole"` // it can be restored
+	ID        string         `json:"id"`
+	TakenAt   time.Time      `json:"takenAt"`
+	Holds     backup.Totals  `json:"holds"`
+	Cards     uint64         `json:"cards"`
+	AuditRows int64          `json:"auditRows"`
+	Findings  []drillFinding `json:"findings"`
+}
+
+type drillFinding struct {
+	Kind    string `json:"kind"`
+	Subject string `json:"subject"`
+	Problem string `json:"problem"`
 }
 
 func whole(name string) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"time"
 
@@ -83,6 +84,9 @@ func bar(w io.Writer, what string, f float64) {
 		return
 	}
 	const width = 30
+	if f = min(max(f, 0), 1); math.IsNaN(f) { // of nothing at all, which is done
+		f = 1
+	}
 	n := int(f * width)
 	fmt.Fprintf(w, "\r  %s [%s%s] %3.0f%%", what, repeat("█", n), repeat("·", width-n), f*100)
 }

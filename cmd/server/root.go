@@ -89,7 +89,11 @@ func (c rootInitCommand) Run(e *environment) (err error) {
 	}
 	kind := custody.RootKind(e.config.Custody.Kind)
 	if !c.Yes {
-		return c.would(e, kind, "", e.config.Custody.RootKeyFile, e.config.Custody.PKCS11.Key)
+		note := ""
+		if kind == custody.InFile {
+			note = "For shares set custody.kind: shamir, for a token pkcs11, in the configuration\n(--config FILE, or CARDFLOW_CUSTODY_KIND=shamir).\n"
+		}
+		return c.would(e, kind, note, e.config.Custody.RootKeyFile, e.config.Custody.PKCS11.Key)
 	}
 	root, err := c.make(e, kind, e.config.Custody.RootKeyFile, e.config.Custody.PKCS11)
 	if err != nil {
@@ -112,6 +116,9 @@ func (c SharesFlags) would(e *environment, kind custody.RootKind, moved, file, k
 	b.WriteString("Nothing was done. With --yes:\n")
 	switch kind {
 	case custody.InShares:
+		if err := custody.CanSplit(c.Threshold, c.Shares); err != nil {
+			return err
+		}
 		fmt.Fprintf(&b, "  a root key is drawn and split into %d shares, of which %d are needed\n", c.Shares, c.Threshold)
 		b.WriteString("  each is shown once, to its holder; then enough of them are typed back\n")
 	case custody.InToken:
