@@ -78,11 +78,30 @@ func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject
 	})
 }
 
-// wanted is the digest of what of a request is its signer's to decide.
+// wanted is the digest of what of a request is its signer's to decide. What depends on how his cards stand when its turn
+// comes is left open; the ledger looks after it that it comes to the same cards.
 func (c *Custody) wanted(body request.Body) string {
-	if r, ok := body.(request.Return); ok {
-		r.Offer = request.Offer{Seller: r.Seller, Mode: r.Mode, Receiver: r.Receiver}
-		body = r
+	switch b := body.(type) {
+	case request.Return:
+		b.Offer = request.Offer{Seller: b.Seller, Mode: b.Mode, Receiver: b.Receiver}
+		body = b
+	case request.Offer: // which cards, to whom, for how long; not out of which of his lots
+		o := request.Offer{Seller: b.Seller, Mode: b.Mode, Receiver: b.Receiver, ExpiresAt: b.ExpiresAt - b.OfferedAt}
+		for _, out := range b.Outputs {
+			o.Outputs = append(o.Outputs, request.Output{Lot: out.Lot})
+		}
+		body = o
+	case request.Merge: // the new name of the same cards
+		body = request.Merge{Owner: b.Owner, Inputs: b.Inputs}
+	case request.Freeze:
+		b.Version = 0
+		body = b
+	case request.Unfreeze:
+		b.Version = 0
+		body = b
+	case request.Retire:
+		b.Version = 0
+		body = b
 	}
 	return request.New(c.channel, body).ID()
 }

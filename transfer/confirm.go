@@ -141,8 +141,8 @@ func (s *Service) Confirm(ctx context.Context, c Caller, idem Idem, tradeID, cod
 		return request.Confirm{Trade: t.ID, Lot: t.LotHash, Receiver: c.Participant}
 	}
 	find := func(tx *model.Tx) (model.Trade, error) { return s.forReceiver(tx, c, tradeID, code, last6) }
-	act, err := s.authorised(ctx, c, idem, "Confirm", find, body)
-	if err != nil {
+	act := s.newID()
+	if err := s.authorised(ctx, c, idem, s.onTrade(c, act, "Confirm", find, body)); err != nil {
 		return Act{}, err
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
@@ -172,8 +172,8 @@ func (s *Service) Decline(ctx context.Context, c Caller, idem Idem, tradeID, cod
 		return request.Decline{Trade: t.ID, Receiver: c.Participant, Reason: reason}
 	}
 	find := func(tx *model.Tx) (model.Trade, error) { return s.forReceiver(tx, c, tradeID, code, last6) }
-	act, err := s.authorised(ctx, c, idem, "", find, body)
-	if err != nil {
+	act := s.newID()
+	if err := s.authorised(ctx, c, idem, s.onTrade(c, act, "", find, body)); err != nil {
 		return Act{}, err
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
@@ -237,7 +237,7 @@ func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.Trade
 		return "", fail("TRADE_EXPIRED")
 	}
 	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
-	d := draft{ID: act, Body: body, Person: c.Person, Subject: t.ID, Fields: f}
+	d := draft{ID: act, Body: body, Person: c.Person, Subject: t.ID, Fields: f, Deadline: s.patience()}
 	if to == model.TradeConfirming || to == model.TradeDeclining {
 		d.Deadline = t.ExpiresAt
 		if t.Mode == string(request.Bearer) {
@@ -270,8 +270,8 @@ func (s *Service) Cancel(ctx context.Context, c Caller, idem Idem, tradeID strin
 		return t, err
 	}
 	body := func(t model.Trade) request.Body { return request.Cancel{Trade: t.ID} }
-	act, err := s.authorised(ctx, c, idem, "", find, body)
-	if err != nil {
+	act := s.newID()
+	if err := s.authorised(ctx, c, idem, s.onTrade(c, act, "", find, body)); err != nil {
 		return Act{}, err
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
@@ -299,9 +299,10 @@ func (s *Service) Return(ctx context.Context, c Caller, idem Idem, tradeID, reas
 		}
 		return t, err
 	}
-	act, err := s.authorised(ctx, c, idem, "", find, func(t model.Trade) request.Body {
+	act := s.newID()
+	err := s.authorised(ctx, c, idem, s.onTrade(c, act, "", find, func(t model.Trade) request.Body {
 		return request.Return{Offer: request.Offer{Seller: c.Participant, Mode: request.Named, Receiver: t.Seller}, Reverses: t.ID}
-	})
+	}))
 	if err != nil {
 		return Act{}, err
 	}
@@ -315,7 +316,7 @@ func (s *Service) Return(ctx context.Context, c Caller, idem Idem, tradeID, reas
 			return "", err
 		}
 		in := OfferInput{Mode: string(request.Named), To: t.Seller, Reverses: t.ID, ExpiresIn: s.Trade.MaxExpiry}
-		id, err := s.acceptOffer(tx, c, act, in, set)
+		id, err := s.acceptOffer(tx, c, act, in, set, s.drawAll(set), s.patience())
 		if errors.Is(err, fail("CARDS_NOT_OWNED")) {
 			return "", fail("NOT_RETURNABLE") // he has given them back before
 		}

@@ -62,12 +62,8 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 	if err != nil {
 		return "", err
 	}
-	switch in.RetailPolicy {
-	case "":
-		in.RetailPolicy = string(request.Open)
-	case string(request.Open), string(request.RealName):
-	default:
-		return "", fail("RETAIL_POLICY_INVALID")
+	if in.RetailPolicy, err = retailPolicy(in.RetailPolicy); err != nil {
+		return "", err
 	}
 	row := model.Import{
 		ID: s.newID(), ParticipantID: c.Participant, Person: c.Person, FileName: cleanName(in.FileName), State: model.ImportQueued,
@@ -81,6 +77,19 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 	if idem.BodyDigest == "" { // who streams a body knows its digest only now; what is asked for belongs to it
 		sum := sha256.Sum256(fmt.Append(nil, digest, in.Issue, in.Partial, in.RetailPolicy, restrictions))
 		idem.BodyDigest = hex.EncodeToString(sum[:])
+	}
+	// Its cards are known when the file has been read, and whoever asks may have gone by then: he asks for whatever it names.
+	var wishes []wish
+	if in.Issue {
+		wishes = append(wishes, s.asks(importWish(row.ID), request.Issue{Carrier: c.Participant, RetailPolicy: request.RetailPolicy(in.RetailPolicy), Restrictions: restrictions}))
+	}
+	if idem.Key != "" {
+		err = s.authorised(ctx, c, idem, func(*model.Tx) ([]wish, error) { return wishes, nil })
+	} else {
+		err = s.authorise(ctx, c, wishes...)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(s.importFile(row.ID)))
 	}
 	id := row.ID
 	add := func(tx *model.Tx) (string, error) { return row.ID, tx.AddImport(row) }

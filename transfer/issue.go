@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,13 +56,32 @@ func (s *Service) Issue(ctx context.Context, c Caller, idem Idem, in IssueInput)
 	if err := s.issuedBy(ctx, c.Participant, set); err != nil {
 		return IssueResult{}, err
 	}
+	if in.Restrictions, err = cleanRestrictions(in.Restrictions); err != nil {
+		return IssueResult{}, err
+	}
+	if in.RetailPolicy, err = retailPolicy(in.RetailPolicy); err != nil {
+		return IssueResult{}, err
+	}
+	act := s.newID()
+	i, err := s.issueOf(act, c, set, in.RetailPolicy, in.Restrictions)
+	if err != nil {
+		return IssueResult{}, err
+	}
+	err = s.authorised(ctx, c, idem, func(*model.Tx) (wishes []wish, err error) {
+		for n := range i.lots {
+			wishes = append(wishes, s.asks(part(act, n), i.body(n)))
+		}
+		return wishes, nil
+	})
+	if err != nil {
+		return IssueResult{}, err
+	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
-		id, _, err := s.acceptIssue(tx, c, s.newID(), set, in.RetailPolicy, in.Restrictions)
-		if err != nil {
+		if err := s.acceptIssue(tx, i, s.patience()); err != nil {
 			return "", err
 		}
 		// None of them is issued, as acceptIssue has seen: what is said of them already is of an issue that failed.
-		return id, tx.PutCards(details)
+		return act, tx.PutCards(details)
 	})
 	if err != nil {
 		return IssueResult{}, err
@@ -109,62 +129,86 @@ func part(id string, n int) string {
 	return fmt.Sprintf("%s.%d", id, n)
 }
 
-// acceptIssue stores the lots of an issue and an act for each.
-func (s *Service) acceptIssue(tx *model.Tx, c Caller, id string, set iccid.Set, policy string, restrictions []string) (string, []string, error) {
-	if policy == "" {
-		policy = string(request.Open)
-	}
-	if policy != string(request.Open) && policy != string(request.RealName) {
-		return "", nil, fail("RETAIL_POLICY_INVALID")
-	}
-	restrictions, err := cleanRestrictions(restrictions)
-	if err != nil {
-		return "", nil, err
-	}
-	if err := tx.LockParticipant(c.Participant); err != nil {
-		return "", nil, err
-	}
-	known, err := tx.LiveSegmentsIn(set)
-	if err != nil {
-		return "", nil, err
-	}
-	waiting, err := tx.ReservedOverlap(c.Participant, set)
-	if err != nil {
-		return "", nil, err
-	}
-	if len(known) > 0 || len(waiting) > 0 {
-		return "", nil, fail("CARDS_ISSUED_BEFORE")
-	}
-	var hashes []string
-	n := 0
+// issue is the first registration of a set of cards: an act for each lot.
+type issue struct {
+	id           string
+	by           Caller
+	cards        iccid.Set
+	lots         []drawn
+	policy       string
+	restrictions []string
+	asked        string // see Ask
+}
+
+// issueOf cuts cards into lots.
+func (s *Service) issueOf(id string, c Caller, set iccid.Set, policy string, restrictions []string) (issue, error) {
+	i := issue{id: id, by: c, cards: set, policy: policy, restrictions: restrictions}
 	for segs := range slices.Chunk(set.Segments(), lotSegments) {
 		piece, err := iccid.NewSet(set.Rule, segs...)
 		if err != nil {
-			return "", nil, err
+			return i, err
 		}
-		hash, opening := request.OpeningOf(piece, s.salt())
-		sealed, err := s.Vault.Seal("lot/"+hash, opening.Salt)
+		i.lots = append(i.lots, draw(piece, s.salt()))
+	}
+	return i, nil
+}
+
+// body is the request of one of its acts.
+func (i issue) body(n int) request.Issue {
+	return request.Issue{
+		Lot: i.lots[n].hash, Carrier: i.by.Participant, Rule: string(i.cards.Rule), RetailPolicy: request.RetailPolicy(i.policy), Restrictions: i.restrictions,
+	}
+}
+
+// acceptIssue stores the lots of an issue and an act for each.
+func (s *Service) acceptIssue(tx *model.Tx, i issue, deadline model.Millis) error {
+	owner := i.by.Participant
+	if err := tx.LockParticipant(owner); err != nil {
+		return err
+	}
+	known, err := tx.LiveSegmentsIn(i.cards)
+	if err != nil {
+		return err
+	}
+	waiting, err := tx.ReservedOverlap(owner, i.cards)
+	if err != nil {
+		return err
+	}
+	if len(known) > 0 || len(waiting) > 0 {
+		return fail("CARDS_ISSUED_BEFORE")
+	}
+	for n, l := range i.lots {
+		sealed, err := s.Vault.Seal("lot/"+l.hash, l.salt)
 		if err != nil {
-			return "", nil, err
+			return err
 		}
-		body := request.Issue{Lot: hash, Carrier: c.Participant, Rule: string(set.Rule), RetailPolicy: request.RetailPolicy(policy), Restrictions: restrictions}
-		a, err := s.accept(tx, draft{ID: part(id, n), Body: body, Person: c.Person, Subject: hash, Fields: fields{Parties: []party{{c.Participant, SlotAccount}}}})
+		a, err := s.accept(tx, draft{
+			ID: part(i.id, n), Body: i.body(n), Person: i.by.Person, Subject: l.hash, Deadline: deadline,
+			Fields: fields{Parties: []party{{owner, SlotAccount}}, Asked: i.asked},
+		})
 		if err != nil {
-			return "", nil, err
+			return err
 		}
 		if err := tx.AddLot(model.Lot{
-			Hash: hash, Issuer: c.Participant, Rule: set.Rule, Owner: c.Participant, Status: model.LotPending,
-			RetailPolicy: policy, Restrictions: restrictions, SaltSealed: sealed, MadeByAct: a.ID,
-		}, piece.Segments()); err != nil {
-			return "", nil, err
+			Hash: l.hash, Issuer: owner, Rule: i.cards.Rule, Owner: owner, Status: model.LotPending,
+			RetailPolicy: i.policy, Restrictions: i.restrictions, SaltSealed: sealed, MadeByAct: a.ID,
+		}, l.cards.Segments()); err != nil {
+			return err
 		}
-		if err := tx.Reserve(a.ID, c.Participant, piece); err != nil {
-			return "", nil, err
+		if err := tx.Reserve(a.ID, owner, l.cards); err != nil {
+			return err
 		}
-		hashes = append(hashes, hash)
-		n++
 	}
-	return id, hashes, nil
+	return nil
+}
+
+// retailPolicy reads how cards may reach consumers; nothing said is OPEN.
+func retailPolicy(in string) (string, error) {
+	switch in = cmp.Or(in, string(request.Open)); in {
+	case string(request.Open), string(request.RealName):
+		return in, nil
+	}
+	return "", fail("RETAIL_POLICY_INVALID")
 }
 
 // Restrictions that a card can carry. The ledger takes any word; people get to see these.

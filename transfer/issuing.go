@@ -191,7 +191,12 @@ func (w *importing) acceptStep(ctx context.Context, n int, step issueStep) ([]st
 			return err
 		}
 		for k, set := range sets {
-			if _, _, err := w.acceptIssue(tx, c, w.setAct(n, k), set, w.row.RetailPolicy, w.row.Restrictions); err != nil {
+			i, err := w.issueOf(w.setAct(n, k), c, set, w.row.RetailPolicy, w.row.Restrictions)
+			if err != nil {
+				return err
+			}
+			i.asked = importWish(w.row.ID)
+			if err := w.acceptIssue(tx, i, w.row.CreatedAt+model.Millis(patient.Milliseconds())); err != nil {
 				return err
 			}
 		}
@@ -199,7 +204,12 @@ func (w *importing) acceptStep(ctx context.Context, n int, step issueStep) ([]st
 	})
 }
 
-func (w *importing) setAct(n, k int) string { return fmt.Sprintf("import-%s-%d-%d", w.row.ID, n, k) }
+// importWish is what an import was asked for as, and how the names of its acts begin.
+func importWish(id string) string { return "import-" + id }
+
+func (w *importing) setAct(n, k int) string {
+	return fmt.Sprintf("%s-%d-%d", importWish(w.row.ID), n, k)
+}
 
 // outcome waits for the acts and ends the import. refusal is why there are no more of them.
 func (w *importing) outcome(ctx context.Context, acts []string, refusal *Error) error {

@@ -24,43 +24,76 @@ const jobWorkers = 2
 // cardsJob is what an offer job is to do. Its cards are cut into chunks of what one ledger transaction can open: the
 // n-th chunk is always the same cards, and its act has an ID of its own.
 type cardsJob struct {
-	Caller Caller
-	Offer  OfferInput // but for Segments
-	Rule   iccid.Rule
-	Cards  string // canonical
-	AtOnce uint64 // cards of a chunk: fixed when the job was accepted
+	Caller   Caller     // but for Session
+	Offer    OfferInput // but for Segments
+	Rule     iccid.Rule
+	Cards    string       // canonical
+	AtOnce   uint64       // cards of a chunk: fixed when the job was accepted
+	Seed     []byte       // of the lots' salts: what they will be is what was asked for
+	Deadline model.Millis // of its acts
 }
 
+// lots draws the lots of a chunk, the same whenever it is asked.
+func (j cardsJob) lots(cards iccid.Set) ([]drawn, error) {
+	parts, err := eachCard(cards)
+	return drawFrom(j.Seed, parts...), err
+}
+
+// chunkAct is the ID of a chunk's act.
+func chunkAct(job string, n int) string { return fmt.Sprintf("%s-%d", job, n) }
+
 // offerByJob accepts an each-card offer of more cards than one ledger transaction can open. That the cards can be
-// offered is checked here, so that the person learns it at once, and again when the turn of each chunk comes.
+// offered is checked here, so that the person learns it at once, and again when the turn of each chunk comes. All of them he
+// asks for now: he may have gone by then.
 func (s *Service) offerByJob(ctx context.Context, c Caller, idem Idem, in OfferInput, set iccid.Set) (OfferResult, error) {
 	if set.Count() > MaxEach {
 		return OfferResult{}, fail("TOO_MANY_CARDS").With("limit", MaxEach)
 	}
 	in.Segments = nil
+	possible := func(tx *model.Tx) error {
+		_, err := s.offerMode(tx, c, in)
+		if err == nil {
+			_, err = s.offerable(tx, c.Participant, set)
+		}
+		return err
+	}
+	seed := s.salt()
+	job := cardsJob{
+		Caller: c, Offer: in, Rule: set.Rule, Cards: set.Canonical(), AtOnce: uint64(s.Trade.EachAtOnce), Seed: seed[:], Deadline: s.patience(),
+	}
+	job.Caller.Session = ""
+	row := model.Job{
+		ID: s.newID(), ParticipantID: c.Participant, Person: c.Person, Kind: jobOffer, State: model.JobQueued,
+		Total: int64(set.Count()), CreatedAt: s.now(),
+	}
+	err := s.authorised(ctx, c, idem, func(tx *model.Tx) (wishes []wish, err error) {
+		if err := possible(tx); err != nil {
+			return nil, err
+		}
+		chunks, err := cutCards(set, job.AtOnce)
+		for n, cards := range chunks {
+			lots, err := job.lots(cards)
+			if err != nil {
+				return nil, err
+			}
+			wishes = append(wishes, s.asks(chunkAct(row.ID, n), s.offerAsked(c, in, lots)))
+		}
+		return wishes, err
+	})
+	if err != nil {
+		return OfferResult{}, err
+	}
+	if row.ItemsSealed, err = s.Vault.sealJSON("job/"+row.ID, job); err != nil {
+		return OfferResult{}, err
+	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
 		if err := tx.LockParticipant(c.Participant); err != nil {
 			return "", err
 		}
-		if _, err := s.offerMode(tx, c, in); err != nil {
+		if err := possible(tx); err != nil {
 			return "", err
 		}
-		if _, err := s.expiry(in.ExpiresIn); err != nil {
-			return "", err
-		}
-		if _, err := s.offerable(tx, c.Participant, set); err != nil {
-			return "", err
-		}
-		j := model.Job{
-			ID: s.newID(), ParticipantID: c.Participant, Person: c.Person, Kind: jobOffer, State: model.JobQueued,
-			Total: int64(set.Count()), CreatedAt: s.now(),
-		}
-		var err error
-		j.ItemsSealed, err = s.Vault.sealJSON("job/"+j.ID, cardsJob{Caller: c, Offer: in, Rule: set.Rule, Cards: set.Canonical(), AtOnce: uint64(s.Trade.EachAtOnce)})
-		if err != nil {
-			return "", err
-		}
-		return j.ID, tx.AddJob(j)
+		return row.ID, tx.AddJob(row)
 	})
 	if err != nil {
 		return OfferResult{}, err
@@ -156,11 +189,15 @@ func (w *working) run(ctx context.Context) error {
 
 // chunk accepts the offer of one chunk, unless that has been done, and waits for its end.
 func (w *working) chunk(ctx context.Context, job cardsJob, n int, cards iccid.Set) (chunkResult, error) {
-	r := chunkResult{Act: fmt.Sprintf("%s-%d", w.row.ID, n), Cards: int64(cards.Count())}
-	err := w.save(ctx, func(tx *model.Tx) error {
+	r := chunkResult{Act: chunkAct(w.row.ID, n), Cards: int64(cards.Count())}
+	lots, err := job.lots(cards)
+	if err != nil {
+		return r, err
+	}
+	err = w.save(ctx, func(tx *model.Tx) error {
 		_, err := tx.Act(r.Act)
 		if errors.Is(err, model.ErrNotFound) {
-			_, err = w.acceptOffer(tx, job.Caller, r.Act, job.Offer, cards)
+			_, err = w.acceptOffer(tx, job.Caller, r.Act, job.Offer, cards, lots, job.Deadline)
 		}
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"cardflow/iccid"
 	"cardflow/ledger/request"
 	"cardflow/model"
 )
@@ -19,6 +20,13 @@ func (s *Service) Merge(ctx context.Context, c Caller, idem Idem, lots []string)
 	slices.Sort(lots)
 	if lots = slices.Compact(lots); len(lots) < 2 || len(lots) > maxLots {
 		return Act{}, fail("BAD_REQUEST")
+	}
+	act := s.newID()
+	err := s.authorised(ctx, c, idem, func(*model.Tx) ([]wish, error) {
+		return []wish{s.asks(act, request.Merge{Owner: c.Participant, Inputs: lots})}, nil
+	})
+	if err != nil {
+		return Act{}, err
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
 		if err := tx.LockParticipant(c.Participant); err != nil {
@@ -37,7 +45,7 @@ func (s *Service) Merge(ctx context.Context, c Caller, idem Idem, lots []string)
 			}
 		}
 		a, err := s.accept(tx, draft{
-			Contract: request.Ownership, Function: "Merge", Person: c.Person, Subject: lots[0],
+			ID: act, Contract: request.Ownership, Function: "Merge", Person: c.Person, Subject: lots[0], Deadline: s.patience(),
 			Fields: fields{Parties: []party{{c.Participant, SlotAccount}}, Lot: &lotPlan{Inputs: lots}},
 		})
 		return a.ID, err
@@ -70,18 +78,37 @@ func (s *Service) actOnLot(ctx context.Context, c Caller, idem Idem, function, l
 		if err != nil {
 			return Act{}, err
 		}
-		p.Cards = set.Canonical()
+		p.Cards, p.Salts = set.Canonical(), &lotSalts{s.salt(), s.salt()}
+	}
+	known := func(tx *model.Tx) (model.Lot, iccid.Set, error) {
+		l, set, err := s.lotCards(tx, lot)
+		if errors.Is(err, model.ErrNotFound) || err == nil && c.Role == request.Carrier && l.Issuer != c.Participant {
+			err = fail("LOT_UNKNOWN")
+		}
+		return l, set, err
+	}
+	act := s.newID()
+	err := s.authorised(ctx, c, idem, func(tx *model.Tx) ([]wish, error) {
+		l, set, err := known(tx)
+		if err != nil {
+			return nil, err
+		}
+		at, _, err := p.split(l, set)
+		if err != nil {
+			return nil, err
+		}
+		body, err := onLot(function, at)
+		return []wish{s.asks(act, body)}, err
+	})
+	if err != nil {
+		return Act{}, err
 	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
-		l, err := tx.Lot(lot)
-		if errors.Is(err, model.ErrNotFound) || err == nil && c.Role == request.Carrier && l.Issuer != c.Participant {
-			return "", fail("LOT_UNKNOWN")
-		}
-		if err != nil {
+		if _, _, err := known(tx); err != nil {
 			return "", err
 		}
 		a, err := s.accept(tx, draft{
-			Contract: request.Ownership, Function: function, Person: c.Person, Subject: lot,
+			ID: act, Contract: request.Ownership, Function: function, Person: c.Person, Subject: lot, Deadline: s.patience(),
 			Fields: fields{Parties: []party{{c.Participant, SlotAccount}}, Lot: &p},
 		})
 		return a.ID, err

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -52,8 +53,22 @@ func (s *Service) Offer(ctx context.Context, c Caller, idem Idem, in OfferInput)
 	if in.Each && set.Count() > uint64(s.Trade.EachAtOnce) {
 		return s.offerByJob(ctx, c, idem, in, set)
 	}
+	parts := []iccid.Set{set}
+	if in.Each {
+		if parts, err = eachCard(set); err != nil {
+			return OfferResult{}, err
+		}
+	}
+	act, lots := s.newID(), s.drawAll(parts...)
+	err = s.authorised(ctx, c, idem, func(tx *model.Tx) ([]wish, error) {
+		_, err := s.offerMode(tx, c, in)
+		return []wish{s.asks(act, s.offerAsked(c, in, lots))}, err
+	})
+	if err != nil {
+		return OfferResult{}, err
+	}
 	id, err := s.once(ctx, c, idem, func(tx *model.Tx) (string, error) {
-		return s.acceptOffer(tx, c, s.newID(), in, set)
+		return s.acceptOffer(tx, c, act, in, set, lots, s.patience())
 	})
 	if err != nil {
 		return OfferResult{}, err
@@ -80,9 +95,18 @@ func sells(c Caller) error {
 	return fail("FORBIDDEN")
 }
 
-// acceptOffer checks the offer, sets the cards aside, and stores trades, lots, salts and codes. Nothing of it is on the
+// offerAsked is what of an offer is its seller's to decide: which cards, to whom and for how long.
+func (s *Service) offerAsked(c Caller, in OfferInput, lots []drawn) request.Body {
+	o := request.Offer{Seller: c.Participant, Mode: request.Mode(in.Mode), Receiver: in.To, ExpiresAt: s.life(in.ExpiresIn).Milliseconds()}
+	for _, l := range lots {
+		o.Outputs = append(o.Outputs, request.Output{Lot: l.hash})
+	}
+	return o
+}
+
+// acceptOffer checks the offer of a set, which is cut into lots; sets the cards aside, and stores trades, lots, salts and codes. Nothing of it is on the
 // ledger yet; the inputs are chosen when the act's turn comes.
-func (s *Service) acceptOffer(tx *model.Tx, c Caller, id string, in OfferInput, set iccid.Set) (string, error) {
+func (s *Service) acceptOffer(tx *model.Tx, c Caller, id string, in OfferInput, set iccid.Set, lots []drawn, deadline model.Millis) (string, error) {
 	if err := tx.LockParticipant(c.Participant); err != nil {
 		return "", err
 	}
@@ -90,25 +114,18 @@ func (s *Service) acceptOffer(tx *model.Tx, c Caller, id string, in OfferInput, 
 	if err != nil {
 		return "", err
 	}
-	expires, err := s.expiry(in.ExpiresIn)
-	if err != nil {
-		return "", err
-	}
 	like, err := s.offerable(tx, c.Participant, set)
 	if err != nil {
 		return "", err
 	}
-	p := offerPlan{Seller: c.Participant, Mode: mode, Receiver: in.To, OfferedAt: int64(s.now()), ExpiresAt: int64(expires), Reverses: in.Reverses}
+	now := int64(s.now())
+	p := offerPlan{
+		Seller: c.Participant, Mode: mode, Receiver: in.To, OfferedAt: now, ExpiresAt: now + s.life(in.ExpiresIn).Milliseconds(), Reverses: in.Reverses,
+	}
 	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
 	a := model.Act{ID: id}
-	parts := []iccid.Set{set}
-	if in.Each {
-		if parts, err = eachCard(set); err != nil {
-			return "", err
-		}
-	}
-	trades := make([]string, len(parts))
-	for i := range parts {
+	trades := make([]string, len(lots))
+	for i := range lots {
 		trades[i] = s.newID()
 	}
 	p.Trades, f.Offer = trades, &p
@@ -116,22 +133,26 @@ func (s *Service) acceptOffer(tx *model.Tx, c Caller, id string, in OfferInput, 
 	if in.Reverses != "" {
 		function = "Return"
 	}
-	if _, err := s.accept(tx, draft{ID: id, Contract: request.Ownership, Function: function, Person: c.Person, Subject: id, Fields: f}); err != nil {
+	d := draft{ID: id, Contract: request.Ownership, Function: function, Person: c.Person, Subject: id, Fields: f, Deadline: deadline}
+	if _, err := s.accept(tx, d); err != nil {
 		return "", err
 	}
-	for i, part := range parts {
-		lot, err := s.addPending(tx, a, like, part)
-		if err != nil {
+	for i, l := range lots {
+		if err := s.addPending(tx, a, like, l); err != nil {
 			return "", err
 		}
-		if err := s.addTrade(tx, c, a, p, trades[i], lot, part); err != nil {
+		if err := s.addTrade(tx, c, a, p, trades[i], l.hash, l.cards); err != nil {
 			return "", err
 		}
 	}
 	return id, tx.Reserve(id, c.Participant, set)
 }
 
+// offerMode looks at what is said of an offer beside its cards.
 func (s *Service) offerMode(tx *model.Tx, c Caller, in OfferInput) (request.Mode, error) {
+	if life := s.life(in.ExpiresIn); life < s.Trade.MinExpiry || life > s.Trade.MaxExpiry {
+		return "", fail("EXPIRY_INVALID").With("min", s.Trade.MinExpiry.String()).With("max", s.Trade.MaxExpiry.String())
+	}
 	switch request.Mode(in.Mode) {
 	case request.Bearer:
 		if in.To != "" {
@@ -158,15 +179,8 @@ func (s *Service) offerMode(tx *model.Tx, c Caller, in OfferInput) (request.Mode
 	return "", fail("MODE_INVALID")
 }
 
-func (s *Service) expiry(in time.Duration) (model.Millis, error) {
-	if in == 0 {
-		in = s.Trade.DefaultExpiry
-	}
-	if in < s.Trade.MinExpiry || in > s.Trade.MaxExpiry {
-		return 0, fail("EXPIRY_INVALID").With("min", s.Trade.MinExpiry.String()).With("max", s.Trade.MaxExpiry.String())
-	}
-	return s.now() + model.Millis(in.Milliseconds()), nil
-}
+// life is how long an offer stands.
+func (s *Service) life(in time.Duration) time.Duration { return cmp.Or(in, s.Trade.DefaultExpiry) }
 
 // offerable checks that the participant holds the cards free, all of one issuer, and answers one of their lots.
 func (s *Service) offerable(tx *model.Tx, owner string, set iccid.Set) (model.Lot, error) {

@@ -350,7 +350,7 @@ func TestCodesDoNotCollide(t *testing.T) {
 		}
 		return p
 	}
-	// The order in which an offer draws: its act, its trade, the lot's salt, the code's salt until one is free.
+	// The order in which an offer draws: its act, the lot's salt, its trade, the code's salt until one is free.
 	act, tradeID, salt, first, second := bytesOf(16, 1), bytesOf(16, 2), bytesOf(32, 3), bytesOf(16, 4), bytesOf(16, 5)
 	set := r.set(span(1, 1))
 	lot, _ := request.OpeningOf(set, [32]byte(salt))
@@ -366,7 +366,7 @@ func TestCodesDoNotCollide(t *testing.T) {
 		})
 	}))
 	mu.Lock()
-	script = [][]byte{act, tradeID, salt, first, second}
+	script = [][]byte{act, salt, tradeID, first, second}
 	mu.Unlock()
 	v := r.offer(retailer, 1, 1)
 	if want := request.TradeCode(at.UnixMilli(), retailer.Participant, lot, second); v.Code == taken || v.Code != want {

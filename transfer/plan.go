@@ -28,9 +28,13 @@ type offerPlan struct {
 // lotPlan is an act on cards of a lot. Cards is empty for all of it; with Inputs it is a merge.
 type lotPlan struct {
 	Lot    string
-	Cards  string // canonical
+	Cards  string    // canonical
+	Salts  *lotSalts `json:",omitempty"` // of what the lot splits into
 	Inputs []string
 }
+
+// lotSalts make the lots into which another one splits the same at each attempt.
+type lotSalts struct{ Subset, Rest [32]byte }
 
 // enrolPlan is the registration of a participant, whose key custody makes when it is reached.
 type enrolPlan struct {
@@ -108,11 +112,11 @@ func (s *Service) planOffer(tx *model.Tx, a model.Act, p offerPlan) (request.Bod
 			if err != nil {
 				return nil, err
 			}
-			h, err := s.addPending(tx, a, l, rest, l.Hash)
-			if err != nil {
+			d := draw(rest, s.salt())
+			if err := s.addPending(tx, a, l, d, l.Hash); err != nil {
 				return nil, err
 			}
-			offer.Remainders = append(offer.Remainders, h)
+			offer.Remainders = append(offer.Remainders, d.hash)
 		}
 	}
 	for _, out := range outputs {
@@ -209,28 +213,46 @@ func (s *Service) planLot(tx *model.Tx, a model.Act, p lotPlan) (request.Body, e
 	if l.HeldBy != "" && l.HeldBy != a.ID {
 		return nil, &later{after: waitForAct, waitsFor: l.HeldBy, err: fmt.Errorf("lot %s is in the hands of act %s", l.Hash, l.HeldBy)}
 	}
-	at := request.LotAct{Lot: l.Hash, Version: l.Version}
-	if p.Cards != "" {
-		part, err := iccid.ParseCanonical(l.Rule, p.Cards)
-		if err != nil {
+	at, made, err := p.split(l, set)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range made {
+		if err := s.addPending(tx, a, l, d, l.Hash); err != nil {
 			return nil, err
-		}
-		if !set.Covers(part) {
-			return nil, fail("CARDS_NOT_OWNED")
-		}
-		if rest := set.Minus(part); !rest.Empty() {
-			if at.Subset, err = s.addPending(tx, a, l, part, l.Hash); err != nil {
-				return nil, err
-			}
-			if at.Rest, err = s.addPending(tx, a, l, rest, l.Hash); err != nil {
-				return nil, err
-			}
 		}
 	}
 	if err := hold(tx, []string{l.Hash}, a.ID); err != nil {
 		return nil, err
 	}
-	switch a.Function {
+	return onLot(a.Function, at)
+}
+
+// split says of a lot, as it stands, what a plan means of it, and which lots it splits into.
+func (p lotPlan) split(l model.Lot, set iccid.Set) (at request.LotAct, made []drawn, err error) {
+	at = request.LotAct{Lot: l.Hash, Version: l.Version}
+	if p.Cards == "" {
+		return at, nil, nil
+	}
+	part, err := iccid.ParseCanonical(l.Rule, p.Cards)
+	if err != nil {
+		return at, nil, err
+	}
+	if !set.Covers(part) {
+		return at, nil, fail("CARDS_NOT_OWNED")
+	}
+	rest := set.Minus(part)
+	if rest.Empty() {
+		return at, nil, nil
+	}
+	made = []drawn{draw(part, p.Salts.Subset), draw(rest, p.Salts.Rest)}
+	at.Subset, at.Rest = made[0].hash, made[1].hash
+	return at, made, nil
+}
+
+// onLot is an act on a lot as a request.
+func onLot(function string, at request.LotAct) (request.Body, error) {
+	switch function {
 	case "Freeze":
 		return request.Freeze{LotAct: at}, nil
 	case "Unfreeze":
@@ -238,7 +260,7 @@ func (s *Service) planLot(tx *model.Tx, a model.Act, p lotPlan) (request.Body, e
 	case "Retire":
 		return request.Retire{LotAct: at}, nil
 	}
-	return nil, fmt.Errorf("act %s: no plan for %s", a.ID, a.Function)
+	return nil, fmt.Errorf("no plan for %s", function)
 }
 
 func (s *Service) planMerge(tx *model.Tx, a model.Act, p lotPlan) (request.Body, error) {
@@ -268,26 +290,30 @@ func (s *Service) planMerge(tx *model.Tx, a model.Act, p lotPlan) (request.Body,
 	if err := hold(tx, p.Inputs, a.ID); err != nil {
 		return nil, err
 	}
-	h, err := s.addPending(tx, a, lots[0], all, p.Inputs...)
-	if err != nil {
+	d := draw(all, s.salt())
+	if err := s.addPending(tx, a, lots[0], d, p.Inputs...); err != nil {
 		return nil, err
 	}
-	return request.Merge{Owner: a.Actor, Inputs: p.Inputs, Output: h}, nil
+	return request.Merge{Owner: a.Actor, Inputs: p.Inputs, Output: d.hash}, nil
 }
 
-// addPending stores a lot that an act is going to make: its cards and its salt, under a hash that nobody has seen yet.
-// like is the lot it comes from.
-func (s *Service) addPending(tx *model.Tx, a model.Act, like model.Lot, set iccid.Set, parents ...string) (string, error) {
-	hash, opening := request.OpeningOf(set, s.salt())
-	sealed, err := s.Vault.Seal("lot/"+hash, opening.Salt)
-	if err != nil {
-		return "", err
+// addPending stores a lot that an act is going to make: its cards and its salt, under a hash that nobody has seen yet; but
+// for an attempt before this one, which has given it up: the ledger will bring it back. like is the lot it comes from.
+func (s *Service) addPending(tx *model.Tx, a model.Act, like model.Lot, d drawn, parents ...string) error {
+	if old, err := tx.Lot(d.hash); err == nil && old.MadeByAct == a.ID {
+		return nil
+	} else if err = ignore(err, model.ErrNotFound); err != nil {
+		return err
 	}
-	return hash, tx.AddLot(model.Lot{
-		Hash: hash, Issuer: like.Issuer, Rule: set.Rule, Owner: like.Owner, Status: model.LotPending,
+	sealed, err := s.Vault.Seal("lot/"+d.hash, d.salt)
+	if err != nil {
+		return err
+	}
+	return tx.AddLot(model.Lot{
+		Hash: d.hash, Issuer: like.Issuer, Rule: d.cards.Rule, Owner: like.Owner, Status: model.LotPending,
 		RetailPolicy: like.RetailPolicy, Restrictions: like.Restrictions, SaltSealed: sealed, MadeByAct: a.ID,
 		Parents: parents,
-	}, set.Segments())
+	}, d.cards.Segments())
 }
 
 // giveUpPlan undoes what plan set aside for an attempt that can't commit any more.

@@ -182,7 +182,10 @@ func (s *Service) carry(ctx context.Context, a model.Act) {
 // step does the one thing that comes next.
 func (s *Service) step(ctx context.Context, a model.Act) (model.Act, error) {
 	if a.Deadline != 0 && !a.Sent && a.State != model.ActSubmitted && s.now() >= a.Deadline {
-		return a, fail("TRADE_EXPIRED")
+		if a.Function == "Confirm" || a.Function == "Decline" {
+			return a, fail("TRADE_EXPIRED")
+		}
+		return a, fail("REQUEST_EXPIRED")
 	}
 	switch a.State {
 	case model.ActAccepted:
@@ -365,7 +368,9 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 				return a, stopped(err)
 			}
 		}
-		sig, err := s.Signer.Sign(ctx, s.ask(a, p, key), body)
+		ask := s.ask(a, p, key)
+		ask.Asked = f.Asked
+		sig, err := s.Signer.Sign(ctx, ask, body)
 		if err != nil {
 			return a, stopped(err)
 		}

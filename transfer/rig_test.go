@@ -37,6 +37,7 @@ type rig struct {
 	journal *transfer.Journal
 	keys    *custody.Custody
 	*transfer.Service
+	consoles *consoles
 
 	clock *clock
 	wrap  func(ledger.Ledger) ledger.Ledger
@@ -77,7 +78,7 @@ func newRigWith(t *testing.T, wrap func(ledger.Ledger) ledger.Ledger) *rig {
 
 // rigOn is a rig with a folder and a database of its own, in which there is nothing yet.
 func rigOn(t *testing.T) *rig {
-	return &rig{t: t, dir: t.TempDir(), place: modeltest.Empty(t), clock: &clock{}}
+	return &rig{t: t, dir: t.TempDir(), place: modeltest.Empty(t), clock: &clock{}, consoles: &consoles{}}
 }
 
 // start opens the rig's folder until the test ends.
@@ -402,10 +403,13 @@ func (r *rig) consumer(name string) transfer.Caller {
 	return r.loggedIn(c)
 }
 
+// sessionLife is longer than any test's time.
+const sessionLife = 60 * 24 * time.Hour
+
 // loggedIn is a caller with a session of custody's.
 func (r *rig) loggedIn(c transfer.Caller) transfer.Caller {
 	r.t.Helper()
-	s, err := r.keys.LogIn(r.ctx, custody.Login{Participant: c.Participant, Role: c.Role, Person: c.Person}, 60*24*time.Hour)
+	s, err := r.keys.LogIn(r.ctx, custody.Login{Participant: c.Participant, Role: c.Role, Person: c.Person}, sessionLife)
 	check(r.t, err)
 	c.Session = transfer.SessionToken(s.Token)
 	return c

@@ -321,7 +321,7 @@ func TestImportStaysWhereItsFileIs(t *testing.T) {
 	}
 	r.clock.forward(time.Minute)
 	// The other one does what it has files for, and passes by what it has none for.
-	own, err := other.StartImport(ctx, carrier, idem("import"), transfer.ImportInput{FileName: "cards.csv", Body: strings.NewReader("ICCID\n" + id300(9) + "\n"), Issue: true, RetailPolicy: "OPEN"})
+	own, err := other.StartImport(ctx, r.console(carrier), idem("import"), transfer.ImportInput{FileName: "cards.csv", Body: strings.NewReader("ICCID\n" + id300(9) + "\n"), Issue: true, RetailPolicy: "OPEN"})
 	check(t, err)
 	if v, err := other.AwaitImport(ctx, carrier, own); err != nil || v.State != "done" {
 		t.Fatalf("%+v, %v", v, err)

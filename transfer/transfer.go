@@ -56,6 +56,7 @@ type Ask struct {
 	Slot     string
 	Purpose  string // the contract function
 	Subject  string // the act
+	Asked    string // what it is a part of, if that was asked for as a whole; "" if it was itself
 	Attempt  int
 	KeyID    string
 	NotAfter int64  // ms

@@ -28,7 +28,10 @@ type point struct {
 
 // curve measures entry, transfer-out and transfer-in for n consecutive cards, each from the call to its commit.
 func (b *bench) curve() ([]point, error) {
-	carrier := demoCaller("cmcc")
+	carrier, err := b.app.atConsole(b.ctx, "cmcc")
+	if err != nil {
+		return nil, err
+	}
 	buyer, err := b.app.Service.ConsumerFor(b.ctx, "bench", "buyer")
 	if err != nil {
 		return nil, err

@@ -57,7 +57,10 @@ func (b *bench) throughput() ([]rate, error) {
 
 // trades makes one-card trades, 500 to a ledger transaction.
 func (b *bench) trades(n int) ([]transfer.TradeView, error) {
-	shop := demoCaller("cmcc")
+	shop, err := b.app.atConsole(b.ctx, "cmcc")
+	if err != nil {
+		return nil, err
+	}
 	var out []transfer.TradeView
 	for n > 0 {
 		some := min(n, 500)

@@ -158,12 +158,13 @@ func TestCustodian(t *testing.T) {
 	if ready.status != http.StatusServiceUnavailable || !strings.Contains(string(ready.body), `"custody":"away"`) {
 		t.Errorf("readyz: %d %s", ready.status, ready.body)
 	}
-	var waits confirmation
-	shop.post("/trades/"+second.TradeID+"/cancel", nil, &waits) // of staff nothing is asked before
+	shop.refused(503, "UNAVAILABLE", http.MethodPost, "/trades/"+second.TradeID+"/cancel", nil)
 
 	a.start()
-	if end, err := shop.await(soon(t), waits.ConfirmationID); err != nil || end.TxID == "" {
-		t.Errorf("what waited for the custodian: %+v, %v", end, err)
+	var cancelled confirmation
+	shop.post("/trades/"+second.TradeID+"/cancel", nil, &cancelled) // her session is in the database
+	if end, err := shop.await(soon(t), cancelled.ConfirmationID); err != nil || end.TxID == "" {
+		t.Errorf("when the custodian was back: %+v, %v", end, err)
 	}
 	third := shop.offers("BEARER", "", cards("898604B7192270274024", "898604B7192270274025"))
 	li.done("/trades/"+third.TradeID+"/confirm", shows(third)) // his session is in the database

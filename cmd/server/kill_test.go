@@ -133,7 +133,9 @@ func stock(t *testing.T, dir string, count int) []string {
 	s := openSite(t, dir)
 	defer s.close(t)
 	number := func(n int) string { return fmt.Sprintf("898604B71922703%05d", n) }
-	_, err := s.Service.Issue(soon(t), demoCaller("cmcc"), demoWish("stock"), transfer.IssueInput{
+	carrier, err := s.atConsole(soon(t), "cmcc")
+	check(t, err)
+	_, err = s.Service.Issue(soon(t), carrier, demoWish("stock"), transfer.IssueInput{
 		Segments: []transfer.Span{{Start: number(0), End: number(count - 1)}},
 	})
 	check(t, err)

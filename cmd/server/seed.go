@@ -11,6 +11,7 @@ import (
 
 	"cardflow/iccid"
 	"cardflow/ledger/request"
+	"cardflow/model"
 	"cardflow/transfer"
 	"cardflow/transfer/cardfile"
 )
@@ -109,6 +110,33 @@ func demoCaller(id string) transfer.Caller {
 	return transfer.Caller{}
 }
 
+// atConsole is that caller, logged in.
+func (a *App) atConsole(ctx context.Context, id string) (transfer.Caller, error) {
+	c := demoCaller(id)
+	for _, o := range demoOrganisations {
+		if o.ID != id {
+			continue
+		}
+		if a.Custody == nil {
+			s, _, err := a.Keeper.LogInStaff(ctx, o.Username, demoPassword)
+			c.Session = s.Session
+			return c, err
+		}
+		var p model.Person
+		err := a.DB.Read(ctx, func(tx *model.Tx) (err error) {
+			p, err = tx.PersonByUsername(o.Username)
+			return err
+		})
+		if err != nil {
+			return c, err
+		}
+		s, err := openSession(ctx, a.Custody, transfer.Caller{Participant: c.Participant, Role: c.Role, Person: p.ID}, a.Config.Session.StaffTTL)
+		c.Session = s.Session
+		return c, err
+	}
+	return c, fmt.Errorf("no %s in the demo", id)
+}
+
 func demoWish(name string) transfer.Idem {
 	return transfer.Idem{Key: "demo-" + name, Route: "demo", BodyDigest: name}
 }
@@ -127,7 +155,10 @@ func (a *App) seedFile(ctx context.Context, f demoFile) (transfer.ImportView, er
 	if err := cardfile.WriteXLSX(&file, rows); err != nil {
 		return transfer.ImportView{}, err
 	}
-	who := demoCaller(f.carrier)
+	who, err := a.atConsole(ctx, f.carrier)
+	if err != nil {
+		return transfer.ImportView{}, err
+	}
 	id, err := a.Service.StartImport(ctx, who, demoWish("import-"+f.carrier), transfer.ImportInput{
 		FileName: f.carrier + ".xlsx", Body: io.Reader(&file), Issue: true, RetailPolicy: "OPEN", Restrictions: []string{"DATA_ONLY"},
 	})
@@ -161,16 +192,24 @@ func (a *App) awaitImport(ctx context.Context, who transfer.Caller, id string) (
 // seedSale moves cards between two organisations, offer and confirmation.
 func (a *App) seedSale(ctx context.Context, from, to, first, last string) error {
 	name := from + "-" + to
-	o, err := a.Service.Offer(ctx, demoCaller(from), demoWish("offer-"+name), transfer.OfferInput{
+	seller, err := a.atConsole(ctx, from)
+	if err != nil {
+		return err
+	}
+	buyer, err := a.atConsole(ctx, to)
+	if err != nil {
+		return err
+	}
+	o, err := a.Service.Offer(ctx, seller, demoWish("offer-"+name), transfer.OfferInput{
 		Mode: "NAMED", To: to, Segments: []transfer.Span{{Start: first, End: last}},
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := a.awaitOffered(ctx, demoCaller(from), o.Trades[0]); err != nil {
+	if _, err := a.awaitOffered(ctx, seller, o.Trades[0]); err != nil {
 		return err
 	}
-	act, err := a.Service.Confirm(ctx, demoCaller(to), demoWish("confirm-"+name), o.Trades[0].TradeID, "", "")
+	act, err := a.Service.Confirm(ctx, buyer, demoWish("confirm-"+name), o.Trades[0].TradeID, "", "")
 	if err != nil {
 		return err
 	}
@@ -182,7 +221,10 @@ func (a *App) seedSale(ctx context.Context, from, to, first, last string) error 
 
 // openTrade finds the counter's open BEARER trade, or makes one of the next ten free cards.
 func (a *App) openTrade(ctx context.Context) (transfer.TradeView, error) {
-	shop := demoCaller("xiaowang")
+	shop, err := a.atConsole(ctx, "xiaowang")
+	if err != nil {
+		return transfer.TradeView{}, err
+	}
 	page, err := a.Service.Trades(ctx, shop, transfer.TradeFilter{Side: "seller", State: "offered", Limit: 50})
 	if err != nil {
 		return transfer.TradeView{}, err

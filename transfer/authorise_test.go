@@ -1,0 +1,84 @@
+package transfer_test
+
+import (
+	"strings"
+	"testing"
+
+	"cardflow/model"
+	"cardflow/transfer"
+)
+
+// TestNobodyAtTheConsole: of an organisation, too, nothing is accepted that nobody asks for who is logged in.
+func TestNobodyAtTheConsole(t *testing.T) {
+	t.Parallel()
+	r := newStockedWith(t, nil, few)
+	lots := []string{r.lotOf(1), r.offer(retailer, 1, 1).LotHash}
+	sold := r.offer(retailer, 2, 2)
+	named, err := r.Offer(r.ctx, distributor, idem("offer"), transfer.OfferInput{Mode: "NAMED", To: retailer.Participant, Segments: span(20_000, 20_000)})
+	check(t, err)
+	s := r.Service
+	asks := map[string]struct {
+		of transfer.Caller
+		do func(c transfer.Caller) error
+	}{
+		"issue": {carrier, func(c transfer.Caller) error {
+			_, err := s.Issue(r.ctx, c, idem("x"), transfer.IssueInput{Segments: span(300_001, 300_002)})
+			return err
+		}},
+		"import": {carrier, func(c transfer.Caller) error {
+			_, err := s.StartImport(r.ctx, c, idem("x"), transfer.ImportInput{FileName: "c.csv", Body: strings.NewReader("ICCID\n" + id(300_003) + "\n"), Issue: true})
+			return err
+		}},
+		"import without a name": {carrier, func(c transfer.Caller) error {
+			_, err := s.StartImport(r.ctx, c, transfer.Idem{}, transfer.ImportInput{FileName: "c.csv", Body: strings.NewReader("ICCID\n" + id(300_003) + "\n"), Issue: true})
+			return err
+		}},
+		"offer": {retailer, func(c transfer.Caller) error {
+			_, err := s.Offer(r.ctx, c, idem("x"), transfer.OfferInput{Mode: "BEARER", Segments: span(10, 11)})
+			return err
+		}},
+		"offer by job": {retailer, func(c transfer.Caller) error {
+			_, err := s.Offer(r.ctx, c, idem("x"), each(10, 19))
+			return err
+		}},
+		"confirm": {retailer, func(c transfer.Caller) error {
+			_, err := s.Confirm(r.ctx, c, idem("x"), named.Trades[0].TradeID, "", "")
+			return err
+		}},
+		"decline": {retailer, func(c transfer.Caller) error {
+			_, err := s.Decline(r.ctx, c, idem("x"), named.Trades[0].TradeID, "", "", "DAMAGED", "")
+			return err
+		}},
+		"cancel": {retailer, func(c transfer.Caller) error { _, err := s.Cancel(r.ctx, c, idem("x"), sold.TradeID); return err }},
+		"merge":  {retailer, func(c transfer.Caller) error { _, err := s.Merge(r.ctx, c, idem("x"), lots); return err }},
+		"freeze": {regulator, func(c transfer.Caller) error {
+			_, err := s.Freeze(r.ctx, c, idem("x"), r.lotOf(9), span(9, 9))
+			return err
+		}},
+		"unfreeze": {regulator, func(c transfer.Caller) error { _, err := s.Unfreeze(r.ctx, c, idem("x"), r.lotOf(9), nil); return err }},
+		"retire":   {carrier, func(c transfer.Caller) error { _, err := s.Retire(r.ctx, c, idem("x"), r.lotOf(9), nil); return err }},
+	}
+	rows := func() (n int) {
+		check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+			acts, err := tx.ListActs(model.ActFilter{}, "", 200)
+			jobs, err2 := tx.JobsOf(retailer.Participant, "", 10)
+			imports, err3 := tx.ImportsOf(carrier.Participant, "", 10)
+			n = len(acts.Items) + len(jobs.Items) + len(imports.Items)
+			for _, err := range []error{err, err2, err3} {
+				check(t, err)
+			}
+			return nil
+		}))
+		return n
+	}
+	before := rows()
+	for what, a := range asks {
+		if err := a.do(a.of); transfer.CodeOf(err) != "LOGIN_TOO_OLD" {
+			t.Errorf("%s without a session: %v", what, err)
+		}
+	}
+	if after := rows(); after != before {
+		t.Errorf("%d rows more", after-before)
+	}
+	r.fsck()
+}

@@ -1,0 +1,85 @@
+package transfer_test
+
+import (
+	"context"
+	"sync"
+
+	"cardflow/custody"
+	"cardflow/transfer"
+)
+
+// The rig's organisations are logged in: what they ask for they ask by a session of custody's, which the rig opens when it
+// is first needed. A test that wants none, or another one, speaks to the Service itself.
+
+// consoles are the sessions of staff.
+type consoles struct {
+	mu       sync.Mutex
+	sessions map[string]transfer.SessionToken // by person
+}
+
+// console is a caller at his console. Consumers, and whoever has a session, are left as they are.
+func (r *rig) console(c transfer.Caller) transfer.Caller {
+	if c.Person == "" || c.Session != "" {
+		return c
+	}
+	r.consoles.mu.Lock()
+	defer r.consoles.mu.Unlock()
+	c.Session = r.consoles.sessions[c.Person]
+	ctx := context.WithoutCancel(r.ctx)
+	if _, err := r.keys.Session(ctx, custody.LoginToken(c.Session)); err != nil { // or the database was put back
+		s, err := r.keys.LogIn(ctx, custody.Login{Participant: c.Participant, Role: c.Role, Person: c.Person}, sessionLife)
+		if err != nil {
+			r.t.Error(err)
+		}
+		c.Session = transfer.SessionToken(s.Token)
+		if r.consoles.sessions == nil {
+			r.consoles.sessions = map[string]transfer.SessionToken{}
+		}
+		r.consoles.sessions[c.Person] = c.Session
+	}
+	return c
+}
+
+func (r *rig) Issue(ctx context.Context, c transfer.Caller, i transfer.Idem, in transfer.IssueInput) (transfer.IssueResult, error) {
+	return r.Service.Issue(ctx, r.console(c), i, in)
+}
+
+func (r *rig) StartImport(ctx context.Context, c transfer.Caller, i transfer.Idem, in transfer.ImportInput) (string, error) {
+	return r.Service.StartImport(ctx, r.console(c), i, in)
+}
+
+func (r *rig) Offer(ctx context.Context, c transfer.Caller, i transfer.Idem, in transfer.OfferInput) (transfer.OfferResult, error) {
+	return r.Service.Offer(ctx, r.console(c), i, in)
+}
+
+func (r *rig) Confirm(ctx context.Context, c transfer.Caller, i transfer.Idem, trade, code, last6 string) (transfer.Act, error) {
+	return r.Service.Confirm(ctx, r.console(c), i, trade, code, last6)
+}
+
+func (r *rig) Decline(ctx context.Context, c transfer.Caller, i transfer.Idem, trade, code, last6, reason, text string) (transfer.Act, error) {
+	return r.Service.Decline(ctx, r.console(c), i, trade, code, last6, reason, text)
+}
+
+func (r *rig) Cancel(ctx context.Context, c transfer.Caller, i transfer.Idem, trade string) (transfer.Act, error) {
+	return r.Service.Cancel(ctx, r.console(c), i, trade)
+}
+
+func (r *rig) Return(ctx context.Context, c transfer.Caller, i transfer.Idem, trade, reason string) (transfer.Act, error) {
+	return r.Service.Return(ctx, r.console(c), i, trade, reason)
+}
+
+func (r *rig) Merge(ctx context.Context, c transfer.Caller, i transfer.Idem, lots []string) (transfer.Act, error) {
+	return r.Service.Merge(ctx, r.console(c), i, lots)
+}
+
+func (r *rig) Freeze(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, cards []transfer.Span) (transfer.Act, error) {
+	return r.Service.Freeze(ctx, r.console(c), i, lot, cards)
+}
+
+func (r *rig) Unfreeze(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, cards []transfer.Span) (transfer.Act, error) {
+	return r.Service.Unfreeze(ctx, r.console(c), i, lot, cards)
+}
+
+func (r *rig) Retire(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, cards []transfer.Span) (transfer.Act, error) {
+	return r.Service.Retire(ctx, r.console(c), i, lot, cards)
+}
