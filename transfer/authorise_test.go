@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"cardflow/ledger"
 	"cardflow/model"
 	"cardflow/transfer"
 )
@@ -80,5 +81,35 @@ func TestNobodyAtTheConsole(t *testing.T) {
 	if after := rows(); after != before {
 		t.Errorf("%d rows more", after-before)
 	}
+	r.fsck()
+}
+
+// TestSplitAnew: an act on some cards of a lot that is planned a second time splits the lot into what was asked for at first.
+func TestSplitAnew(t *testing.T) {
+	t.Parallel()
+	wire := &heldWire{hold: map[string]bool{}, waiting: make(chan struct{}, 8)}
+	r := newStockedWith(t, func(l ledger.Ledger) ledger.Ledger { wire.Ledger = l; return wire }, nil)
+	key := r.keyOf(carrier.Participant)
+	lot := r.lotOf(60_000)
+	wire.set("Freeze", true)
+	done := make(chan transfer.Act, 1)
+	go func() {
+		act, err := r.Freeze(r.ctx, carrier, idem("freeze"), lot, span(60_000, 60_010))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- act
+	}()
+	<-wire.waiting
+	r.ordered(r.RotateKey, key.ID)
+	wire.set("Freeze", false)
+	act := r.await(<-done, "")
+	if row := r.actRow(act.ID); row.Attempt < 2 {
+		t.Errorf("%d attempts", row.Attempt)
+	}
+	if r.lotOf(60_000) == r.lotOf(60_011) || r.lotOf(60_000) == lot {
+		t.Error("the lot is not split")
+	}
+	wants(t, "frozen cards", r.tryOffer(carrier, span(60_000, 60_001)), "CARDS_FROZEN")
 	r.fsck()
 }
