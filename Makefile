@@ -7,7 +7,7 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-full demo test crash bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help miniprogram run run-full demo test crash bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ fabric-status: build ## 列出 Fabric 网络的各个进程 · list its servers
 
 fabric-clean: build ## 停止 Fabric 网络并删除其数据 · stop it and remove keys and data
 	bin/stack fabric down --clean
+
+miniprogram: miniprogram/node_modules/.ready ## 准备小程序，然后用微信开发者工具打开 miniprogram/ · pack what it uses; then open it in WeChat DevTools
+	@cd miniprogram && node tests/tools/pack.mjs
+
+# What the lock file names, and nothing else; again only when it has changed.
+miniprogram/node_modules/.ready: miniprogram/package-lock.json
+	cd miniprogram && npm ci --prefer-offline
+	@touch $@
 
 build: ## 编译到 ./bin · build the programs into ./bin
 	@mkdir -p bin

@@ -2,6 +2,9 @@ module cardflow
 
 go 1.26.0
 
+// Its packages of npm bring Go of their own.
+ignore ./miniprogram
+
 require (
 	filippo.io/age v1.3.2
 	github.com/alecthomas/kong v1.17.0

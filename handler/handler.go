@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -77,6 +78,8 @@ type Config struct {
 	// Mask is the time that every failing lookup of a trade code takes, or a multiple of it; default 400 ms. It must be
 	// longer than a lookup that succeeds up to its last check.
 	Mask time.Duration
+	// Preview is the mini-program as it runs in a browser (see preview.go); nil shows none.
+	Preview fs.FS
 	// TLS says that browsers reach the server over TLS: they are told to insist on it.
 	TLS bool
 	// LoginAge is how old a consumer's login may be for a write; 0 means any.
@@ -176,6 +179,9 @@ func (s *server) echo(address echo.IPExtractor) *echo.Echo {
 	e.Use(s.access, secure(s.TLS), rescue)
 	for _, r := range routes {
 		e.Add(r.method, r.echoPattern(), s.handle(&r))
+	}
+	if s.Preview != nil {
+		s.servePreview(e)
 	}
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -496,7 +497,12 @@ func (a *App) Listen() error {
 	if a.PublicURL = c.HTTP.PublicURL; a.PublicURL == DefaultConfig().HTTP.PublicURL {
 		a.PublicURL = a.URL // nobody has said how people reach it: as it is
 	}
+	var preview fs.FS
+	if c.HTTP.PreviewDir != "" {
+		preview = os.DirFS(c.HTTP.PreviewDir)
+	}
 	h, err := handler.New(handler.Config{
+		Preview: preview,
 		Service: a.Service, Custody: a.Keeper, Logins: a.Keeper, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),

@@ -47,6 +47,7 @@ const (
 type HTTPConfig struct {
 	Listen         string        `yaml:"listen"`
 	PublicURL      string        `yaml:"public_url"`
+	PreviewDir     string        `yaml:"preview_dir"`
 	TLSInFront     bool          `yaml:"tls_in_front"`
 	TrustedProxies []string      `yaml:"trusted_proxies"` // CIDR
 	BodyLimit      Size          `yaml:"body_limit"`

@@ -302,6 +302,8 @@ var risks = []struct {
 		func(c Config) bool { return c.Custody.Kind == string(custody.InFile) }},
 	{"custody.guards", "must be true in production: without its guards custody signs as much as it is asked to",
 		func(c Config) bool { return !c.Custody.Guards }},
+	{"http.preview_dir", "must be empty in production: people open the mini-program in WeChat",
+		func(c Config) bool { return c.HTTP.PreviewDir != "" }},
 	{"http.tls_in_front", "must be true in production: put a TLS terminator in front, then say so here",
 		func(c Config) bool { return !c.HTTP.TLSInFront }},
 	{"http.public_url", "must be an https address in production",

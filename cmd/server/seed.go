@@ -280,16 +280,20 @@ var roleTitles = map[request.Role]string{
 }
 
 // print tells a stranger what he can try.
-func (s Stage) print(w io.Writer, url string) {
+func (s Stage) print(w io.Writer, url string, preview bool) {
+	previewLine := ""
+	if preview {
+		previewLine = fmt.Sprintf("    小程序    %s/preview/   （在浏览器里试用）\n", url)
+	}
 	fmt.Fprintf(w, `
   CardFlow 卡流转 正在运行（演示数据，仅供试用）
 
     接口      %s/api/v1
     接口文档  %s/docs
     健康状态  %s/readyz
-
+%s
   工作人员账号（密码都是 %s）
-`, url, url, url, demoPassword)
+`, url, url, url, previewLine, demoPassword)
 	for _, o := range demoOrganisations {
 		fmt.Fprintf(w, "    %-10s %s%s\n", o.Username, pad(o.Name, 14), roleTitles[o.Role])
 	}

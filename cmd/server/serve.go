@@ -57,7 +57,7 @@ func (c serveCommand) Run(e *environment) error {
 		}
 	}
 	if c.Demo {
-		stage.print(e.stdout, app.PublicURL)
+		stage.print(e.stdout, app.PublicURL, app.Config.HTTP.PreviewDir != "")
 	} else {
 		fmt.Fprintf(e.stdout, "CardFlow 卡流转  %s   (Ctrl-C 停止)\n", app.PublicURL)
 	}

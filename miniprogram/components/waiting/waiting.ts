@@ -1,0 +1,2 @@
+/** Something is being read: the shape of what will come. */
+Component({ data: { blocks: [1, 2, 3] } })

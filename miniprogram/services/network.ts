@@ -1,0 +1,25 @@
+import { patience } from '../config'
+import { failureOf, failureOfNetwork } from './failure'
+
+interface Wanted {
+  url: string
+  method: 'GET' | 'POST'
+  data?: object | undefined
+  header?: Record<string, string>
+}
+
+/** One exchange with the server, and no more: an answer of 2xx, or a Failure. */
+export function exchange<T>(wanted: Wanted): Promise<T> {
+  return new Promise((resolve, reject) => {
+    wx.request({
+      url: wanted.url, method: wanted.method, timeout: patience, ...(wanted.data && { data: wanted.data }), ...(wanted.header && { header: wanted.header }),
+      success: ({ statusCode, data, header }) => {
+        if (statusCode >= 200 && statusCode < 300) resolve(data as T)
+        else reject(failureOf(statusCode, data, header as Record<string, string | undefined>))
+      },
+      fail: (err) => {
+        reject(failureOfNetwork(err))
+      },
+    })
+  })
+}

@@ -1,0 +1,2 @@
+// All end-to-end tests, in one process: one server, one browser.
+import './confirm.mjs'

@@ -1,0 +1,116 @@
+// A person's phone in the browser, in the words of a test: what he sees, taps and types.
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { lookAround } from './look.mjs'
+
+const shots = fileURLToPath(new URL('../../shots/', import.meta.url))
+
+export const sizes = { usual: { width: 390, height: 844 }, small: { width: 320, height: 568 } }
+
+export class Phone {
+  /** @param {import('playwright-core').Browser} browser */
+  static async open(browser, url, { person, open = '', dark = false, size = 'usual', font = 16, query = {} } = {}) {
+    const context = await browser.newContext({ viewport: sizes[size], deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: dark ? 'dark' : 'light', locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
+    context.setDefaultTimeout(10_000)
+    const phone = new Phone()
+    phone.context = context
+    phone.page = await context.newPage()
+    phone.logged = []
+    phone.page.on('console', (m) => {
+      // A refusal of the server is no fault: the tests look at what is made of it.
+      if (m.type() === 'error' && !m.text().startsWith('Failed to load resource')) phone.logged.push(m.text())
+    })
+    phone.page.on('pageerror', (e) => phone.logged.push(e.stack ?? String(e)))
+    phone.base = `${url}/preview/phone.html`
+    phone.query = { person, font, ...query }
+    phone.dark = dark
+    await phone.start(open)
+    return phone
+  }
+
+  /** Opens the mini-program anew, at a page: what is stored on the phone stays. */
+  async start(open = '') {
+    await this.page.goto(`${this.base}?${new URLSearchParams({ ...this.query, open })}`)
+    await this.page.waitForFunction(() => window.__phone?.ready !== undefined)
+  }
+
+  /** The page on top. */
+  get top() {
+    return this.page.locator('.frame:not([hidden])')
+  }
+
+  async sees(text) {
+    await this.page.getByText(text).filter({ visible: true }).first().waitFor()
+  }
+
+  async gone(text) {
+    await this.page.getByText(text).filter({ visible: true }).first().waitFor({ state: 'hidden' })
+  }
+
+  button(name) {
+    return this.page.getByRole('button', { name }).filter({ visible: true }).first()
+  }
+
+  async tap(name) {
+    await this.button(name).tap()
+  }
+
+  async disabled(name) {
+    assert.equal(await this.button(name).getAttribute('aria-disabled'), 'true', `${name} can be tapped`)
+  }
+
+  async tab(name) {
+    await this.page.getByRole('tab', { name }).tap()
+  }
+
+  async back() {
+    await this.page.getByRole('button', { name: '返回' }).tap()
+  }
+
+  async type(label, text) {
+    await this.top.getByRole('textbox', { name: label }).fill(text)
+  }
+
+  async choose(name) {
+    await this.page.getByRole('radio', { name }).filter({ visible: true }).tap()
+  }
+
+  /** What the camera reads next. */
+  async holds(...scans) {
+    await this.page.evaluate((s) => window.__phone.settings.scans.push(...s), scans.map((s) => (typeof s === 'string' ? { result: s } : s)))
+  }
+
+  async set(settings) {
+    await this.page.evaluate((s) => Object.assign(window.__phone.settings, s), settings)
+  }
+
+  get(name) {
+    return this.page.evaluate((n) => window.__phone.settings[n], name)
+  }
+
+  async network(on) {
+    await this.page.evaluate((o) => window.__phone.network(o), on)
+  }
+
+  async background(hidden) {
+    await this.page.evaluate((h) => window.__phone.router.background(h), hidden)
+  }
+
+  /** Keeps a picture, and looks for what can't be read or doesn't fit. */
+  async shot(name) {
+    // What moves has arrived when it is looked at: what moves for ever is the only thing that still does.
+    await this.page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect.getComputedTiming().iterations === Infinity))
+    fs.mkdirSync(shots, { recursive: true })
+    await this.page.screenshot({ path: path.join(shots, `${name}.png`) })
+    assert.deepEqual(await this.page.evaluate(lookAround), [], `how ${name} looks`)
+  }
+
+  /** Ends the test of this phone: nothing that should not have happened has. */
+  async close() {
+    const faults = await this.page.evaluate(() => window.__phone.faults)
+    await this.context.close()
+    assert.deepEqual([...new Set([...faults, ...this.logged])], [], 'faults on the phone')
+  }
+}

@@ -1,0 +1,112 @@
+// A server of the program's own, with demo data in a fresh directory, on a free port, and the people of its shop.
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const repository = fileURLToPath(new URL('../../../../', import.meta.url))
+const binary = process.env.CARDFLOW_SERVER ?? path.join(repository, 'bin/server')
+
+/** Starts the server; preview is the folder that it shows at /preview/. Resolves when it serves. */
+export async function startServer(preview, more = {}) {
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-e2e-'))
+  const child = spawn(binary, ['serve', '--demo', '--data', path.join(data, 'data')], {
+    env: { ...process.env, CARDFLOW_HTTP_LISTEN: '127.0.0.1:0', CARDFLOW_HTTP_PREVIEW_DIR: preview, CARDFLOW_LOG_LEVEL: 'warn', ...limits, ...more },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let said = ''
+  const url = await new Promise((resolve, reject) => {
+    const hear = (chunk) => {
+      said += chunk
+      const [, found] = /(http:\/\/127\.0\.0\.1:\d+)\/readyz/.exec(said) ?? []
+      if (found) resolve(found)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    child.on('exit', (code) => reject(new Error(`the server ended with ${code}:\n${said}`)))
+  })
+  return {
+    url,
+    said: () => said,
+    async stop() {
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      child.removeAllListeners('exit')
+      child.once('exit', () => {})
+      child.kill('SIGTERM')
+      await ended
+      fs.rmSync(data, { recursive: true, force: true })
+    },
+  }
+}
+
+// All phones of the tests have one address. Who guesses codes is still limited for himself.
+const limits = {
+  CARDFLOW_LIMITS_LOGINS_PER_ADDRESS: '100000 per 1m', CARDFLOW_LIMITS_LOOKUPS_PER_ADDRESS: '100000 per 1m', CARDFLOW_LIMITS_REQUESTS_PER_ADDRESS: '100000 per 1m',
+  CARDFLOW_LIMITS_WRONG_CODES_PER_ADDRESS: '100000 per 1m',
+}
+
+/** A caller of the API, beside the phones. */
+export class Caller {
+  constructor(url, token) {
+    this.url = url
+    this.token = token
+  }
+
+  static async staff(url, username) {
+    const { token } = await new Caller(url).post('/auth/login', { username, password: 'cardflow-demo' })
+    return new Caller(url, token)
+  }
+
+  static async consumer(url, name) {
+    const { token } = await new Caller(url).post('/wechat/login', { code: `demo:${name}` })
+    return new Caller(url, token)
+  }
+
+  async ask(method, route, body) {
+    const headers = { 'content-type': 'application/json', 'idempotency-key': `test-${Math.random().toString(36).slice(2)}-${Date.now()}` }
+    if (this.token) headers.authorization = `Bearer ${this.token}`
+    const r = await fetch(`${this.url}/api/v1${route}`, { method, headers, body: body && JSON.stringify(body) })
+    const text = await r.text()
+    if (!r.ok) throw new Error(`${method} ${route}: ${r.status} ${text}`)
+    return text ? JSON.parse(text) : undefined
+  }
+
+  get(route) {
+    return this.ask('GET', route)
+  }
+
+  post(route, body) {
+    return this.ask('POST', route, body)
+  }
+
+  /** Waits until a write has ended. */
+  async ended(act) {
+    for (;;) {
+      const a = await this.get(`/confirmations/${act.confirmationId}`)
+      if (a.state === 'committed' || a.state === 'failed') return a
+    }
+  }
+}
+
+/** The shop's stock, sold card by card: each sale takes the next ones, so that no test meets another's. */
+export class Counter {
+  next = 274010
+
+  constructor(shop) {
+    this.shop = shop
+  }
+
+  static iccid = (n) => `898604B719227${String(n).padStart(7, '0')}`
+
+  /** An open BEARER trade of so many cards. */
+  async sell(count = 1, more = {}) {
+    const first = this.next
+    this.next += count
+    const start = Counter.iccid(first)
+    const { trades: [trade] } = await this.shop.post('/trades', { mode: 'BEARER', segments: [{ start, end: Counter.iccid(this.next - 1) }], ...more })
+    let t = trade
+    while (t.state === 'offering') t = await this.shop.get(`/trades/${t.tradeId}`)
+    return { ...t, iccid: start, last6: start.slice(-6) }
+  }
+}

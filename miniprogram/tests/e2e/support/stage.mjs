@@ -1,0 +1,46 @@
+// One server and one browser for all tests of a run, and a phone of its own for each.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { after } from 'node:test'
+import { compile } from '../../harness/compile/compile.mjs'
+import { openBrowser } from './browser.mjs'
+import { Phone } from './phone.mjs'
+import { Caller, Counter, startServer } from './server.mjs'
+
+const out = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-phone-'))
+compile(fileURLToPath(new URL('../../../', import.meta.url)), out)
+const [browser, server] = await Promise.all([openBrowser(), startServer(out)])
+after(async () => {
+  await browser.close()
+  await server.stop()
+  fs.rmSync(out, { recursive: true, force: true })
+})
+
+export const url = server.url
+export const shop = await Caller.staff(url, 'xiaowang')
+export const counter = new Counter(shop)
+export const staff = (name) => Caller.staff(url, name)
+export const consumer = (name) => Caller.consumer(url, name)
+
+let people = 0
+
+/** A phone of somebody whom no other test knows. */
+export function openPhone(options = {}) {
+  return Phone.open(browser, url, { person: `顾客${++people}`, ...options })
+}
+
+/** Runs a test with a phone, which must have no fault at the end. */
+export const withPhone = (options, run) => async () => {
+  const phone = await openPhone(options)
+  try {
+    await run(phone)
+  } catch (err) {
+    await phone.page.screenshot({ path: path.join(os.tmpdir(), 'cardflow-e2e-failed.png') }).catch(() => {})
+    err.message += `\n  on the phone: ${JSON.stringify([...phone.logged, ...await phone.page.evaluate(() => window.__phone?.faults ?? []).catch(() => [])])}`
+    await phone.context.close()
+    throw err
+  }
+  await phone.close()
+}

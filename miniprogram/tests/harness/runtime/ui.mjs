@@ -1,0 +1,108 @@
+// What WeChat shows over a page: toasts, dialogs, sheets, the scanner.
+const make = (tag, className, text) => {
+  const e = document.createElement(tag)
+  if (className) e.className = className
+  if (text !== undefined) e.textContent = text
+  return e
+}
+
+let toast
+let timer
+
+const over = () => {
+  const cover = make('div', 'phone-cover')
+  document.body.append(cover)
+  return cover
+}
+
+export const ui = {
+  toast({ title, icon = 'success', duration = 1500, loading = false }) {
+    ui.hideToast()
+    toast = make('div', 'phone-toast')
+    toast.setAttribute('role', 'status')
+    const kind = loading ? 'loading' : icon
+    if (kind !== 'none') toast.append(make('i', `toast-${kind}`))
+    toast.append(make('span', '', title))
+    document.body.append(toast)
+    if (!loading) timer = setTimeout(ui.hideToast, duration)
+  },
+  hideToast() {
+    clearTimeout(timer)
+    toast?.remove()
+    toast = undefined
+  },
+  modal({ title = '', content = '', showCancel = true, cancelText = '取消', confirmText = '确定', confirmColor }, done) {
+    const cover = over()
+    const box = make('div', 'phone-dialog')
+    box.setAttribute('role', 'dialog')
+    box.setAttribute('aria-modal', 'true')
+    box.setAttribute('aria-label', title || content)
+    if (title) box.append(make('h3', '', title))
+    box.append(make('p', '', content))
+    const feet = make('footer')
+    const end = (confirm) => {
+      cover.remove()
+      done({ confirm, cancel: !confirm })
+    }
+    if (showCancel) {
+      const no = make('button', '', cancelText)
+      no.addEventListener('click', () => end(false))
+      feet.append(no)
+    }
+    const yes = make('button', 'main', confirmText)
+    if (confirmColor) yes.style.color = confirmColor
+    yes.addEventListener('click', () => end(true))
+    feet.append(yes)
+    box.append(feet)
+    cover.append(box)
+  },
+  sheet(items, done, cancelled) {
+    const cover = over()
+    const box = make('div', 'phone-sheet')
+    box.setAttribute('role', 'menu')
+    items.forEach((text, index) => {
+      const b = make('button', '', text)
+      b.setAttribute('role', 'menuitem')
+      b.addEventListener('click', () => {
+        cover.remove()
+        done(index)
+      })
+      box.append(b)
+    })
+    const no = make('button', 'cancel', '取消')
+    no.addEventListener('click', () => {
+      cover.remove()
+      cancelled()
+    })
+    box.append(no)
+    cover.append(box)
+  },
+  /** A camera for those who have none: what it would have read is typed or pasted. */
+  scanner(done, cancelled) {
+    const cover = over()
+    cover.classList.add('phone-scanner')
+    const box = make('div', 'phone-scan')
+    box.setAttribute('role', 'dialog')
+    box.setAttribute('aria-label', '扫码')
+    box.append(make('div', 'phone-view'))
+    box.append(make('p', '', '预览里没有摄像头：把二维码或条码的内容贴在这里'))
+    const field = make('input')
+    field.setAttribute('aria-label', '二维码或条码的内容')
+    const feet = make('footer')
+    const no = make('button', '', '取消')
+    const yes = make('button', 'main', '识别')
+    no.addEventListener('click', () => {
+      cover.remove()
+      cancelled()
+    })
+    yes.addEventListener('click', () => {
+      cover.remove()
+      if (field.value) done(field.value)
+      else cancelled()
+    })
+    feet.append(no, yes)
+    box.append(field, feet)
+    cover.append(box)
+    field.focus()
+  },
+}
