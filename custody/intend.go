@@ -28,7 +28,7 @@ type intent struct {
 }
 
 // mostIntents bounds those who share a transaction.
-const mostIntents = 64
+const mostIntents = 128
 
 // errUnserved is what one has who waited behind a leader that died.
 var errUnserved = errors.New("whoever wrote for several of them has failed")

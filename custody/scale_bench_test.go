@@ -140,11 +140,11 @@ func benchmarkRewrapping(b *testing.B, c *custody.Custody, n int) {
 	var signed atomic.Int64
 	var all sync.WaitGroup
 	run := time.Now().UnixNano()
-	for s := range signers {
+	for s := range signers[0] {
 		all.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				ask, body := confirm(fmt.Sprintf("trade-%d-%d-%d", run, s, i))
-				ask.Owner = fmt.Sprintf("c-%08d", (s+i*signers)%n)
+				ask.Owner = fmt.Sprintf("c-%08d", (s+i*signers[0])%n)
 				body.Receiver = ask.Owner
 				if _, _, err := c.Sign(ctx, ask, body); err != nil {
 					if ctx.Err() == nil {
