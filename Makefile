@@ -16,7 +16,7 @@ run: build ## 启动服务，带演示数据，数据在 ./data · run the serve
 	./$(SERVER) serve --demo
 
 run-full: build ## 在 MariaDB、Redis、Fabric 上运行服务（带演示数据），数据在 ./data/full · the same on MariaDB, Redis and Fabric
-	bin/stack full -- $(SERVER) --config data/full/server.yaml serve --demo
+	bin/stack full --custodian $(SERVER) --demo -- $(SERVER) --config data/full/server.yaml serve --demo
 
 demo: build ## 约十秒演完主流程 · play the whole story on a fresh directory and check it
 	./$(SERVER) demo

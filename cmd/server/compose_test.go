@@ -18,11 +18,16 @@ import (
 // deployed is the server of docker-compose.yml, with these values for the deployment's variables.
 func deployed(t *testing.T, variables map[string]string) types.ServiceConfig {
 	t.Helper()
+	return deployedAs(t, "server", variables)
+}
+
+func deployedAs(t *testing.T, service string, variables map[string]string) types.ServiceConfig {
+	t.Helper()
 	p, err := docker.Load(t.Context(), "../..", variables)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.Services["server"]
+	return p.Services[service]
 }
 
 // loaded is the configuration that a container of the service would have: the file that it mounts, its environment, and
@@ -52,7 +57,7 @@ func loaded(t *testing.T, s types.ServiceConfig, secrets map[string]string) (Con
 }
 
 func someSecrets() map[string]string {
-	return map[string]string{"mysql_password": "f8a1", "redis_password": "c77e", "wechat_app_secret": "90ab"}
+	return map[string]string{"mysql_password": "f8a1", "mysql_server_password": "f8a1", "redis_password": "c77e", "wechat_app_secret": "90ab"}
 }
 
 // TestComposeProduction: the deployment is a sound production configuration.
@@ -71,8 +76,15 @@ func TestComposeProduction(t *testing.T) {
 	if c.Database.Driver != "mysql" || c.Database.CAFile == "" || c.Redis.Embedded || !c.Redis.TLS || c.Redis.CAFile == "" || c.Redis.Username != "cardflow" || c.Ledger.Kind != "fabric" {
 		t.Errorf("the engines are not what they are in production: %+v", c)
 	}
+	keys, faults := loaded(t, deployedAs(t, "custodian", docker.Required()), someSecrets())
+	if len(faults) > 0 || keys.Custody.Process != Own || c.Custody.Process != Own || keys.Path(keys.Custody.Socket) != c.Path(c.Custody.Socket) {
+		t.Errorf("the custodian at %s, the server asks %s; faults %v", keys.Custody.Socket, c.Custody.Socket, faults)
+	}
+	if keys.DataDir == c.DataDir || keys.Database.DSN.Reveal() == c.Database.DSN.Reveal() || keys.Custody.ServerUser == "" || c.Custody.ServerUser != "" {
+		t.Errorf("custodian and server have data in %s and %s", keys.DataDir, c.DataDir)
+	}
 	// Without its secrets it is told so.
-	_, faults = loaded(t, deployed(t, docker.Required()), map[string]string{"mysql_password": "", "redis_password": "", "wechat_app_secret": ""})
+	_, faults = loaded(t, deployed(t, docker.Required()), map[string]string{"mysql_server_password": "", "redis_password": "", "wechat_app_secret": ""})
 	for _, key := range []string{"database.dsn", "redis.password", "wechat.app_secret"} {
 		if !slices.Contains(keysOf(faults), key) {
 			t.Errorf("an empty secret is no fault in %s: %v", key, faults)
@@ -99,6 +111,13 @@ func TestComposeTrial(t *testing.T) {
 	}
 	if command, parsed := commandOf(t, s); command != "serve" || !parsed.Serve.Demo {
 		t.Errorf("the command is %s, with demo data %t", command, parsed.Serve.Demo)
+	}
+	keys := deployedAs(t, "custodian", variables)
+	if command, parsed := commandOf(t, keys); command != "custodian" || !parsed.Custodian.Demo {
+		t.Errorf("the custodian's command is %s, with demo data %t", command, parsed.Custodian.Demo)
+	}
+	if c, faults := loaded(t, keys, secrets); len(faults) > 0 || c.Mode != Trial || c.Custody.Process != Own {
+		t.Errorf("the custodian's mode is %s, faults %v", c.Mode, faults)
 	}
 }
 
@@ -153,6 +172,19 @@ func TestComposeCommands(t *testing.T) {
 	health, c := parsed(t, s.HealthCheck.Test[1:])
 	if s.HealthCheck.Test[0] != "CMD" || health != "health" || c.Config != mounted {
 		t.Errorf("its health is asked by %v", s.HealthCheck.Test)
+	}
+	keys := deployedAs(t, "custodian", docker.Required())
+	if command, c := commandOf(t, keys); command != "custodian" || c.Config != mounted || c.Custodian.Demo {
+		t.Errorf("the custodian's command is %s with %+v", command, c)
+	}
+	if health, c := parsed(t, keys.HealthCheck.Test[1:]); health != "health" || !c.Health.Custodian || c.Config != mounted {
+		t.Errorf("the custodian's health is asked by %v", keys.HealthCheck.Test)
+	}
+	of, _ := loaded(t, keys, someSecrets())
+	for _, v := range keys.Volumes {
+		if !v.ReadOnly && v.Target != of.DataDir && v.Target != filepath.Dir(of.Custody.Socket) {
+			t.Errorf("the custodian's data is in %s, and %s is kept", of.DataDir, v.Target)
+		}
 	}
 	config, _ := loaded(t, s, someSecrets())
 	if len(s.Ports) != 1 || !strings.HasSuffix(config.HTTP.Listen, ":8080") || s.Ports[0].Target != 8080 {

@@ -420,13 +420,13 @@ func TestEnvironmentNamesAreDistinct(t *testing.T) {
 func TestProductionNamesEveryRisk(t *testing.T) {
 	c := DefaultConfig()
 	c.Mode = Production
-	parts := []string{"wechat.sandbox", "database.driver", "redis.embedded", "ledger.kind", "custody.kind", "http.tls_in_front", "http.public_url"}
+	parts := []string{"wechat.sandbox", "database.driver", "redis.embedded", "ledger.kind", "custody.kind", "custody.process", "http.tls_in_front", "http.public_url"}
 	if got := keysOf(c.faults()); !slices.Equal(got, parts) {
 		t.Errorf("risks of a trial %q\nwant %q", got, parts)
 	}
 	c.Database = DatabaseConfig{Driver: "mysql", DSN: NewSecret("cardflow:cardflow@tcp(db:3306)/cardflow")}
 	c.Redis = RedisConfig{Addr: "redis:6379", KeyPrefix: "cardflow:"}
-	want := []string{"wechat.sandbox", "ledger.kind", "custody.kind", "http.tls_in_front", "http.public_url", "database.dsn", "redis.password"}
+	want := []string{"wechat.sandbox", "ledger.kind", "custody.kind", "custody.process", "http.tls_in_front", "http.public_url", "database.dsn", "redis.password"}
 	if got := keysOf(c.faults()); !slices.Equal(got, want) {
 		t.Errorf("risks %q\nwant %q", got, want)
 	}
@@ -436,11 +436,11 @@ func TestProductionNamesEveryRisk(t *testing.T) {
 	c.Redis.Password = NewSecret("another one")
 	c.Ledger.Kind = "fabric"
 	c.Ledger.Fabric.Profile, c.Ledger.Fabric.CertFile, c.Ledger.Fabric.KeyFile = "connection.yaml", "cert.pem", "key.pem"
-	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.kind"}) {
+	if got := keysOf(c.faults()); !slices.Equal(got, []string{"custody.kind", "custody.process"}) {
 		t.Errorf("faults %q", got)
 	}
 	c.Database.DSN, c.Database.Password = NewSecret("cardflow@tcp(db:3306)/cardflow"), NewSecret("p@ss:w0rd")
-	c.Custody.Kind = "shamir"
+	c.Custody.Kind, c.Custody.Process = "shamir", Own
 	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}

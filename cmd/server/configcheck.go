@@ -300,6 +300,8 @@ var risks = []struct {
 		func(c Config) bool { return c.Ledger.Kind == "embedded" }},
 	{"custody.kind", "must be shamir or pkcs11 in production: whoever has a root key's file and the database has every key",
 		func(c Config) bool { return c.Custody.Kind == string(custody.InFile) }},
+	{"custody.process", "must be own in production: whoever gets code into a server has the keys that are in its memory; see docs/custody.md, A process of its own",
+		func(c Config) bool { return c.Custody.Process == Inside }},
 	{"custody.guards", "must be true in production: without its guards custody signs as much as it is asked to",
 		func(c Config) bool { return !c.Custody.Guards }},
 	{"http.preview_dir", "must be empty in production: people open the mini-program in WeChat",

@@ -15,7 +15,7 @@ import (
 	"cardflow/cmd/stack/local"
 )
 
-// TestFull runs two servers, each a process of its own, on MariaDB, Redis and a Fabric network, as `make run-full` does. The
+// TestFull runs two servers and their custodian, each a process of its own, on MariaDB, Redis and a Fabric network, as `make run-full` does. The
 // README's walk goes through on the first, unchanged; what one server was told the other one knows; and fsck, while both
 // work, finds database and ledger alike.
 func TestFull(t *testing.T) {
@@ -23,8 +23,9 @@ func TestFull(t *testing.T) {
 	full, err := local.StartFull(soon(t), local.FullConfig{Dir: dir, Tied: true, Fast: true, BatchTimeout: 100 * time.Millisecond})
 	t.Cleanup(func() { check(t, local.StopTree(dir, 20*time.Second)) })
 	check(t, err)
-	config := filepath.Join(dir, "server.yaml")
-	check(t, full.WriteServerConfig(config))
+	config, custodian := filepath.Join(dir, "server.yaml"), filepath.Join(dir, "custodian.yaml")
+	check(t, full.WriteApartConfigs(config, custodian))
+	check(t, full.StartCustodian(soon(t), "server", custodian, "--demo"))
 	data := func(n int) string { return filepath.Join(dir, fmt.Sprint("server-", n)) }
 	serve := func(n int, more ...string) *process {
 		p := startProcess(t, slices.Concat([]string{"--config", config, "--data", data(n), "serve"}, more)...)
@@ -55,9 +56,10 @@ func TestFull(t *testing.T) {
 		}
 	}
 
-	// fsck is one more server beside the two, and reads their journals.
-	fsck := exec.Command("server", "--config", config, "--data", data(3), "fsck")
-	fsck.Env = append(plainEnvironment(), fmt.Sprintf("CARDFLOW_VAULT_OTHER_JOURNALS=%s,%s", filepath.Join(data(1), "journal"), filepath.Join(data(2), "journal")))
+	// fsck is one more server beside the two, which has custody in itself, and reads everybody's journals.
+	fsck := exec.Command("server", "--config", custodian, "--data", data(3), "fsck")
+	fsck.Env = append(plainEnvironment(), fmt.Sprintf("CARDFLOW_VAULT_OTHER_JOURNALS=%s,%s,%s",
+		filepath.Join(data(1), "journal"), filepath.Join(data(2), "journal"), filepath.Join(dir, "custodian", "journal")))
 	out, err := fsck.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "✓ 数据库与账本逐行一致") || !strings.Contains(string(out), "在册卡 1000") {
 		t.Errorf("fsck: %v\n%s", err, out)

@@ -3,25 +3,38 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"cardflow/custody"
 )
 
 // healthCommand asks the server of the same configuration whether it can do its work: for whatever watches over it and
 // has no other program at hand, as in a container that holds nothing but this one.
-type healthCommand struct{}
+type healthCommand struct {
+	Custodian bool `help:"Ask the custodian instead, at its socket."`
+}
 
 // healthPatience is how long an answer may take: each part is asked in turn.
 const healthPatience = 10 * time.Second
 
 // Run implements the command. It is nil if the server is ready.
-func (healthCommand) Run(e *environment) error {
+func (c healthCommand) Run(e *environment) error {
 	ctx, cancel := context.WithTimeout(e.ctx, healthPatience)
 	defer cancel()
+	if c.Custodian {
+		err := newRemote(e.config.Path(e.config.Custody.Socket)).Ready(ctx)
+		if err != nil && !errors.Is(err, custody.ErrSealed) {
+			return fmt.Errorf("not ready: %w", err)
+		}
+		fmt.Fprintln(e.stdout, map[bool]string{true: "ready", false: "sealed"}[err == nil])
+		return nil
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(e.config.HTTP.Listen)+"/readyz", nil)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ type commands struct {
 	Seal      sealCommand      `cmd:"" help:"Emergency stop: no server signs any more, until somebody unseals."`
 	Root      rootCommand      `cmd:"" help:"The root key: make it, look at it, rotate it."`
 	Backup    backupCommand    `cmd:"" help:"Put what must not be lost into one encrypted file; begin anew from it; prove that one can."`
-	Health    healthCommand    `cmd:"" help:"Ask the server that runs with this configuration whether it is ready: status 0 if so."`
+	Health    healthCommand    `cmd:"" help:"Ask the server, or the custodian, that runs with this configuration whether it is ready: status 0 if so."`
 
 	Completion kongcompletion.Completion `cmd:"" help:"Make the shell complete this program's commands and flags: bash, zsh, fish."`
 }

@@ -16,6 +16,8 @@ type fullCommand struct {
 	Endorsement  local.Endorsement `enum:"2-of-3,3-of-3," default:"" help:"Of a new network: 2-of-3, the carrier and one of the others (the default); 3-of-3: all." placeholder:"2-of-3"`
 	BatchTimeout time.Duration     `help:"How long a block of a new network waits for more transactions; 200ms by default." placeholder:"200ms"`
 	Probes       bool              `help:"Deploy the conformance suite's contracts, too. For tests and measurements only: they obey anybody."`
+	Custodian    string            `help:"CardFlow's server, to be run as custodian beside the command: its server.yaml leads there." placeholder:"PROGRAM"`
+	Demo         bool              `help:"Let the custodian take the demo's people, for serve --demo."`
 	Clean        bool              `help:"Remove what the folder holds, and begin anew."`
 	Command      []string          `arg:"" optional:"" passthrough:"partial" help:"Command to run, after --. STACK_DIR is the folder; its server.yaml configures a server."`
 }
@@ -43,13 +45,33 @@ func (c *fullCommand) Run(env *environment) (err error) {
 			return nil, err
 		}
 		config := filepath.Join(full.Dir, "server.yaml")
-		if err := full.WriteServerConfig(config); err != nil {
+		if err := c.configure(env, full, config); err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(env.say.to, "\n  MariaDB, Redis and Fabric serve. A second server on them:\n"+
 			"  CARDFLOW_HTTP_LISTEN=127.0.0.1:8081 bin/server --config %s \\\n    --data %s serve\n\n", short(config), short(filepath.Join(full.Dir, "server-2")))
 		return []string{folderVariable + "=" + full.Dir}, nil
 	})
+}
+
+// configure writes what a server is configured by, and starts its custodian, if it has one.
+func (c *fullCommand) configure(env *environment, full *local.Full, config string) error {
+	if c.Custodian == "" {
+		return full.WriteServerConfig(config)
+	}
+	custodian := filepath.Join(full.Dir, "custodian.yaml")
+	if err := full.WriteApartConfigs(config, custodian); err != nil {
+		return err
+	}
+	var args []string
+	if c.Demo {
+		args = append(args, "--demo")
+	}
+	if err := full.StartCustodian(env.ctx, c.Custodian, custodian, args...); err != nil {
+		return fmt.Errorf("custodian: %w", err)
+	}
+	env.say.of("custodian")("log in %s", short(filepath.Join(full.Dir, "log", "custodian.log")))
+	return nil
 }
 
 // clean removes a folder that a full set of servers was made in, and no other.

@@ -2,6 +2,9 @@ package docker_test
 
 import (
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,7 +49,7 @@ func trial(t *testing.T) map[string]string {
 
 // services are those that there have to be.
 var services = func() []string {
-	all := []string{"server", "mysql", "redis", "material", "channel", "orderer0", "orderer1", "orderer2"}
+	all := []string{"server", "custodian", "mysql", "redis", "material", "channel", "orderer0", "orderer1", "orderer2"}
 	for _, org := range organisations {
 		all = append(all, "peer-"+org, "identity-"+org, "ownership-"+org)
 	}
@@ -130,6 +133,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		{"keys to write to", "mounted", "server", "volumes: ['redis-identity:/keys']", "may change the keys"},
 		{"an early owner", "mounted", "mysql", "volumes: ['mysql-identity:/keys:ro']", "become the owner"},
 		{"all keys", "mounted", "server", "volumes: ['material:/material:ro']", "everybody's keys"},
+		{"the custodian's door", "mounted", "server", "volumes: ['custodian-socket:/door']", "too"},
 		{"somebody's data", "mounted", "server", "volumes: ['mysql-data:/theirs:ro']", "too"},
 		{"started is enough", "ordered", "server", "depends_on: {mysql: {condition: service_started}}", "only to have been started"},
 		{"waits for ever", "ordered", "server", "depends_on: {mysql: {condition: service_completed_successfully}}", "never does"},
@@ -318,7 +322,7 @@ func TestHosts(t *testing.T) {
 			}
 		}
 	}
-	for _, need := range []string{"data mysql", "data redis", "data server", "ledger server", "ledger channel"} {
+	for _, need := range []string{"data mysql", "data redis", "data server", "data custodian", "ledger server", "ledger channel"} {
 		if at[need] == "" {
 			t.Errorf("nobody is %q", need)
 		}
@@ -362,6 +366,69 @@ func TestEngines(t *testing.T) {
 	rights := strings.Join(strings.Fields(strings.ReplaceAll(asked, "#", " ")), " ")
 	if rights == "" || !strings.Contains(read(t, "configs", "docker", "redis.sh"), " "+rights+"\"") {
 		t.Errorf("redis.sh does not give the rights %q", rights)
+	}
+}
+
+// TestApart: nobody but the custodian has its data, its user and its user of the database; the server may open its socket, and
+// has what it needs for that.
+func TestApart(t *testing.T) {
+	p := load(t, docker.Required())
+	server, custodian := p.Services["server"], p.Services["custodian"]
+	user, group, _ := strings.Cut(custodian.User, ":")
+	for name, s := range p.Services {
+		its, _, _ := strings.Cut(s.User, ":")
+		if name != "custodian" && its == user {
+			t.Errorf("%s is the custodian's user", name)
+		}
+	}
+	if !strings.HasSuffix(server.User, ":"+group) {
+		t.Errorf("the server is %s, and the socket's group is %s", server.User, group)
+	}
+	for _, secret := range server.Secrets {
+		if secret.Source == "mysql_password" {
+			t.Error("the server has the password of the custodian's user of the database")
+		}
+	}
+	if *server.Environment["CARDFLOW_DATABASE_DSN"] == *custodian.Environment["CARDFLOW_DATABASE_DSN"] {
+		t.Error("both have one user of the database")
+	}
+	if name, _, _ := strings.Cut(*server.Environment["CARDFLOW_DATABASE_DSN"], "@"); *custodian.Environment["CARDFLOW_CUSTODY_SERVER_USER"] != "'"+name+"'@'%'" {
+		t.Errorf("the custodian gives rights to %s, and the server is %s", *custodian.Environment["CARDFLOW_CUSTODY_SERVER_USER"], name)
+	}
+	for _, folder := range []string{"/var/lib/custodian", "/run/cardflow"} {
+		made := false
+		for _, c := range stages(t)["server"].Copies {
+			made = made || c.Target == folder && slices.Contains(c.Flags, "--chown="+custodian.User)
+		}
+		if !made {
+			t.Errorf("%s would not be the custodian's", folder)
+		}
+	}
+}
+
+// TestServerUser: the first start of MySQL makes the server's user, which may do nothing yet, and refuses a password that
+// would say something else to MySQL.
+func TestServerUser(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	script := read(t, "configs", "docker", "mysql-server-user.sh")
+	run := func(password string) (string, error) {
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-euc", "docker_process_sql() { cat; }\n"+script)
+		cmd.Env = append(os.Environ(), "CARDFLOW_SERVER_PASSWORD_FILE="+file)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	out, err := run("f8a1-b2.c_3")
+	want := "CREATE USER 'cardflow_server'@'%' IDENTIFIED BY 'f8a1-b2.c_3';\nGRANT ALL PRIVILEGES ON cardflow.* TO 'cardflow'@'%' WITH GRANT OPTION;\n"
+	if err != nil || out != want {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, bad := range []string{"", "a'b", "two words", `back\slash`} {
+		if out, err := run(bad); err == nil || strings.Contains(out, "CREATE") {
+			t.Errorf("the password %q is taken: %s", bad, out)
+		}
 	}
 }
 

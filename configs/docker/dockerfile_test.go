@@ -175,11 +175,13 @@ func TestFabricVersion(t *testing.T) {
 // has one, where it is mounted first.
 func TestFoldersOfVolumes(t *testing.T) {
 	all := stages(t)
-	folders := map[string][]string{} // stage → folders that belong to its user
+	owner := map[string]string{} // stage and folder → user
 	for name, s := range all {
 		for _, c := range s.Copies {
-			if slices.Contains(c.Flags, "--chown=10001:10001") {
-				folders[name] = append(folders[name], c.Target)
+			for _, flag := range c.Flags {
+				if user, ok := strings.CutPrefix(flag, "--chown="); ok {
+					owner[name+" "+c.Target] = user
+				}
 			}
 		}
 	}
@@ -198,12 +200,12 @@ func TestFoldersOfVolumes(t *testing.T) {
 			switch {
 			case v.ReadOnly:
 			case strings.HasPrefix(v.Target, "/identities/"):
-				if !made[v.Target] || !slices.Contains(folders[target], "/identities") {
+				if !made[v.Target] || owner[target+" /identities"] != s.User {
 					t.Errorf("%s: nobody made %s", name, v.Target)
 				}
 				delete(made, v.Target)
-			case !slices.Contains(folders[target], v.Target):
-				t.Errorf("%s writes to %s, which would be root's", name, v.Target)
+			case owner[target+" "+v.Target] != s.User:
+				t.Errorf("%s writes to %s, which would be %q's", name, v.Target, owner[target+" "+v.Target])
 			}
 		}
 	}

@@ -115,7 +115,7 @@ func private(p *types.Project, s types.ServiceConfig) (f faults) {
 	f.must(len(s.Networks) > 0 || s.NetworkMode == "none", "it is on no network that this file names")
 	for name := range s.Networks {
 		n, ok := p.Networks[name]
-		f.must(ok && (n.Internal || name == "edge" && s.Name == "server"), "network %s leads out", name)
+		f.must(ok && (n.Internal || name == "edge" && (s.Name == "server" || s.Name == "custodian")), "network %s leads out", name)
 	}
 	return f
 }
@@ -178,7 +178,8 @@ func mounted(p *types.Project, s types.ServiceConfig) (f faults) {
 		f.must(v.Source != "material" || isJob(s), "it sees everybody's keys")
 		for _, other := range p.Services {
 			for _, theirs := range other.Volumes {
-				f.must(theirs.Source != v.Source || other.Name == s.Name || isJob(s) || isJob(other), "%s has its volume %s, too", other.Name, v.Source)
+				socket := v.Source == "custodian-socket" && (s.Name == "custodian" || v.ReadOnly)
+				f.must(theirs.Source != v.Source || other.Name == s.Name || isJob(s) || isJob(other) || socket, "%s has its volume %s, too", other.Name, v.Source)
 			}
 		}
 	}

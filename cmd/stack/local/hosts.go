@@ -25,12 +25,13 @@ type HostsConfig struct {
 	Say          Say           // hears of each step; may be nil
 }
 
-// The hosts that aren't Fabric's: CardFlow's server, which gets its identity and the connection profile, and the engines,
-// which get certificates.
+// The hosts that aren't Fabric's: CardFlow's server, which gets its identity and the connection profile, its custodian, and the
+// engines, which get certificates.
 const (
-	gatewayHost = "server"
-	mysqlHost   = "mysql"
-	redisHost   = "redis"
+	gatewayHost   = "server"
+	custodianHost = "custodian"
+	mysqlHost     = "mysql"
+	redisHost     = "redis"
 )
 
 // MakeHosts makes what a network of hosts needs before it starts: three organisations' keys and certificates, the genesis
@@ -170,6 +171,8 @@ func (f *Fabric) handOut(identities string) error {
 	faults = append(faults,
 		copyFile(filepath.Join(user, "signcerts", "User1@"+platform.domain+"-cert.pem"), to(gatewayHost, "user1-cert.pem"), 0),
 		copyFile(filepath.Join(user, "keystore", "priv_sk"), to(gatewayHost, "user1-key.pem"), 0))
+	// The custodian has a user of its own, too, and nothing to do with the ledger.
+	faults = append(faults, copyFile(f.path("engines", mysqlHost, caFile), to(custodianHost, mysqlHost+"-"+caFile), 0o040))
 	for _, host := range []string{mysqlHost, redisHost} {
 		faults = append(faults,
 			copyFile(f.path("engines", host, caFile), to(gatewayHost, host+"-"+caFile), 0),

@@ -36,6 +36,7 @@ type MariaDB struct {
 type mariadbState struct {
 	Port           int
 	ServerPassword string
+	ApartPassword  string
 	TestPassword   string
 }
 
@@ -44,6 +45,8 @@ const (
 
 	// The database of CardFlow's server, and its user's name. He may do anything in it, and nothing elsewhere.
 	mariadbDatabase = "cardflow"
+	// The user of a server beside a custodian, which is the one above then. What he may do that one says.
+	mariadbApart = "cardflow_server"
 	// The tests' user, who may do anything in databases whose names begin so.
 	mariadbTests = "cardflow_test"
 )
@@ -57,10 +60,14 @@ func StartMariaDB(ctx context.Context, c MariaDBConfig) (*MariaDB, error) {
 	c.Dir = processes.dir
 	m := &MariaDB{config: c, processes: processes}
 	err = remembered(filepath.Join(c.Dir, "mariadb.json"), &m.state, func() (err error) {
-		m.state.ServerPassword, m.state.TestPassword = rand.Text(), rand.Text()
+		m.state.ServerPassword, m.state.ApartPassword, m.state.TestPassword = rand.Text(), rand.Text(), rand.Text()
 		m.state.Port, err = FreePorts(1)
 		return err
 	})
+	if err == nil && m.state.ApartPassword == "" { // the folder is older than that user
+		m.state.ApartPassword = rand.Text()
+		err = remember(filepath.Join(c.Dir, "mariadb.json"), m.state)
+	}
 	if err == nil {
 		err = certify(c.Dir)
 	}
@@ -165,19 +172,23 @@ const startPatience = 90 * time.Second
 
 // accounts writes down who may do what. The server runs it before it lets anyone in.
 func (m *MariaDB) accounts() (file string, err error) {
-	account := func(name, password, rights string) string {
-		who := fmt.Sprintf("'%s'@'%s'", name, Loopback)
-		return fmt.Sprintf("CREATE USER IF NOT EXISTS %s;\nALTER USER %s IDENTIFIED BY '%s';\nGRANT ALL PRIVILEGES ON %s TO %s;\n", who, who, password, rights, who)
+	user := func(name, password string) string {
+		return fmt.Sprintf("CREATE USER IF NOT EXISTS %s;\nALTER USER %[1]s IDENTIFIED BY '%s';\n", account(name), password)
+	}
+	// Who may do anything in some databases. A custodian and tests give others some of it.
+	owner := func(name, password, databases string) string {
+		return user(name, password) + fmt.Sprintf("GRANT ALL PRIVILEGES ON %s TO %s WITH GRANT OPTION;\n", databases, account(name))
 	}
 	text := "CREATE DATABASE IF NOT EXISTS " + mariadbDatabase + ";\n" +
-		account(mariadbDatabase, m.state.ServerPassword, mariadbDatabase+".*") +
-		account(mariadbTests, m.state.TestPassword, "`"+strings.ReplaceAll(mariadbTests, "_", `\_`)+`\_%`+"`.*") +
-		// Tests part a database between two users, as an operator does.
-		fmt.Sprintf("GRANT ALL PRIVILEGES ON `%s TO '%s'@'%s' WITH GRANT OPTION;\nGRANT CREATE USER ON *.* TO '%s'@'%s';\n",
-			strings.ReplaceAll(mariadbTests, "_", `\_`)+`\_%`+"`.*", mariadbTests, Loopback, mariadbTests, Loopback)
+		owner(mariadbDatabase, m.state.ServerPassword, mariadbDatabase+".*") +
+		user(mariadbApart, m.state.ApartPassword) +
+		owner(mariadbTests, m.state.TestPassword, "`"+strings.ReplaceAll(mariadbTests, "_", `\_`)+`\_%`+"`.*") +
+		fmt.Sprintf("GRANT CREATE USER ON *.* TO %s;\n", account(mariadbTests))
 	file = filepath.Join(m.config.Dir, "accounts.sql")
 	return file, writeFile(file, []byte(text), 0o600)
 }
+
+func account(name string) string { return fmt.Sprintf("'%s'@'%s'", name, Loopback) }
 
 func ping(dsn string) error {
 	db, err := sql.Open("mysql", dsn)
@@ -198,6 +209,14 @@ func (m *MariaDB) CA() string { return filepath.Join(m.config.Dir, caFile) }
 func (m *MariaDB) DSN() string {
 	return m.dsn(mariadbDatabase, m.state.ServerPassword, mariadbDatabase)
 }
+
+// ApartDSN leads a server to its database that is beside a custodian; that is DSN's user, and gives ApartUser his rights.
+func (m *MariaDB) ApartDSN() string {
+	return m.dsn(mariadbApart, m.state.ApartPassword, mariadbDatabase)
+}
+
+// ApartUser is that server's user, as a GRANT names him.
+func (m *MariaDB) ApartUser() string { return account(mariadbApart) }
 
 // TestDSN leads tests to the server. They make databases there whose names begin with cardflow_test_.
 func (m *MariaDB) TestDSN() string { return m.dsn(mariadbTests, m.state.TestPassword, "") }

@@ -23,7 +23,13 @@ func remembered(file string, state any, makeUp func() error) error {
 	if err := makeUp(); err != nil {
 		return err
 	}
-	if text, err = json.MarshalIndent(state, "", "  "); err != nil {
+	return remember(file, state)
+}
+
+// remember writes it down.
+func remember(file string, state any) error {
+	text, err := json.MarshalIndent(state, "", "  ")
+	if err != nil {
 		return err
 	}
 	return writeFile(file, append(text, '\n'), 0o600)
