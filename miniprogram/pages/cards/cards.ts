@@ -4,7 +4,7 @@ import { keep } from '../../services/opened'
 import { comeBack, gone } from '../../services/session'
 import { cardState, grouped, when } from '../../services/words'
 
-interface Line { cardId: string, number: string, seller: string, time: string, state: string, bad: boolean }
+interface Line { cardId: string, number: string, about: string, state: string, bad: boolean }
 
 interface Chunk { first: string, lines: Line[] }
 
@@ -97,5 +97,5 @@ Page({
 const chunk = (cards: OwnedCard[]): Chunk => ({ first: cards[0]?.cardId ?? '', lines: cards.map(line) })
 
 function line(c: OwnedCard): Line {
-  return { cardId: c.cardId, number: grouped(c.iccid), seller: c.seller.name, time: when(c.confirmedAt), ...cardState(c) }
+  return { cardId: c.cardId, number: grouped(c.iccid), about: [c.seller.name, when(c.confirmedAt)].filter(Boolean).join(' · '), ...cardState(c) }
 }

@@ -9,7 +9,7 @@ interface Step { title: string, text: string, state: 'done' | 'now' | 'next', sp
 const stories: Record<string, { doing: string, last: string, done: string, after: string, failed: string }> = {
   Confirm: { doing: '正在确认', last: '卡登记在您名下', done: '卡已归您', after: '记录在区块链账本上，谁也改不了', failed: '没有确认成功' },
   Decline: { doing: '正在拒收', last: '卡退回给卖家', done: '已拒收', after: '卡已退回给卖家', failed: '没有拒收成功' },
-  Offer: { doing: '正在提交退卡', last: '等卖家确认', done: '退卡已提交', after: '卖家确认收到后，卡就不在您名下了', failed: '退卡没有成功' },
+  Return: { doing: '正在提交退卡', last: '等卖家确认', done: '退卡已提交', after: '卖家确认收到后，卡就不在您名下了', failed: '退卡没有成功' },
 }
 const other = { doing: '正在处理', last: '完成', done: '完成', after: '', failed: '没有成功' }
 

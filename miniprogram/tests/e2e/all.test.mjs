@@ -1,2 +1,5 @@
 // All end-to-end tests, in one process: one server, one browser.
 import './confirm.mjs'
+import './ways.mjs'
+import './troubles.mjs'
+import './mine.mjs'

@@ -66,6 +66,7 @@ export function pack() {
     const to = path.join(target, library, name)
     fs.mkdirSync(path.dirname(to), { recursive: true })
     let text = read(name)
+    if (name.endsWith('.wxml')) text = text.replace(/(<slot\b[^>]*?) class="[^"]*"/g, '$1') // it means nothing, and the framework says so
     if (name.endsWith('.wxss')) text = text.replace(/@font-face\s*\{[^}]*\}/g, '')
     fs.writeFileSync(to, text)
   }

@@ -25,7 +25,7 @@ export class Phone {
     phone.page.on('pageerror', (e) => phone.logged.push(e.stack ?? String(e)))
     phone.base = `${url}/preview/phone.html`
     phone.query = { person, font, ...query }
-    phone.dark = dark
+    phone.suffix = `${dark ? '-dark' : ''}${size === 'small' ? '-small' : ''}${font > 16 ? '-large' : ''}`
     await phone.start(open)
     return phone
   }
@@ -57,12 +57,19 @@ export class Phone {
     await this.button(name).tap()
   }
 
+  /** Two taps, as nervous fingers make them. */
+  async tapTwice(name) {
+    const { x, y, width, height } = await this.button(name).boundingBox()
+    const tap = () => this.page.touchscreen.tap(x + width / 2, y + height / 2)
+    await Promise.all([tap(), tap()])
+  }
+
   async disabled(name) {
     assert.equal(await this.button(name).getAttribute('aria-disabled'), 'true', `${name} can be tapped`)
   }
 
   async tab(name) {
-    await this.page.getByRole('tab', { name }).tap()
+    await this.page.getByRole('tab', { name, exact: true }).tap()
   }
 
   async back() {
@@ -98,12 +105,24 @@ export class Phone {
     await this.page.evaluate((h) => window.__phone.router.background(h), hidden)
   }
 
+  /** The token with which this phone speaks to the server. */
+  token() {
+    return this.page.evaluate(() => window.wx.getStorageSync('session').token)
+  }
+
+  /** What the server would answer to paths that match, until the returned function is called. */
+  async answers(path, handler) {
+    const url = (u) => path.test(new URL(u).pathname)
+    await this.page.route(url, handler)
+    return () => this.page.unroute(url, handler)
+  }
+
   /** Keeps a picture, and looks for what can't be read or doesn't fit. */
   async shot(name) {
     // What moves has arrived when it is looked at: what moves for ever is the only thing that still does.
     await this.page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect.getComputedTiming().iterations === Infinity))
     fs.mkdirSync(shots, { recursive: true })
-    await this.page.screenshot({ path: path.join(shots, `${name}.png`) })
+    await this.page.screenshot({ path: path.join(shots, `${name}${this.suffix}.png`) })
     assert.deepEqual(await this.page.evaluate(lookAround), [], `how ${name} looks`)
   }
 

@@ -51,7 +51,7 @@ export function compile(root, out) {
     built.outputFiles[0].text,
   ].join(';\n'))
   write('phone.css', `${fs.readFileSync(path.join(runtime, 'base.css'), 'utf8')}\n${css}`)
-  for (const page of ['phone.html']) fs.copyFileSync(path.join(runtime, page), path.join(out, page))
+  for (const page of ['phone.html', 'index.html', 'preview.css', 'preview.js']) fs.copyFileSync(path.join(runtime, page), path.join(out, page))
   copyPictures(root, path.join(out, 'files'))
 }
 

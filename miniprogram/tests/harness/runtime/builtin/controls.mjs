@@ -13,6 +13,7 @@ const choice = (group, many) => ({
   observers: {
     checked(v) { mark(dom(this), 'aria-checked', truthy(v)) },
     disabled(v) { mark(dom(this), 'aria-disabled', truthy(v) || undefined) },
+    color(v) { dom(this).style.setProperty('--chosen', v ?? '') },
   },
   tapped() { this.toggle() },
   methods: {

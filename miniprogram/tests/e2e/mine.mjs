@@ -1,0 +1,111 @@
+// What a person has: cards and where they come from; and what he may do with them: refuse, return, leave.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Counter } from './support/server.mjs'
+import { consumer, counter, openPhone, shop, staff, withPhone } from './support/stage.mjs'
+
+test('a buyer refuses, with a reason', withPhone({}, async (phone) => {
+  const trade = await counter.sell(2)
+  await phone.type('交易码', trade.code)
+  await phone.tap('下一步')
+  await phone.type('卡号后六位', trade.last6)
+  await phone.tap('查看交易')
+  await phone.sees('2 张')
+  await phone.shot('offer-two')
+  await phone.tap('不对，拒收')
+  await phone.disabled('拒收这些卡')
+  await phone.choose('卡号和卡对不上')
+  await phone.shot('decline')
+  await phone.tap('拒收这些卡')
+  await phone.sees('卡已退回给卖家')
+  await phone.shot('declined')
+  await phone.tap('完成')
+  await phone.sees('收到一张物联网卡')
+  const t = await shop.get(`/trades/${trade.tradeId}`)
+  assert.deepEqual([t.state, t.reason], ['declined', 'WRONG_CARDS'])
+}))
+
+test('a buyer returns a card', withPhone({ person: '退卡的人' }, async (phone) => {
+  const trade = await counter.sell()
+  const me = await consumer('退卡的人')
+  await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
+  await phone.tab('我的卡')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.tap('退给卖家')
+  await phone.choose('卡不能用')
+  await phone.shot('return')
+  await phone.tap('退卡')
+  await phone.sees('退卡已提交')
+  await phone.tap('完成')
+  await phone.tab('我的卡')
+  await phone.sees('退回中')
+  await phone.shot('cards-returning')
+  const { items } = await shop.get('/trades?side=receiver&state=offered')
+  assert.equal(items.filter((t) => t.reverses === trade.tradeId).length, 1)
+}))
+
+test('who logs out has nothing left on the phone', withPhone({}, async (phone) => {
+  await phone.tab('我的')
+  await phone.sees('微信用户')
+  await phone.shot('me')
+  await phone.tap('账本怎样保护您')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '知道了' }).tap()
+  await phone.tap('退出登录')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '退出' }).tap()
+  await phone.sees('还没有登录')
+  assert.deepEqual(await phone.page.evaluate(() => Object.keys(localStorage).filter((k) => !k.endsWith('/signed out'))), [])
+  await phone.tab('我的卡')
+  await phone.sees('您已退出登录')
+  await phone.shot('cards-signed-out')
+  await phone.tap('微信登录')
+  await phone.sees('还没有卡')
+}))
+
+test('five thousand cards scroll', async () => {
+  const carrier = await staff('yidong')
+  const first = 500001
+  const segments = [{ start: Counter.iccid(first), end: Counter.iccid(first + 4999) }]
+  const { confirmations: acts } = await carrier.post('/lots', { segments, retailPolicy: 'OPEN' })
+  await Promise.all(acts.map((a) => carrier.ended(a)))
+  let { trades: [t] } = await carrier.post('/trades', { mode: 'BEARER', segments })
+  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  const me = await consumer('大户')
+  await me.ended(await me.post(`/trades/${t.tradeId}/confirm`, { code: t.code, iccidLast6: segments[0].start.slice(-6) }))
+
+  const phone = await openPhone({ person: '大户' })
+  const sizes = await phone.page.evaluate(() => {
+    const seen = (window.__sizes = [])
+    const page = window.__phone.router
+    const open = page.switchTab
+    page.switchTab = (...of) => {
+      open(...of)
+      const { instance } = page.top()
+      const set = instance.setData
+      instance.setData = function (data, ...rest) {
+        seen.push(JSON.stringify(data).length)
+        return set.call(this, data, ...rest)
+      }
+    }
+    return seen
+  })
+  assert.deepEqual(sizes, [])
+  await phone.tab('我的卡')
+  await phone.sees('至少 50 张')
+  const reached = () => phone.page.evaluate(() => {
+    const frame = document.querySelector('.frame:not([hidden])')
+    frame.scrollTop = frame.scrollHeight
+    return Number(/(\d+) 张/.exec(frame.textContent)[1])
+  })
+  for (let n = 0; n < 5000;) {
+    const now = await reached()
+    if (now === n) await phone.page.waitForFunction((was) => Number(/(\d+) 张/.exec(document.querySelector('.frame:not([hidden])').textContent)[1]) > was, n)
+    n = now
+  }
+  await phone.sees('共 5000 张')
+  const { most, elements } = await phone.page.evaluate(() => ({ most: Math.max(...window.__sizes), elements: document.querySelectorAll('.frame:not([hidden]) .item').length }))
+  assert.ok(most < 32 * 1024, `a setData of ${most} bytes`)
+  assert.ok(elements <= 250, `${elements} cards are drawn at once`)
+  await phone.top.getByRole('button', { name: /中国移动/ }).last().tap()
+  await phone.sees('TXID')
+  await phone.close()
+})

@@ -1,0 +1,204 @@
+// Bad networks, ended logins, sealed custody, nervous fingers: each has a way on, and none confirms twice.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Caller } from './support/server.mjs'
+import { counter, shop, staff, url, withPhone } from './support/stage.mjs'
+
+/** Brings a phone to the offer of a trade. */
+async function offered(phone, more) {
+  const trade = await counter.sell(1, more)
+  await phone.type('交易码', trade.code)
+  await phone.tap('下一步')
+  await phone.type('卡号后六位', trade.last6)
+  await phone.tap('查看交易')
+  await phone.sees('来自 小王通讯店')
+  return trade
+}
+
+test('a login that has ended is renewed in silence', withPhone({}, async (phone) => {
+  await offered(phone)
+  await new Caller(url, await phone.token()).post('/auth/logout')
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+  assert.equal(await phone.get('logins'), 2)
+}))
+
+test('a double tap is one confirmation', withPhone({}, async (phone) => {
+  let asked = 0
+  await phone.answers(/\/confirm$/, (route) => {
+    asked++
+    return route.continue()
+  })
+  await offered(phone)
+  await phone.tapTwice('确认收卡')
+  await phone.sees('卡已归您')
+  assert.equal(asked, 1)
+}))
+
+test('an answer that is lost is asked for again under the same key', withPhone({}, async (phone) => {
+  const keys = []
+  await phone.answers(/\/confirm$/, async (route) => {
+    keys.push(route.request().headers()['idempotency-key'])
+    if (keys.length > 1) return route.continue()
+    await route.fetch() // the server has it; its answer gets lost
+    return route.abort('connectionreset')
+  })
+  const trade = await offered(phone)
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+  assert.deepEqual(keys, [keys[0], keys[0]])
+  assert.equal((await shop.get(`/trades/${trade.tradeId}`)).state, 'confirmed')
+}))
+
+test('without a network the page says so, and goes on when it is back', withPhone({}, async (phone) => {
+  const trade = await counter.sell()
+  await phone.type('交易码', trade.code)
+  await phone.tap('下一步')
+  await phone.type('卡号后六位', trade.last6)
+  await phone.network(false)
+  await phone.tap('查看交易')
+  await phone.sees('网络连接不上')
+  await phone.shot('prove-offline')
+  await phone.network(true)
+  await phone.tap('查看交易')
+  await phone.sees('来自 小王通讯店')
+}))
+
+test('my cards without a network', withPhone({}, async (phone) => {
+  await phone.network(false)
+  await phone.tab('我的卡')
+  await phone.sees('没有读到您的卡')
+  await phone.shot('cards-offline')
+  await phone.network(true)
+  await phone.tap('重试')
+  await phone.sees('还没有卡')
+  await phone.shot('cards-empty')
+}))
+
+test('the network goes while the ledger decides, and the page finds out', withPhone({}, async (phone) => {
+  await offered(phone)
+  const restore = await phone.answers(/\/confirmations\//, (route) => route.abort('internetdisconnected'))
+  await phone.tap('确认收卡')
+  await phone.sees('正在重新连接')
+  await phone.shot('progress-lost')
+  await restore()
+  await phone.sees('卡已归您')
+}))
+
+test('custody is sealed: the request is kept, and ends by itself', withPhone({}, async (phone) => {
+  const ops = await staff('yunwei')
+  const trade = await offered(phone)
+  await ops.post('/custody/seal')
+  try {
+    await phone.page.clock.install()
+    await phone.tap('确认收卡')
+    await phone.sees('已收到')
+    await phone.page.clock.runFor(7000)
+    await phone.sees('比平时慢一些')
+    await phone.shot('progress-slow')
+    await phone.tap('先离开')
+    await phone.sees('正在确认，点这里看进度')
+    await phone.shot('home-pending')
+  } finally {
+    await ops.post('/custody/seal/unseal')
+  }
+  await phone.tap('点这里看进度')
+  await phone.sees('卡已归您')
+  assert.equal((await shop.get(`/trades/${trade.tradeId}`)).state, 'confirmed')
+}))
+
+test('the app goes to the background while it confirms', withPhone({}, async (phone) => {
+  await offered(phone)
+  const restore = await phone.answers(/\/confirmations\//, () => {}) // nobody answers
+  await phone.tap('确认收卡')
+  await phone.sees('签名')
+  await phone.shot('progress')
+  await phone.background(true)
+  await restore()
+  await phone.background(false)
+  await phone.sees('卡已归您')
+}))
+
+test('the app is closed while it confirms, and opened again', withPhone({}, async (phone) => {
+  await offered(phone)
+  const restore = await phone.answers(/\/confirmations\//, () => {})
+  await phone.tap('确认收卡')
+  await phone.sees('提交账本')
+  await restore()
+  await phone.start()
+  // Whether it ended before the home page asked, or after: the phone finds out.
+  const token = await phone.token()
+  const { items } = await new Caller(url, token).get('/me/cards')
+  if (items.length === 0) {
+    await phone.tap('点这里看进度')
+    await phone.sees('卡已归您')
+    await phone.tap('查看我的卡')
+  } else await phone.tab('我的卡')
+  await phone.sees('共 1 张')
+  await phone.tab('收卡')
+  await phone.gone('点这里看进度')
+}))
+
+test('the offer expires while it is looked at', withPhone({}, async (phone) => {
+  await phone.page.clock.install()
+  await phone.start()
+  const trade = await counter.sell(1, { expiresIn: '4m' })
+  await phone.type('交易码', trade.code)
+  await phone.tap('下一步')
+  await phone.type('卡号后六位', trade.last6)
+  await phone.tap('查看交易')
+  await phone.sees(/0\d:\d\d/)
+  await phone.shot('offer-soon')
+  await phone.page.clock.fastForward('11:00')
+  await phone.sees('这笔交易已经过期')
+}))
+
+test('the seller takes it back while it is looked at', withPhone({}, async (phone) => {
+  const trade = await offered(phone)
+  await shop.ended(await shop.post(`/trades/${trade.tradeId}/cancel`))
+  await phone.tap('确认收卡')
+  await phone.sees('这笔交易已经过期')
+  await phone.shot('offer-over')
+  await phone.tap('输入新的交易码')
+  await phone.sees('收到一张物联网卡')
+}))
+
+test('somebody else was faster', withPhone({}, async (phone) => {
+  const trade = await offered(phone)
+  const other = await Caller.consumer(url, '手快的人')
+  await other.ended(await other.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
+  await phone.tap('确认收卡')
+  await phone.sees('这笔交易已经过期')
+}))
+
+test('the server is down for a moment', withPhone({}, async (phone) => {
+  await offered(phone)
+  let down = 2
+  await phone.answers(/\/confirm$/, (route) => (down-- > 0
+    ? route.fulfill({ status: 503, headers: { 'retry-after': '1' }, json: { error: { code: 'UNAVAILABLE', message: '服务暂时不可用，请稍后再试', requestId: 'r' } } })
+    : route.continue()))
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+}))
+
+test('the server is down for longer', withPhone({}, async (phone) => {
+  await offered(phone)
+  const restore = await phone.answers(/\/confirm$/, (route) =>
+    route.fulfill({ status: 503, headers: { 'retry-after': '30' }, json: { error: { code: 'UNAVAILABLE', message: '服务暂时不可用，请稍后再试', requestId: 'r' } } }))
+  await phone.tap('确认收卡')
+  await phone.sees('服务暂时不可用')
+  await phone.shot('offer-unavailable')
+  await restore()
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+}))
+
+test('WeChat gives no login', withPhone({}, async (phone) => {
+  await phone.page.evaluate(() => window.wx.removeStorageSync('session'))
+  await phone.set({ loginFails: 'system error' })
+  await phone.tab('我的卡')
+  await phone.sees('微信登录没有成功')
+  await phone.set({ loginFails: '' })
+  await phone.tap('重试')
+  await phone.sees('还没有卡')
+}))
