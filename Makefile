@@ -7,13 +7,21 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help miniprogram run run-full demo test crash bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help miniprogram preview run run-full demo test crash bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## 启动服务，带演示数据，数据在 ./data · run the server with demo data in ./data
-	./$(SERVER) serve --demo
+run: build preview ## 启动服务，带演示数据，数据在 ./data · run the server with demo data in ./data
+	@CARDFLOW_HTTP_PREVIEW_DIR="$${CARDFLOW_HTTP_PREVIEW_DIR-$$(test ! -e bin/preview/index.html || echo bin/preview)}" ./$(SERVER) serve --demo
+
+# The mini-program for the browser, at /preview/: only where Node is, and nothing waits for it that doesn't need it.
+preview:
+	@if ! command -v npm >/dev/null; then \
+		echo "没有找到 Node.js（node 和 npm），所以没有小程序预览；其余照常。需要预览时请装 Node.js 18.19 或更新的版本。"; \
+	elif ! $(MAKE) --no-print-directory miniprogram || ! node miniprogram/tests/harness/compile/compile.mjs bin/preview; then \
+		echo "小程序预览没有做成（原因见上），其余照常。"; \
+	fi
 
 run-full: build ## 在 MariaDB、Redis、Fabric 上运行服务（带演示数据），数据在 ./data/full · the same on MariaDB, Redis and Fabric
 	bin/stack full --custodian $(SERVER) --demo -- $(SERVER) --config data/full/server.yaml serve --demo
@@ -51,7 +59,7 @@ miniprogram: miniprogram/node_modules/.ready ## 准备小程序，然后用微�
 
 # What the lock file names, and nothing else; again only when it has changed.
 miniprogram/node_modules/.ready: miniprogram/package-lock.json
-	cd miniprogram && npm ci --prefer-offline
+	cd miniprogram && npm ci --prefer-offline --loglevel=error
 	@touch $@
 
 build: ## 编译到 ./bin · build the programs into ./bin

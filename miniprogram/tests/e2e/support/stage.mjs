@@ -24,6 +24,9 @@ export const counter = new Counter(shop)
 export const staff = (name) => Caller.staff(url, name)
 export const consumer = (name) => Caller.consumer(url, name)
 
+/** A desk with a browser. */
+export const openDesk = () => browser.newPage({ viewport: { width: 1280, height: 960 }, locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
+
 let people = 0
 
 /** A phone of somebody whom no other test knows. */

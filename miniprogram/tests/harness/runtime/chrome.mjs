@@ -2,7 +2,7 @@
 export function makeChrome(manifest, phone) {
   const bar = document.createElement('header')
   bar.id = 'bar'
-  bar.innerHTML = '<button class="back" aria-label="返回"></button><span class="title"></span><span class="capsule" aria-hidden="true"><i></i><i></i></span>'
+  bar.innerHTML = '<button class="back" aria-label="返回"></button><span class="bar-title"></span><span class="capsule" aria-hidden="true"><i></i><i></i></span>'
   const [back, title] = bar.children
   back.addEventListener('click', () => phone.wx.navigateBack())
   const tabs = document.createElement('nav')
