@@ -56,13 +56,14 @@ func (c *Custody) makeKey(ctx context.Context, post Post, duty duty, actor strin
 	if err := c.reconciledYet(ctx); err != nil {
 		return err
 	}
-	row, scalar, err := c.newKey(post, duty.kind, duty.functions, 1)
+	made, err := c.newKey(post, duty.kind, duty.functions, 1)
 	if err != nil {
 		return err
 	}
-	defer scalar.Clear()
+	defer made.scalar.Clear()
+	row := made.row
 	return c.write(ctx, func(tx *model.Tx) error {
-		if err := c.seal(ctx, tx, &row, scalar); err != nil {
+		if err := c.seal(ctx, tx, &row, made.scalar); err != nil {
 			return err
 		}
 		if err := tx.AddCustodyKey(row); err != nil {
@@ -82,24 +83,31 @@ func keyMade(row model.CustodyKey, actor string) entry {
 	}}
 }
 
-// newKey draws a key and lets it prove its possession while it is at hand. Its row is complete but for the envelope; whoever
-// calls seals the scalar and clears it.
-func (c *Custody) newKey(post Post, kind request.KeyKind, functions []string, version int) (model.CustodyKey, gm.Secret, error) {
+// drawn is a key that nobody knows yet. Its row is complete but for the envelope; whoever has it seals the scalar and clears
+// it.
+type drawn struct {
+	row    model.CustodyKey
+	public gm.PublicKey
+	scalar gm.Secret
+}
+
+// newKey draws a key and lets it prove its possession while it is at hand.
+func (c *Custody) newKey(post Post, kind request.KeyKind, functions []string, version int) (drawn, error) {
 	private, err := gm.GenerateKey(c.random)
 	if err != nil {
-		return model.CustodyKey{}, nil, err
+		return drawn{}, err
 	}
 	defer private.Clear()
 	public := private.Public()
 	possession, err := private.Sign(c.random, request.PossessionBytes(c.channel, post.Owner, public))
 	if err != nil {
-		return model.CustodyKey{}, nil, err
+		return drawn{}, err
 	}
-	return model.CustodyKey{
+	return drawn{model.CustodyKey{
 		ID: public.KeyID(), Owner: post.Owner, Role: string(post.Role), Slot: string(post.Slot), Version: version,
 		Kind: string(kind), Functions: functions, Public: public.Bytes(), Possession: possession,
 		State: model.CustodyActive, CreatedAt: c.now(),
-	}, private.Scalar(), nil
+	}, public, private.Scalar()}, nil
 }
 
 // keepSealed makes sealed keys last elsewhere, before their transaction commits.

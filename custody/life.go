@@ -320,16 +320,17 @@ func (c *Custody) makeSuccessor(ctx context.Context, old model.CustodyKey, actor
 			}
 		}
 	}
-	row, scalar, err := c.newKey(was.Post, duty.kind, functions, old.Version+1)
+	made, err := c.newKey(was.Post, duty.kind, functions, old.Version+1)
 	if err != nil {
 		return err
 	}
-	defer scalar.Clear()
+	defer made.scalar.Clear()
+	row := made.row
 	return c.write(ctx, func(tx *model.Tx) error {
 		if _, err := tx.LockCustodyKey(old.ID); err != nil {
 			return err
 		}
-		if err := c.seal(ctx, tx, &row, scalar); err != nil {
+		if err := c.seal(ctx, tx, &row, made.scalar); err != nil {
 			return err
 		}
 		if err := tx.AddSuccessor(model.SuccessorOf(row)); err != nil {

@@ -4,19 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"cardflow/gm"
 	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
-// provisionBatch is how many keys are made in one transaction: whoever signs meanwhile waits for as long as it takes to store
-// them.
-const provisionBatch = 100
+// provisionMost and provisionLeast bound how many keys are made in one transaction. Whoever signs meanwhile waits for as long
+// as it takes to store them; and each transaction waits for the disk, and for the database's answers.
+const (
+	provisionMost  = 250
+	provisionLeast = 100
+)
 
-// Provision is Ensure for many owners with the same role and slot: it makes the keys of those who have none, a hundred in a
+// inBatches cuts a list. The last batches are smaller: nothing is drawn any more while they are stored.
+func inBatches(owners []string) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for len(owners) > 0 {
+			n := min(max(provisionLeast, len(owners)/3), provisionMost, len(owners))
+			if !yield(owners[:n:n]) {
+				return
+			}
+			owners = owners[n:]
+		}
+	}
+}
+
+// Provision is Ensure for many owners with the same role and slot: it makes the keys of those who have none, many in a
 // transaction, and answers the keys of all of them, as the ledger wants to hear of them, and how many it has made. An owner
 // whose key doesn't sign gets none, and the zero value stands in his place; so does one who holds the slot in another role. Each
 // key is recorded as one that was made alone. Between transactions it leaves room for those who sign.
@@ -33,28 +51,19 @@ func (c *Custody) Provision(ctx context.Context, owners []string, role request.R
 		return nil, 0, fmt.Errorf("provision: no actor: %w", ErrAsk)
 	}
 	var pace pace
-	prepare := func(first int) <-chan *batch {
-		out := make(chan *batch, 1)
-		if first >= len(owners) {
-			close(out)
-			return out
-		}
-		go func() { out <- c.prepare(ctx, owners[first:min(first+provisionBatch, len(owners))], role, slot) }()
-		return out
+	var storing sync.Mutex
+	store := func(b *batch) error {
+		storing.Lock()
+		defer storing.Unlock()
+		return c.storeBatch(ctx, &pace, b, actor)
 	}
-	next := prepare(0)
-	defer func() {
-		if b := <-next; b != nil {
-			b.clear()
-		}
-	}()
-	for first := 0; first < len(owners); first += provisionBatch {
-		b := <-next
-		next = prepare(first + provisionBatch) // drawn on the other processors, while this one is stored
-		err := c.storeBatch(ctx, &pace, b, actor)
+	ahead, stop := c.prepareAll(ctx, owners, role, slot, &storing)
+	defer stop()
+	for b := range ahead {
+		err := store(b)
 		if errors.Is(err, model.ErrConflict) { // somebody has just made one of them: who stored his key first, his it is
-			again := c.prepare(ctx, b.owners, role, slot)
-			b, err = again, c.storeBatch(ctx, &pace, again, actor)
+			b = c.prepare(ctx, b.owners, role, slot, &storing)
+			err = store(b)
 		}
 		if err != nil {
 			return nil, made, fmt.Errorf("provision: %w", err)
@@ -68,6 +77,31 @@ func (c *Custody) Provision(ctx context.Context, owners []string, role request.R
 		}
 	}
 	return keys, made, nil
+}
+
+// prepareAll prepares batches for all owners, in order, a little ahead of whoever stores them: drawing keys takes several
+// times as long as storing them does, and goes on while the disk is waited for. Once stop has returned nothing is left of
+// what wasn't stored.
+func (c *Custody) prepareAll(ctx context.Context, owners []string, role request.Role, slot Slot, storing *sync.Mutex) (ahead <-chan *batch, stop func()) {
+	out, stopped := make(chan *batch, 1), make(chan struct{})
+	go func() {
+		defer close(out)
+		for some := range inBatches(owners) {
+			b := c.prepare(ctx, some, role, slot, storing)
+			select {
+			case out <- b:
+			case <-stopped:
+				b.clear()
+				return
+			}
+		}
+	}()
+	return out, func() {
+		close(stopped)
+		for b := range out {
+			b.clear()
+		}
+	}
 }
 
 // batch is what goes into one transaction: keys for those owners who have none.
@@ -85,7 +119,7 @@ func (b *batch) clear() {
 }
 
 // prepare looks who of some owners has a key, and draws keys for the others.
-func (c *Custody) prepare(ctx context.Context, owners []string, role request.Role, slot Slot) *batch {
+func (c *Custody) prepare(ctx context.Context, owners []string, role request.Role, slot Slot, storing *sync.Mutex) *batch {
 	b := &batch{owners: owners, keys: make([]request.NewKey, len(owners))}
 	var have map[string]model.CustodyKey
 	b.err = c.db.Read(ctx, func(tx *model.Tx) (err error) {
@@ -103,41 +137,40 @@ func (c *Custody) prepare(ctx context.Context, owners []string, role request.Rol
 			missing = append(missing, owner)
 		}
 	}
-	if b.drawn, b.err = c.drawKeys(missing, role, slot); b.err != nil {
+	if b.drawn, b.err = c.drawKeys(missing, role, slot, storing); b.err != nil {
 		return b
 	}
+	fresh := make(map[string]request.NewKey, len(b.drawn))
 	for _, d := range b.drawn {
-		have[d.row.Owner] = d.row
+		have[d.row.Owner], fresh[d.row.Owner] = d.row, d.known()
 	}
-	b.err = inParallel(len(owners), func(i int) (err error) {
+	b.err = inParallel(len(owners), storing, func(i int) (err error) {
 		row := have[owners[i]]
 		if row.State != model.CustodyActive || row.Role != string(role) {
 			return nil
 		}
-		if !seen[owners[i]] {
-			b.keys[i], err = c.possession(row)
-			return err
+		if made, ok := fresh[owners[i]]; ok {
+			b.keys[i] = made // it was proved just now
+			return nil
 		}
-		key, err := keyOf(row) // its proof was made here just now
-		b.keys[i] = request.NewKey{Public: key.Public, Kind: key.Kind, Functions: key.Functions, Possession: row.Possession}
+		b.keys[i], err = c.possession(row)
 		return err
 	})
 	return b
 }
 
-// drawn is a key that nobody knows yet.
-type drawn struct {
-	row    model.CustodyKey
-	scalar gm.Secret
+// known is what the ledger will hear of it.
+func (d drawn) known() request.NewKey {
+	return request.NewKey{Public: d.public, Kind: request.KeyKind(d.row.Kind), Functions: d.row.Functions, Possession: d.row.Possession}
 }
 
-func (c *Custody) drawKeys(owners []string, role request.Role, slot Slot) ([]drawn, error) {
+func (c *Custody) drawKeys(owners []string, role request.Role, slot Slot, storing *sync.Mutex) ([]drawn, error) {
 	keys := make([]drawn, len(owners))
-	err := inParallel(len(owners), func(i int) error {
+	err := inParallel(len(owners), storing, func(i int) error {
 		post := Post{owners[i], role, slot}
 		duty, err := post.duty()
 		if err == nil {
-			keys[i].row, keys[i].scalar, err = c.newKey(post, duty.kind, duty.functions, 1)
+			keys[i], err = c.newKey(post, duty.kind, duty.functions, 1)
 		}
 		return err
 	})
@@ -160,10 +193,11 @@ func (c *Custody) storeBatch(ctx context.Context, pace *pace, b *batch, actor st
 		if err := pace.begin(tx); err != nil {
 			return err
 		}
-		newest, err := newestKEK(tx)
+		h, err := tx.LockAuditHead()
 		if err != nil {
 			return err
 		}
+		newest := h.KEKVersion
 		err = c.keys.use(ctx, tx, newest, func(kek gm.Secret) error {
 			for i := range keys {
 				row := &keys[i].row
@@ -189,14 +223,25 @@ func (c *Custody) storeBatch(ctx context.Context, pace *pace, b *batch, actor st
 	})
 }
 
-// inParallel runs do for 0 to n-1, on all processors, and answers the first error.
-func inParallel(n int, do func(i int) error) error {
+// inParallel runs do for 0 to n-1, on all processors, and answers the first error of each. Each takes the next one when it has
+// done one: none waits for another that was held up. While somebody stores, one processor is left to him, and to the
+// database's answers: Go looks after the network when a processor has nothing to do, or a hundred times a second, which
+// is far too seldom for one who asks ten things in a row.
+func inParallel(n int, storing sync.Locker, do func(i int) error) error {
 	var all sync.WaitGroup
-	workers := min(n, runtime.GOMAXPROCS(0))
-	errs := make([]error, workers)
-	for w := range workers {
+	var taken atomic.Int64
+	errs := make([]error, min(n, runtime.GOMAXPROCS(0)))
+	for w := range errs {
 		all.Go(func() {
-			for i := w; i < n && errs[w] == nil; i += workers {
+			for errs[w] == nil {
+				if w == 0 {
+					storing.Lock() // only to wait
+					storing.Unlock()
+				}
+				i := int(taken.Add(1)) - 1
+				if i >= n {
+					return
+				}
 				errs[w] = do(i)
 			}
 		})

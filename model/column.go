@@ -56,6 +56,11 @@ func (listColumn) Value(_ context.Context, field *schema.Field, _ reflect.Value,
 	if !ok {
 		return nil, fmt.Errorf("column %s is no list of strings", field.DBName)
 	}
+	return listText(list)
+}
+
+// listText is a list as it stands in its column.
+func listText(list []string) (string, error) {
 	if len(list) == 0 {
 		return "[]", nil
 	}

@@ -185,17 +185,27 @@ func (tx *Tx) NewestCustodyKeys(owners []string, slot string) (map[string]Custod
 
 // AddCustodyKeys stores keys, all or none. Errors: ErrConflict as AddCustodyKey.
 func (tx *Tx) AddCustodyKeys(keys []CustodyKey) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	rows := slices.Clone(keys)
-	for i := range rows {
-		rows[i].LiveSlot = ""
-		if rows[i].State.Live() {
-			rows[i].LiveSlot = rows[i].Slot
+	// Written out: a million keys come through here.
+	for some := range slices.Chunk(keys, chunk) {
+		values := make([]any, 0, 14*len(some))
+		for _, k := range some {
+			functions, err := listText(k.Functions)
+			if err != nil {
+				return named("custodial key", k.ID, err)
+			}
+			var live any // NULL
+			if k.State.Live() {
+				live = k.Slot
+			}
+			values = append(values, k.ID, k.Owner, k.Role, k.Slot, k.Version, k.Kind, functions, k.Public, k.Possession, k.KEKVersion, k.Wrapped, k.State, live, k.CreatedAt)
+		}
+		text := "INSERT INTO custody_keys (id, owner, role, slot, version, kind, functions, public, possession, kek_version, wrapped, state, live_slot, created_at) VALUES " +
+			"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", len(some)-1)
+		if err := tx.db.Exec(text, values...).Error; err != nil {
+			return named("custodial keys from", some[0].ID, err)
 		}
 	}
-	return named("custodial keys from", rows[0].ID, tx.db.CreateInBatches(&rows, keyChunk).Error)
+	return nil
 }
 
 // keyChunk is how many keys or audit rows go into one statement.
@@ -298,7 +308,7 @@ func (tx *Tx) AddAuditHead(h AuditHead) error {
 func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
 	tx.head = nil
 	// Written out: each signature comes through here.
-	for some := range slices.Chunk(rows, keyChunk) {
+	for some := range slices.Chunk(rows, chunk) {
 		values := make([]any, 0, 8*len(some))
 		for _, r := range some {
 			values = append(values, r.Seq, r.At, r.Actor, r.Act, r.Subject, r.Detail, r.PrevHash, r.Hash)
