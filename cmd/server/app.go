@@ -268,8 +268,11 @@ func (a *App) openLedger(context.Context, context.Context) error {
 func (a *App) openJournal(ctx, _ context.Context) error {
 	var err error
 	if a.apart {
-		r := newRemote(a.Config.Path(a.Config.Custody.Socket))
-		if err := a.sameDataKey(ctx, r); err != nil {
+		r, err := a.reach()
+		if err == nil {
+			err = a.sameDataKey(ctx, r)
+		}
+		if err != nil {
 			return err
 		}
 		a.Keeper = r

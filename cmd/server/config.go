@@ -114,16 +114,17 @@ type WeChatConfig struct {
 
 // CustodyConfig says how the root key is kept. The file is relative to the data directory.
 type CustodyConfig struct {
-	Process      Process       `yaml:"process"` // inside, or own
-	Socket       string        `yaml:"socket"`
-	ServerUser   string        `yaml:"server_user"`
-	StampFile    string        `yaml:"stamp_file"`
-	Kind         string        `yaml:"kind"` // file, shamir or pkcs11
-	RootKeyFile  string        `yaml:"root_key_file"`
-	Guards       bool          `yaml:"guards"`
-	LoginAge     time.Duration `yaml:"login_age"`
-	ProposalLife time.Duration `yaml:"proposal_life"`
-	PKCS11       PKCS11Config  `yaml:"pkcs11"`
+	Process      Process          `yaml:"process"` // inside, or own
+	Socket       string           `yaml:"socket"`
+	ServerUser   string           `yaml:"server_user"`
+	StampFile    string           `yaml:"stamp_file"`
+	TLS          CustodyTLSConfig `yaml:"tls"`
+	Kind         string           `yaml:"kind"` // file, shamir or pkcs11
+	RootKeyFile  string           `yaml:"root_key_file"`
+	Guards       bool             `yaml:"guards"`
+	LoginAge     time.Duration    `yaml:"login_age"`
+	ProposalLife time.Duration    `yaml:"proposal_life"`
+	PKCS11       PKCS11Config     `yaml:"pkcs11"`
 }
 
 // Process says where custody runs.

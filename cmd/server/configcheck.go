@@ -71,6 +71,7 @@ var (
 	mspID       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$`)
 	realAppID   = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
 	miniPage    = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$`)
+	peerName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9-]{0,62}))*$`)
 	digitsOnly  = regexp.MustCompile(`^1[0-9]{0,11}$`)
 )
 
@@ -203,6 +204,7 @@ func (c CustodyConfig) check(v *checker) {
 	v.must(socketName(c.Socket), "custody.socket", "must be at most 100 characters: a socket's path may not be longer")
 	v.must(c.ServerUser == "" || databaseUser.MatchString(c.ServerUser), "custody.server_user", "must be given as 'name'@'host', with both quoted, such as 'cardflow_server'@'%'")
 	v.file("custody.stamp_file", c.StampFile)
+	c.TLS.check(v)
 	v.file("custody.root_key_file", c.RootKeyFile)
 	v.between("custody.login_age", c.LoginAge, 5*time.Minute, 30*day)
 	v.between("custody.proposal_life", c.ProposalLife, 10*time.Minute, 7*day)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -49,7 +50,7 @@ func (c custodianCommand) Run(e *environment) error {
 			return err
 		}
 	}
-	fmt.Fprintf(e.stdout, "CardFlow 密钥托管  %s   (Ctrl-C 停止)\n", app.Config.Path(app.Config.Custody.Socket))
+	fmt.Fprintf(e.stdout, "CardFlow 密钥托管  %s   (Ctrl-C 停止)\n", strings.TrimSpace(app.Config.Path(app.Config.Custody.Socket)+"  "+app.URL))
 	if app.Custody.Sealed() {
 		s, err := app.Custody.SealStatus(e.ctx)
 		if err != nil {
@@ -88,9 +89,20 @@ func openCustodian(ctx context.Context, c Config, e *environment, demo bool) (ap
 	if err != nil {
 		return app, fmt.Errorf("custody.socket: %w", err)
 	}
+	doors := []net.Listener{l}
+	if c.Custody.TLS.Listen != "" {
+		if l, err = app.listenTLS(); err != nil {
+			return app, errors.Join(err, doors[0].Close())
+		}
+		doors = append(doors, l)
+		app.URL = l.Addr().String()
+	}
 	k := app.inside(app.Service)
 	k.noDemo = !demo
-	app.onClose(serveCustodian(l, custodianHandler(k, app.Custody, app.Registry, e.logger), e.logger))
+	h := custodianHandler(k, app.Custody, app.Registry, e.logger)
+	for _, door := range doors {
+		app.onClose(serveCustodian(door, h, e.logger))
+	}
 	return app, nil
 }
 

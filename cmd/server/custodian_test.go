@@ -183,7 +183,7 @@ func TestCompromisedWebProcess(t *testing.T) {
 	a := newApart(t)
 	s := openSite(t, a.dir, crowded, a.web)
 	ctx := soon(t)
-	thief := newRemote(a.config.Custody.Socket)
+	thief := newRemote(bySocket(a.config.Custody.Socket))
 
 	// What he finds: no key but that of the data.
 	for _, name := range []string{"root.key", "custodian.key"} {

@@ -23,15 +23,18 @@ type remote struct{ http *http.Client }
 
 var _ keeper = remote{}
 
-// newRemote speaks to the custodian behind a Unix socket, whether it is there yet or not.
-func newRemote(socket string) remote {
-	dialer := &net.Dialer{Timeout: 2 * time.Second}
+// newRemote speaks to the custodian on connections that dial makes, whether it is there yet or not.
+func newRemote(dial func(ctx context.Context) (net.Conn, error)) remote {
 	return remote{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		},
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute, DisableCompression: true,
 	}}}
+}
+
+// bySocket connects to a Unix socket.
+func bySocket(path string) func(ctx context.Context) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	return func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
 }
 
 // asks makes a call. An error that the custodian answers means here what it meant there. Where there is no answer it is

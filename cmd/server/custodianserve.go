@@ -20,8 +20,8 @@ import (
 	"cardflow/custody"
 )
 
-// The custodian's door is a Unix socket: who may open it is a matter of the file's group, and nobody comes by the network.
-// Through it goes HTTP with JSON: POST /1/Call. The 1 is the protocol's version.
+// The custodian's door is a Unix socket: who may open it is a matter of the file's group, and nobody comes by the network,
+// unless a custodian on a machine of its own has a second door for mutual TLS. Through either goes HTTP with JSON: POST /1/Call. The 1 is the protocol's version.
 const (
 	callPath    = "/1/"
 	sessionName = "Cardflow-Session" // the token of whoever asks, in a call that is somebody's

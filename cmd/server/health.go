@@ -28,7 +28,7 @@ func (c healthCommand) Run(e *environment) error {
 	ctx, cancel := context.WithTimeout(e.ctx, healthPatience)
 	defer cancel()
 	if c.Custodian {
-		err := newRemote(e.config.Path(e.config.Custody.Socket)).Ready(ctx)
+		err := newRemote(bySocket(e.config.Path(e.config.Custody.Socket))).Ready(ctx)
 		if err != nil && !errors.Is(err, custody.ErrSealed) {
 			return fmt.Errorf("not ready: %w", err)
 		}

@@ -26,7 +26,7 @@ type commands struct {
 	Data   string `help:"Data directory; overrides the configuration's data_dir." placeholder:"DIR" type:"path"`
 
 	Serve     serveCommand     `cmd:"" default:"withargs" help:"Run the server (the default)."`
-	Custodian custodianCommand `cmd:"" help:"Run custody in a process of its own, which the servers on this machine reach by a socket."`
+	Custodian custodianCommand `cmd:"" help:"Run custody in a process of its own, which the servers on this machine reach by a socket, others by mutual TLS."`
 	Demo      demoCommand      `cmd:"" help:"Play the whole story on a fresh data directory and check it."`
 	Proposals proposalsCommand `cmd:"" help:"Dangerous acts that take two people: propose, look, decide."`
 	Quotas    quotasCommand    `cmd:"" help:"How many signatures a day: look, lower, propose more."`
