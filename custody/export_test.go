@@ -66,3 +66,9 @@ func (c *Custody) NewKEK(ctx context.Context, actor string) (int, error) {
 	}
 	return made.Version, nil
 }
+
+// WithValue is a share with another value in it, as a forger makes one.
+func WithValue(s Share, value []byte) Share {
+	s.value = gm.Secret(value)
+	return s
+}

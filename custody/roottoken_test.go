@@ -124,6 +124,26 @@ func TestTokenRoot(t *testing.T) {
 	}
 }
 
+// FuzzTokenEnvelope: bytes in the place of a key-encryption key's envelope, which only a token opens.
+func FuzzTokenEnvelope(f *testing.F) {
+	root := tokenRoot(f, newToken(f))
+	sealed, err := root.Wrap(f.Context(), rand.Reader, gm.Secret("0123456789abcdef"), []byte("ad"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{})
+	f.Add(sealed)
+	f.Add(sealed[:len(sealed)-1])
+	f.Add(append(bytes.Clone(sealed), 0))
+	f.Add(make([]byte, len(sealed)))
+	f.Fuzz(func(t *testing.T, put []byte) {
+		got, err := root.Unwrap(t.Context(), put, []byte("ad"))
+		if right := bytes.Equal(put, sealed); right != (err == nil) || err != nil && (!errors.Is(err, gm.ErrOpen) || got != nil) {
+			t.Errorf("%d bytes: %v", len(put), err)
+		}
+	})
+}
+
 // TestTokenRootCannotBeTakenOut: not by whoever has the PIN, either.
 func TestTokenRootCannotBeTakenOut(t *testing.T) {
 	token := newToken(t)

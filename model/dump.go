@@ -197,6 +197,7 @@ func quoted(names []string) string { return "`" + strings.Join(names, "`, `") + 
 type Loader struct {
 	driver string
 	conn   *sql.Conn
+	at     func(point string) // see point.go
 }
 
 // Load runs fn with a Loader for a migrated database that nobody else uses. What fn has added stands, also if it fails
@@ -226,7 +227,7 @@ func (db *DB) Load(ctx context.Context, fn func(*Loader) error) (err error) {
 			err = errors.Join(err, e)
 		}()
 	}
-	return fn(&Loader{db.driver, conn})
+	return fn(&Loader{db.driver, conn, db.at})
 }
 
 // Count counts the rows of a table that a dump would have.
@@ -260,5 +261,9 @@ func (l *Loader) Add(ctx context.Context, t Table, rows [][]any) (err error) {
 			return err
 		}
 	}
-	return tx.Commit()
+	l.at(AtCommitting)
+	if err = tx.Commit(); err == nil {
+		l.at(AtCommitted)
+	}
+	return err
 }

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -38,22 +38,15 @@ func (c auditExport) Run(e *environment) error {
 		if err := e.bringShares(keys); err != nil { // an export is signed
 			return err
 		}
-		f, err := os.CreateTemp(filepath.Dir(c.Out), ".audit-export-*")
-		if err != nil {
+		var h custody.ExportHeader
+		err = wholeFile(c.Out, 0o600, func(w io.Writer) (err error) {
+			h, err = keys.Export(e.ctx, w, o)
 			return err
-		}
-		defer os.Remove(f.Name()) // it has another name by then, if all went well
-		h, err := keys.Export(e.ctx, f, o)
-		if err == nil {
-			err = f.Sync()
-		}
-		if err = errors.Join(err, f.Close()); err != nil {
-			return err
-		}
+		})
 		if terminal(e.stderr) {
 			fmt.Fprintln(e.stderr)
 		}
-		if err := os.Rename(f.Name(), c.Out); err != nil {
+		if err != nil {
 			return err
 		}
 		key, err := keys.ActiveKey(e.ctx, transfer.PlatformID, custody.Audit)
@@ -150,35 +143,28 @@ type auditAnchors struct {
 }
 
 // Run implements the command.
-func (c auditAnchors) Run(e *environment) (err error) {
+func (c auditAnchors) Run(e *environment) error {
 	app, err := openForLooking(e)
 	if err != nil {
 		return err
 	}
 	defer app.Close(e.ctx)
-	w := e.stdout
-	if c.Out != "" {
-		f, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err = errors.Join(err, f.Sync(), f.Close()); err != nil { // what isn't whole stays nowhere
-				err = errors.Join(err, os.Remove(c.Out))
+	write := func(w io.Writer) error {
+		out := bufio.NewWriter(w)
+		for a, err := range app.Service.LedgerAnchors(e.ctx, c.Scan, func(transfer.AnchorFault) {}, nil) {
+			if err != nil {
+				return err
 			}
-		}()
-		w = f
-	}
-	out := bufio.NewWriter(w)
-	for a, err := range app.Service.LedgerAnchors(e.ctx, c.Scan, func(transfer.AnchorFault) {}, nil) {
-		if err != nil {
-			return err
+			if err := custody.WriteAnchor(out, a); err != nil {
+				return err
+			}
 		}
-		if err := custody.WriteAnchor(out, a); err != nil {
-			return err
-		}
+		return out.Flush()
 	}
-	return out.Flush()
+	if c.Out == "" {
+		return write(e.stdout)
+	}
+	return wholeFile(c.Out, 0o644, write)
 }
 
 // auditList is `server audit list`.

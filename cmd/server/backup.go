@@ -69,7 +69,7 @@ func (c backupInitCommand) Run(e *environment) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name, append(file, '\n'), 0o644); err != nil {
+	if err := wholeFile(name, 0o644, func(w io.Writer) error { _, err := w.Write(append(file, '\n')); return err }); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "the recovery key is made: set %s\nkit        %s  (not secret; copy it to every server)\n", kit.Set, e.config.Backup.KitFile)
@@ -103,7 +103,7 @@ type backupCreateCommand struct {
 	JSON bool   `name:"json" help:"What is in it, as JSON."`
 }
 
-// Run implements the command. Until it is whole the file has another name.
+// Run implements the command.
 func (c backupCreateCommand) Run(e *environment) (err error) {
 	kit, err := e.kit()
 	if err != nil {
@@ -132,23 +132,13 @@ func (c backupCreateCommand) Run(e *environment) (err error) {
 		source.Ledger = app.LedgerFile.CopyTo
 	}
 	begun := time.Now()
-	f, err := os.CreateTemp(filepath.Dir(c.Out), ".backup-*") // where another one may be at it, too
+	var m backup.Manifest
+	var totals backup.Totals
+	err = wholeFile(c.Out, 0o600, func(w io.Writer) (err error) {
+		m, totals, err = backup.Take(e.ctx, w, kit, source, e.tables("备份"))
+		return err
+	})
 	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	m, totals, err := backup.Take(e.ctx, f, kit, source, e.tables("备份"))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), c.Out); err != nil {
 		return err
 	}
 	return printBundle(e, c.JSON, c.Out, m, totals, time.Since(begun))

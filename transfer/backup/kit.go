@@ -43,7 +43,13 @@ func NewIdentity() (text []byte, recipient string, err error) {
 }
 
 // ParseIdentity reads a recovery key from its text.
-func ParseIdentity(text []byte) (Identity, error) { return age.ParseX25519Identity(string(text)) }
+func ParseIdentity(text []byte) (Identity, error) {
+	id, err := age.ParseX25519Identity(string(text))
+	if err != nil {
+		return nil, err // and no identity that is there and holds nothing
+	}
+	return id, nil
+}
 
 // SealedFor is the associated data under which a recovery key is sealed.
 func SealedFor(recipient string) []byte { return []byte("cardflow/recovery/1|" + recipient) }
