@@ -11,6 +11,8 @@ interface Ask {
   body?: object
   /** Idempotency-Key of a write: one for each thing that the person wants, the same for every try. */
   key?: string
+  /** The answer is a picture: an ArrayBuffer. */
+  bytes?: boolean
 }
 
 /** Waits between tries, in ms. */
@@ -19,23 +21,29 @@ const waits = [500, 1500]
 /** Longest Retry-After, in seconds, that is waited for rather than shown. */
 const worthWaiting = 2
 
+/** Who asks: gets a token, and hears when it has ended. */
+export interface Account {
+  signIn: () => Promise<{ token: string }>
+  forget: (token: string) => void
+}
+
 /**
- * One request to the server. A login that has ended is renewed, once, and the request sent again. What may be asked twice (a
- * GET, or a write with its key) is asked again while the network or the server is away for a moment. Everything else is
- * thrown, as a Failure.
+ * Requests to the server for one account. A login that has ended is renewed, once, and the request sent again. What may be
+ * asked twice (a GET, or a write with its key) is asked again while the network or the server is away for a moment.
+ * Everything else is thrown, as a Failure.
  */
-export async function request<T>(ask: Ask): Promise<T> {
+export const requester = (account: Account) => async <T>(ask: Ask): Promise<T> => {
   const repeatable = ask.method === 'GET' || ask.key !== undefined
   let renewed = false
   for (let attempt = 0; ; ) {
-    const { token } = await signIn()
+    const { token } = await account.signIn()
     try {
       return await send<T>(ask, token)
     } catch (err) {
       if (!(err instanceof Failure)) throw err
       if (err.status === 401 && !renewed) {
         renewed = true
-        forget(token)
+        account.forget(token)
         continue
       }
       const wait = waits[attempt]
@@ -46,10 +54,15 @@ export async function request<T>(ask: Ask): Promise<T> {
   }
 }
 
+/** A request of the buyer's. */
+export const request = requester({ signIn, forget })
+
 function send<T>(ask: Ask, token: string): Promise<T> {
   const header: Record<string, string> = { authorization: `Bearer ${token}` }
   if (ask.key !== undefined) header['idempotency-key'] = ask.key
-  return exchange<T>({ url: api + ask.path, method: ask.method, data: ask.method === 'GET' ? ask.query : ask.body, header })
+  return exchange<T>({
+    url: api + ask.path, method: ask.method, data: ask.method === 'GET' ? ask.query : ask.body, header, bytes: ask.bytes ?? false,
+  })
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))

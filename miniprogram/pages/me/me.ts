@@ -26,6 +26,10 @@ Page({
     void this.know()
   },
 
+  retail() {
+    void wx.navigateTo({ url: '/subpackages/retail/pages/home/home' })
+  },
+
   privacy() {
     wx.openPrivacyContract({})
   },

@@ -89,9 +89,12 @@ export class Caller {
   }
 }
 
-/** The shop's stock, sold card by card: each sale takes the next ones, so that no test meets another's. */
+/**
+ * The shop's stock, sold card by card from its end: each sale takes the next ones, so that no test meets another's. Who opens
+ * the drawer finds its first cards.
+ */
 export class Counter {
-  next = 274010
+  next = 274199
 
   constructor(shop) {
     this.shop = shop
@@ -99,12 +102,17 @@ export class Counter {
 
   static iccid = (n) => `898604B719227${String(n).padStart(7, '0')}`
 
+  /** The next cards, for a test to sell. */
+  take(count = 1) {
+    const last = this.next
+    this.next -= count
+    return { start: Counter.iccid(this.next + 1), end: Counter.iccid(last) }
+  }
+
   /** An open BEARER trade of so many cards. */
   async sell(count = 1, more = {}) {
-    const first = this.next
-    this.next += count
-    const start = Counter.iccid(first)
-    const { trades: [trade] } = await this.shop.post('/trades', { mode: 'BEARER', segments: [{ start, end: Counter.iccid(this.next - 1) }], ...more })
+    const { start, end } = this.take(count)
+    const { trades: [trade] } = await this.shop.post('/trades', { mode: 'BEARER', segments: [{ start, end }], ...more })
     let t = trade
     while (t.state === 'offering') t = await this.shop.get(`/trades/${t.tradeId}`)
     return { ...t, iccid: start, last6: start.slice(-6) }

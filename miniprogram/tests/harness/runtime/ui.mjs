@@ -78,14 +78,24 @@ export const ui = {
     cover.append(box)
   },
   /** A camera for those who have none: what it would have read is typed or pasted. */
-  scanner(done, cancelled) {
+  scanner(seen, done, cancelled) {
     const cover = over()
     cover.classList.add('phone-scanner')
     const box = make('div', 'phone-scan')
     box.setAttribute('role', 'dialog')
     box.setAttribute('aria-label', '扫码')
     box.append(make('div', 'phone-view'))
-    box.append(make('p', '', '预览里没有摄像头：把二维码或条码的内容贴在这里'))
+    box.append(make('p', '', '这里没有摄像头：点选要扫的东西，或把二维码、条码的内容贴在下面'))
+    const things = make('div', 'phone-seen')
+    void seen.then((all) => things.append(...all.map(({ name, text }) => {
+      const b = make('button', '', name)
+      b.addEventListener('click', () => {
+        cover.remove()
+        done(text)
+      })
+      return b
+    })))
+    box.append(things)
     const field = make('input')
     field.setAttribute('aria-label', '二维码或条码的内容')
     const feet = make('footer')

@@ -64,7 +64,7 @@ export const fields = {
     observers: {
       checked(v) { this.control.checked = truthy(v) },
       disabled(v) { this.control.disabled = truthy(v); mark(dom(this), 'aria-disabled', truthy(v) || undefined) },
-      color(v) { this.control.style.accentColor = v ?? '' },
+      color(v) { dom(this).style.setProperty('--chosen', v ?? '') },
     },
     methods: { formValue() { return this.control.checked }, formReset() { this.setData({ checked: false }) } },
   },

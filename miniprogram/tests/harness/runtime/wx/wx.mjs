@@ -1,5 +1,6 @@
 // The functions of wx that the mini-program and TDesign call. Any other is a fault, at once: a function that is missing
 // here is one that nobody has tried.
+import { around } from '../around.mjs'
 import { api } from './api.mjs'
 import { makeRequest } from './request.mjs'
 import { makeStorage } from './storage.mjs'
@@ -75,7 +76,7 @@ export function makeWx(phone) {
       if (settings.camera === 'denied') fail('auth deny')
       else if (next?.fail) fail(next.fail)
       else if (next) ok({ scanType: 'QR_CODE', charSet: 'utf-8', path: '', ...next })
-      else ui.scanner((result) => ok({ result, scanType: 'CODE_128', charSet: 'utf-8', path: '' }), () => fail('cancel'))
+      else ui.scanner(around(phone), (result) => ok({ result, scanType: 'CODE_128', charSet: 'utf-8', path: '' }), () => fail('cancel'))
     }),
     getSetting: api('getSetting', (_, ok) => ok({ authSetting: phone.permissions() })),
     openSetting: api('openSetting', (_, ok) => {
@@ -115,11 +116,6 @@ export function makeWx(phone) {
     canIUse: (name) => name.split('.')[0] in wx,
     nextTick: (f) => queueMicrotask(f),
     createSelectorQuery: () => phone.router.top().instance.createSelectorQuery(),
-    arrayBufferToBase64: (b) => {
-      let text = ''
-      for (const byte of new Uint8Array(b)) text += String.fromCharCode(byte)
-      return btoa(text)
-    },
     getUpdateManager: () => ({ onCheckForUpdate() {}, onUpdateReady() {}, onUpdateFailed() {}, applyUpdate() {} }),
     getRealtimeLogManager: () => ({ info() {}, warn() {}, error() {} }),
     env: { USER_DATA_PATH: 'wxfile://usr' },

@@ -1,0 +1,169 @@
+import { asFailure, Failure } from '../../../../services/failure'
+import { newKey } from '../../../../services/request'
+import { iccidIn, overlap, weigh, type Run } from '../../services/selection'
+import { holdings, job, sell } from '../../services/shop'
+import { askLogin } from '../../services/staff'
+
+interface Chosen extends Run { count: number }
+
+const expiries = [
+  { text: '30 分钟', value: '30m' },
+  { text: '2 小时', value: '2h' },
+  { text: '24 小时', value: '24h' },
+  { text: '7 天', value: '168h' },
+]
+
+/** How often a job is asked how far it is, in ms. */
+const pace = 700
+
+// The wish and what it was for: another selection is another wish.
+const wishes = new WeakMap<object, { body: string, key: string }>()
+
+Page({
+  data: {
+    box: false,
+    first: '',
+    text: '',
+    problem: '',
+    runs: [] as Chosen[],
+    count: 0,
+    each: false,
+    expiries,
+    expiry: 2,
+    busy: false,
+    trouble: '',
+    progress: '',
+  },
+
+  mode(e: WechatMiniprogram.TouchEvent) {
+    this.setData({ box: e.currentTarget.dataset['box'] === '1', first: '', problem: '' })
+  },
+
+  async scan() {
+    let result: string
+    try {
+      result = (await wx.scanCode({ scanType: ['barCode', 'qrCode', 'datamatrix'] })).result
+    } catch (err) {
+      const reason = (err as { errMsg?: string }).errMsg ?? ''
+      if (!reason.includes('cancel')) this.setData({ problem: reason.includes('auth') ? '没有相机权限，请输入卡号' : '没有扫出来，请再试或输入卡号' })
+      return
+    }
+    await this.add(result)
+  },
+
+  type(e: WechatMiniprogram.Input) {
+    this.setData({ text: e.detail.value, problem: '' })
+  },
+
+  async addTyped() {
+    if (!this.data.text.trim()) return
+    if (await this.add(this.data.text)) this.setData({ text: '' })
+  },
+
+  /** Takes one card, or one end of a box. Tells whether it could. */
+  async add(text: string): Promise<boolean> {
+    const iccid = iccidIn(text)
+    if (!iccid) {
+      this.setData({ problem: '这不是卡号：应为 19 或 20 位，以 89 开头' })
+      return false
+    }
+    if (!this.data.box) return this.take({ start: iccid, end: iccid })
+    if (!this.data.first) {
+      this.setData({ first: iccid, problem: '' })
+      return true
+    }
+    // Whichever end was scanned first.
+    const [start = '', end = ''] = [this.data.first, iccid].sort()
+    const taken = await this.take({ start, end })
+    if (taken) this.setData({ first: '' })
+    return taken
+  },
+
+  /** Holds a run against the stock before it is added: whoever sells knows how many cards it is. */
+  async take(run: Run): Promise<boolean> {
+    if (this.data.runs.some((r) => overlap(r, run))) {
+      this.setData({ problem: '这张卡已经选过了' })
+      return false
+    }
+    try {
+      const { free, busy, whole } = weigh(run, (await holdings(run.start, run.end)).items)
+      if (!whole) {
+        const single = run.start === run.end
+        const problem = busy > 0 ? (single ? '这张卡正在另一笔交易中' : `其中 ${busy} 张正在另一笔交易中`) : single ? '这张卡不在库存里' : `这两张之间只有 ${free} 张在库存里`
+        this.setData({ problem })
+        return false
+      }
+      const runs = [...this.data.runs, { ...run, count: free }]
+      this.setRuns(runs)
+      return true
+    } catch (err) {
+      const failure = asFailure(err)
+      if (!askLogin(failure)) this.setData({ problem: failure.message })
+      return false
+    }
+  },
+
+  setRuns(runs: Chosen[]) {
+    const count = runs.reduce((n, r) => n + r.count, 0)
+    this.setData({ runs, count, problem: '', trouble: '', each: this.data.each && count > 1 })
+  },
+
+  drop(e: WechatMiniprogram.TouchEvent) {
+    this.setRuns(this.data.runs.filter((r) => r.start !== e.currentTarget.dataset['start']))
+  },
+
+  dropFirst() {
+    this.setData({ first: '' })
+  },
+
+  setEach(e: WechatMiniprogram.SwitchChange) {
+    this.setData({ each: e.detail.value })
+  },
+
+  setExpiry(e: WechatMiniprogram.PickerChange) {
+    this.setData({ expiry: Number(e.detail.value) })
+  },
+
+  async make() {
+    const { runs, each, expiry, busy } = this.data
+    if (busy || runs.length === 0) return
+    const sale = { segments: runs.map(({ start, end }) => ({ start, end })), each, expiresIn: expiries[expiry]?.value ?? '24h' }
+    const body = JSON.stringify(sale)
+    let wish = wishes.get(this)
+    if (wish?.body !== body) {
+      wish = { body, key: newKey() }
+      wishes.set(this, wish)
+    }
+    this.setData({ busy: true, trouble: '' })
+    try {
+      const made = await sell(sale, wish.key)
+      const ids = made.trades ? made.trades.map((t) => t.tradeId) : await this.follow(made.jobId)
+      wishes.delete(this)
+      if (ids.length === 1) void wx.redirectTo({ url: `../code/code?id=${ids[0] ?? ''}` })
+      else {
+        // Too many names for an address: they are handed over in memory.
+        getApp<{ globalData: { made?: string[] } }>().globalData.made = ids
+        void wx.redirectTo({ url: '../sheet/sheet' })
+      }
+    } catch (err) {
+      const failure = asFailure(err)
+      if (!askLogin(failure)) this.setData({ trouble: failure.message })
+    } finally {
+      this.setData({ busy: false, progress: '' })
+    }
+  },
+
+  /** Waits for a sale of many codes, and says how far it is. */
+  async follow(id: string): Promise<string[]> {
+    for (;;) {
+      const j = await job(id)
+      if (j.state === 'done' || j.state === 'failed') {
+        const ids = (j.results ?? []).flatMap((r) => r.tradeIds ?? [])
+        if (ids.length === 0) throw new Failure(j.error?.code ?? 'JOB_FAILED', j.error?.message ?? '没有生成交易码，请稍后再试', 409)
+        return ids
+      }
+      this.setData({ progress: `已生成 ${j.done} / ${j.total}` })
+      await new Promise((resolve) => setTimeout(resolve, pace))
+    }
+  },
+})

@@ -1,0 +1,94 @@
+import { base64 } from '../../../services/base64'
+import type { Act, Page, Segment } from '../../../services/consumer'
+import { request } from './staff'
+
+export interface Inventory { total: number, lines: { issuer?: { id: string, name?: string }, status: string, lots: number, cards: number }[] }
+
+/** A run of cards that the shop holds. */
+export interface Holding { start: string, end: string, count: number, status: string }
+
+export interface Trade {
+  tradeId: string
+  mode: 'BEARER' | 'NAMED'
+  code?: string
+  link?: string
+  seller?: { id: string, name?: string }
+  receiver?: { id: string, name?: string }
+  segments: Segment[]
+  count: number
+  state: string
+  offeredAt: string
+  expiresAt: string
+  endedAt?: string
+  endTx?: string
+  endBlock?: number
+  reason?: string
+  reasonText?: string
+  reverses?: string
+}
+
+export interface Sale { segments: { start: string, end: string }[], each: boolean, expiresIn: string }
+
+/** A sale is made at once, or, of many codes, as a job. */
+export type Made = { trades: Trade[], jobId?: undefined } | { jobId: string, trades?: undefined }
+
+export interface Job {
+  state: 'queued' | 'running' | 'done' | 'failed'
+  total: number
+  done: number
+  results?: { cards: number, tradeIds?: string[], error?: { message: string } }[]
+  error?: { code: string, message: string }
+}
+
+export const inventory = () => request<Inventory>({ method: 'GET', path: '/inventory' })
+
+export const holdings = (start: string, end: string) =>
+  request<Page<Holding>>({ method: 'POST', path: '/cards/search', body: { start, end, limit: 200 } })
+
+export const stock = (cursor: string) =>
+  request<Page<Holding>>({ method: 'GET', path: '/cards', query: { limit: '50', ...(cursor && { cursor }) } })
+
+export const sell = (sale: Sale, key: string) => request<Made>({ method: 'POST', path: '/trades', body: { mode: 'BEARER', ...sale }, key })
+
+export const job = (id: string) => request<Job>({ method: 'GET', path: `/jobs/${id}` })
+
+export const trade = (id: string) => request<Trade>({ method: 'GET', path: `/trades/${id}` })
+
+export const trades = (query: Record<string, string>) => request<Page<Trade>>({ method: 'GET', path: '/trades', query })
+
+export const cancel = (id: string, key: string) => request<Act>({ method: 'POST', path: `/trades/${id}/cancel`, key })
+
+export const receive = (id: string, key: string) => request<Act>({ method: 'POST', path: `/trades/${id}/confirm`, key })
+
+export const refuse = (id: string, reason: string, key: string) => request<Act>({ method: 'POST', path: `/trades/${id}/decline`, body: { reason }, key })
+
+export const act = (id: string) => request<Act>({ method: 'GET', path: `/confirmations/${id}` })
+
+/** A picture of a trade's code, for <image>: the mini-program code, or a plain QR code. */
+export async function picture(id: string, kind: 'wxacode' | 'qr.png'): Promise<string> {
+  const bytes = await request<ArrayBuffer>({ method: 'GET', path: `/trades/${id}/${kind}`, bytes: true })
+  return `data:image/png;base64,${base64(bytes)}`
+}
+
+const states: Record<string, { text: string, kind: string }> = {
+  offering: { text: '生成中', kind: 'warn' },
+  offered: { text: '待确认', kind: '' },
+  confirming: { text: '确认中', kind: 'warn' },
+  declining: { text: '拒收中', kind: 'warn' },
+  cancelling: { text: '取消中', kind: 'warn' },
+  releasing: { text: '退回中', kind: 'warn' },
+  confirmed: { text: '已确认', kind: 'ok' },
+  declined: { text: '被拒收', kind: 'bad' },
+  cancelled: { text: '已取消', kind: 'bad' },
+  released: { text: '已过期', kind: 'bad' },
+  failed: { text: '没有生成', kind: 'bad' },
+}
+
+export const stateOf = (state: string): { text: string, kind: string } => states[state] ?? { text: state, kind: '' }
+
+/** Whether nothing more will come of a trade. */
+export const over = (state: string): boolean => ['confirmed', 'declined', 'cancelled', 'released', 'failed'].includes(state)
+
+const reasons: Record<string, string> = { NOT_MINE: '没有买这张卡', WRONG_CARDS: '卡号对不上', DAMAGED: '卡损坏或拆过封', CHANGED_MIND: '不想要了', OTHER: '其他原因' }
+
+export const reasonOf = (code: string | undefined): string => (code === undefined ? '' : reasons[code] ?? code)

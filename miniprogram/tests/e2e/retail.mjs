@@ -1,0 +1,174 @@
+// The shop: from stock to a code that a buyer confirms, seen from both phones.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Caller } from './support/server.mjs'
+import { consumer, counter, shop, staff, url, withPhone } from './support/stage.mjs'
+
+const retail = { open: 'subpackages/retail/pages/home/home' }
+
+async function logIn(phone, username = 'xiaowang', password = 'cardflow-demo') {
+  await phone.sees('商家登录')
+  await phone.type('账号', username)
+  await phone.type('密码', password)
+  await phone.tap('登录')
+}
+
+const confirm = async (name, trade, last6) => {
+  const buyer = await consumer(name)
+  await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: last6 }))
+}
+
+for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
+  test(`the shop sells a box and sees it confirmed, ${JSON.stringify(look)}`, withPhone({ ...look, ...retail }, async (phone) => {
+    await phone.shot('retail-login')
+    await logIn(phone)
+    await phone.sees('张可卖')
+    await phone.shot('retail-home')
+    await phone.tap('卖卡')
+    const { start, end } = counter.take(3)
+    await phone.page.getByRole('radio', { name: '整盒' }).tap()
+    await phone.holds(end, start) // whichever end is scanned first
+    await phone.tap('扫第一张的条码')
+    await phone.tap('扫最后一张的条码')
+    await phone.sees('卖出 3 张，生成交易码')
+    await phone.shot('retail-sell')
+    await phone.tap('生成交易码')
+    await phone.sees('等买家确认')
+    await phone.page.waitForFunction(() => [...document.querySelectorAll('.frame:not([hidden]) img')].every((i) => i.complete && i.naturalWidth > 0))
+    await phone.shot('retail-code')
+    const { items } = await shop.get('/trades?side=seller&state=offered&limit=5')
+    const trade = items.find((t) => t.segments[0].start === start)
+    await phone.sees(`${trade.code.slice(0, 4)} ${trade.code.slice(4)}`)
+    await confirm(`收盒的人${start}`, trade, end.slice(-6))
+    await phone.sees('买家已确认，卡已转出')
+    await phone.shot('retail-sold')
+  }))
+}
+
+test('a code for each card of a box', withPhone(retail, async (phone) => {
+  await logIn(phone)
+  await phone.tap('卖卡')
+  const { start, end } = counter.take(4)
+  await phone.page.getByRole('radio', { name: '整盒' }).tap()
+  await phone.type('卡号', start)
+  await phone.tap('作为第一张')
+  await phone.sees('重扫')
+  await phone.type('卡号', end)
+  await phone.tap('加上')
+  await phone.sees('卖出 4 张')
+  await phone.page.getByRole('switch', { name: '每张卡一个码' }).check()
+  await phone.tap('生成 4 个交易码')
+  await phone.sees('每张卡一个，按卡号对应')
+  await phone.shot('retail-sheet')
+  await phone.tap('复制整张表')
+  const lines = (await phone.get('clipboard')).split('\n')
+  assert.equal(lines.length, 5)
+  const [iccid, code] = lines[1].split('\t')
+  const buyer = await consumer('拿第一张的人')
+  const found = await buyer.post('/trade-codes/lookup', { code, iccidLast6: iccid.slice(-6) })
+  assert.equal(found.count, 1)
+}))
+
+test('cards that can not be sold', withPhone(retail, async (phone) => {
+  const taken = await counter.sell()
+  const other = counter.take()
+  await logIn(phone)
+  await phone.tap('卖卡')
+  await phone.disabled('生成交易码')
+  for (const [text, words] of [['1234', '这不是卡号'], ['898604B7192270274999', '这张卡不在库存里'], [taken.iccid, '这张卡正在另一笔交易中']]) {
+    await phone.holds(text)
+    await phone.tap('扫卡上的条码')
+    await phone.sees(words)
+  }
+  await phone.holds(other.start, other.start)
+  await phone.tap('扫卡上的条码')
+  await phone.sees('卖出 1 张')
+  await phone.tap('扫卡上的条码')
+  await phone.sees('这张卡已经选过了')
+  await phone.shot('retail-sell-problem')
+  await phone.tap(`去掉 ${other.start}`)
+  await phone.disabled('生成交易码')
+}))
+
+test('a sale is taken back', withPhone(retail, async (phone) => {
+  const trade = await counter.sell()
+  await logIn(phone)
+  await phone.tap(`交易码 ${trade.code}`)
+  await phone.sees('等买家确认')
+  await phone.tap('复制发给买家')
+  assert.match(await phone.get('clipboard'), new RegExp(trade.code.slice(0, 4)))
+  await phone.tap('取消这笔交易')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '取消交易' }).tap()
+  await phone.sees('已取消，卡已退回库存')
+  await phone.shot('retail-cancelled')
+}))
+
+test('a refusal is seen with its reason, and found among the sales', withPhone(retail, async (phone) => {
+  const trade = await counter.sell()
+  const buyer = await consumer('拒收的人')
+  await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/decline`, { code: trade.code, iccidLast6: trade.last6, reason: 'DAMAGED' }))
+  await logIn(phone)
+  await phone.tap('销售记录')
+  await phone.sees('全部')
+  await phone.page.getByRole('radio', { name: '被拒收' }).tap()
+  await phone.page.getByRole('button', { name: /被拒收/ }).first().waitFor()
+  await phone.shot('retail-sales')
+  await phone.page.getByRole('button', { name: /被拒收/ }).first().tap()
+  await phone.sees('卡损坏或拆过封')
+}))
+
+test('a card that comes back is received', withPhone(retail, async (phone) => {
+  const trade = await counter.sell()
+  const buyer = await consumer('又退卡的人')
+  await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
+  await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/return`, { reason: '卡不能用' }))
+  await logIn(phone)
+  await phone.tap('待收货')
+  await phone.sees('买家退回')
+  await phone.shot('retail-receive')
+  const row = phone.top.locator('.card', { hasText: trade.iccid.slice(-4) })
+  await row.getByRole('button', { name: '确认收到' }).tap()
+  await row.waitFor({ state: 'hidden' })
+  assert.equal((await shop.post('/cards/find', { iccid: trade.iccid })).mine, true)
+}))
+
+test('a wrong password, and an account that sells nothing', withPhone(retail, async (phone) => {
+  await logIn(phone, 'xiaowang', 'wrong-password')
+  await phone.sees('用户名或密码不正确')
+  await phone.shot('retail-login-wrong')
+  await logIn(phone, 'jianguan')
+  await phone.sees('这个账号不能卖卡')
+}))
+
+test('a login of the shop that has ended leads to the login', withPhone(retail, async (phone) => {
+  await logIn(phone)
+  await phone.sees('张可卖')
+  await new Caller(url, await phone.page.evaluate(() => window.wx.getStorageSync('staff').token)).post('/auth/logout')
+  await phone.tap('销售记录')
+  await phone.sees('商家登录')
+}))
+
+test('who leaves the shop has left', withPhone({}, async (phone) => {
+  await phone.tab('我的')
+  await phone.tap('我是商家')
+  await logIn(phone)
+  await phone.tap('退出商家账号')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '退出' }).tap()
+  await phone.sees('商家登录')
+  assert.equal(await phone.page.evaluate(() => window.wx.getStorageSync('staff')), '')
+}))
+
+test('the distributor sends a box to the shop', withPhone(retail, async (phone) => {
+  const { start, end } = { start: '898604B7192270274300', end: '898604B7192270274309' }
+  const carrier = await staff('yidong')
+  let { trades: [t] } = await carrier.post('/trades', { mode: 'NAMED', to: 'xiaowang', segments: [{ start, end }] })
+  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  await logIn(phone)
+  await phone.tap('待收货')
+  await phone.sees('上家转入')
+  const row = phone.top.locator('.card', { hasText: '4309' })
+  await row.getByRole('button', { name: '拒收' }).tap()
+  await phone.page.getByRole('menuitem', { name: '拒收：卡号对不上' }).tap()
+  await row.waitFor({ state: 'hidden' })
+  assert.equal((await carrier.get(`/trades/${t.tradeId}`)).state, 'declined')
+}))

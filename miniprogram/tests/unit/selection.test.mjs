@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { load } from './load.mjs'
+
+const { between, iccidIn, overlap, weigh } = load('subpackages/retail/services/selection.ts')
+const { base64 } = load('services/base64.ts')
+const serial = (n) => `898604B719227${String(n).padStart(7, '0')}`
+
+test('a card number is found in what a scanner reads', () => {
+  for (const [text, iccid] of [
+    ['898604B7192270274010', '898604B7192270274010'],
+    ['8986 04b7 1922 7027 4010', '898604B7192270274010'],
+    ['ICCID:8986061701000135000', '8986061701000135000'],
+    ['https://x/898604B7192270274010?a=1', '898604B7192270274010'],
+    ['12345', ''],
+    ['8986061701000135000123', ''], // too long to be one
+    ['', ''],
+  ]) assert.equal(iccidIn(text), iccid, text)
+})
+
+test('cards between two numbers', () => {
+  assert.equal(between(serial(10), serial(19), false), 10)
+  assert.equal(between(serial(19), serial(10), false), 0)
+  assert.equal(between('8986061701000135000', '8986061701000135018', true), 2)
+  assert.equal(between(serial(10), '898604B819227' + '0000011', false), 0)
+})
+
+test('a run is held against the stock', () => {
+  const held = [{ start: serial(0), end: serial(99), count: 100, status: 'OWNED' }, { start: serial(100), end: serial(109), count: 10, status: 'IN_TRADE' }]
+  assert.deepEqual(weigh({ start: serial(10), end: serial(19) }, held), { free: 10, busy: 0, whole: true })
+  assert.deepEqual(weigh({ start: serial(95), end: serial(104) }, held), { free: 5, busy: 5, whole: false })
+  assert.deepEqual(weigh({ start: serial(5), end: serial(5) }, held), { free: 1, busy: 0, whole: true })
+  assert.deepEqual(weigh({ start: serial(5), end: serial(5) }, []), { free: 0, busy: 0, whole: false })
+  // Numbers with a check digit: 3 cards, though the last digits are 20 apart.
+  const checked = [{ start: '8986061701000135000', end: '8986061701000135992', count: 100, status: 'OWNED' }]
+  assert.deepEqual(weigh({ start: '8986061701000135000', end: '8986061701000135026' }, checked), { free: 3, busy: 0, whole: true })
+})
+
+test('runs that share a card', () => {
+  const run = (a, b) => ({ start: serial(a), end: serial(b) })
+  assert.ok(overlap(run(1, 5), run(5, 9)))
+  assert.ok(overlap(run(1, 9), run(3, 4)))
+  assert.ok(!overlap(run(1, 4), run(5, 9)))
+})
+
+test('base64 is what everybody else writes', () => {
+  for (let n = 0; n < 20; n++) {
+    const bytes = Uint8Array.from({ length: n }, (_, i) => (i * 37 + n) % 256)
+    assert.equal(base64(bytes.buffer), Buffer.from(bytes).toString('base64'))
+  }
+})
