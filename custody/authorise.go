@@ -102,6 +102,12 @@ func (c *Custody) wanted(body request.Body) string {
 	case request.Retire:
 		b.Version = 0
 		body = b
+	case request.Approve:
+		b.Version = 0
+		body = b
+	case request.RevokeApproval:
+		b.Version = 0
+		body = b
 	}
 	return request.New(c.channel, body).ID()
 }

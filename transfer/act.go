@@ -88,6 +88,8 @@ type fields struct {
 	Enrol   *enrolPlan      `json:",omitempty"`
 	Key     *keyPlan        `json:",omitempty"`
 	Freeze  *freezePlan     `json:",omitempty"`
+
+	Approval *approvalPlan `json:",omitempty"`
 }
 
 // draft is an act before it is accepted.

@@ -18,8 +18,10 @@ type Offered struct {
 	Count        uint64
 	Restrictions []string
 	ExpiresAt    time.Time
-	Requires     []string // real_name
-	Confirmation string   // the caller's own confirmation, if there is one already
+	Requires     []string // real_name, while he has no approval of the carrier
+	CarrierID    string   // who issued the cards
+	CarrierName  string
+	Confirmation string // the caller's own confirmation, if there is one already
 	State        string
 }
 
@@ -107,8 +109,17 @@ func (s *Service) offered(tx *model.Tx, c Caller, t model.Trade, l model.Lot) (O
 		TradeID: t.ID, SellerName: seller.Name, Segments: spans(set), Count: set.Count(), Restrictions: l.Restrictions,
 		ExpiresAt: t.ExpiresAt.Time(), State: string(t.State),
 	}
+	names, err := tx.ParticipantNames([]string{l.Issuer})
+	if err != nil {
+		return v, err
+	}
+	v.CarrierID, v.CarrierName = l.Issuer, names[l.Issuer]
 	if l.RetailPolicy == string(request.RealName) && c.Role == request.Consumer {
-		v.Requires = []string{"real_name"}
+		if is, err := s.registered(tx, c.Participant, l.Issuer); err != nil {
+			return v, err
+		} else if !is {
+			v.Requires = []string{"real_name"}
+		}
 	}
 	if t.Receiver == c.Participant || t.State == model.TradeConfirming {
 		if a, err := s.ownAct(tx, c, t, "Confirm"); err == nil {
@@ -140,7 +151,13 @@ func (s *Service) Confirm(ctx context.Context, c Caller, idem Idem, tradeID, cod
 	body := func(t model.Trade) request.Body {
 		return request.Confirm{Trade: t.ID, Lot: t.LotHash, Receiver: c.Participant}
 	}
-	find := func(tx *model.Tx) (model.Trade, error) { return s.forReceiver(tx, c, tradeID, code, last6) }
+	find := func(tx *model.Tx) (model.Trade, error) {
+		t, err := s.forReceiver(tx, c, tradeID, code, last6)
+		if err == nil {
+			err = s.required(tx, c, t)
+		}
+		return t, err
+	}
 	act := s.newID()
 	if err := s.authorised(ctx, c, idem, s.onTrade(c, act, "Confirm", find, body)); err != nil {
 		return Act{}, err

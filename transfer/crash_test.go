@@ -139,6 +139,7 @@ func newMortal(t *testing.T) (*rig, *reaper) {
 	r.dbClock = clockOf(r)
 	r.config = func(c *transfer.Config) {
 		c.Clock, c.Signer, c.Random = clockOf(r), mortalSigner{c.Signer, d}, mortalReader{rand.Reader, d}
+		c.RealName.Verifier, c.RealName.Attempts = sandbox, 1000
 		c.Trade.SweepInterval, c.Relay.Poll = time.Hour, time.Hour // so that only the act itself crosses boundaries
 	}
 	stocked.copyTo(r)

@@ -451,6 +451,10 @@ func decodeBody(function string, args []byte) (request.Body, error) {
 		return decode[request.Release](args)
 	case "Merge":
 		return decode[request.Merge](args)
+	case "Approve":
+		return decode[request.Approve](args)
+	case "RevokeApproval":
+		return decode[request.RevokeApproval](args)
 	case "Freeze":
 		return decode[request.Freeze](args)
 	case "Unfreeze":

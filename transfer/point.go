@@ -41,6 +41,10 @@ const (
 	AtSettled = "settled"
 	// AtCatchingUp: of several blocks that came while nobody listened, some are settled. It goes on after those.
 	AtCatchingUp = "catching up"
+	// AtVerifying: a registration is this worker's to have checked. The lease ends, and the verifier is asked again.
+	AtVerifying = "verifying"
+	// AtVerified: what the verifier said is written, and not committed. The same.
+	AtVerified = "verified"
 	// AtReleasing: releases of what has expired are accepted, and not committed. The next sweep finds it again.
 	AtReleasing = "releasing"
 	// AtFailing: an act's end and the return of what it had set aside are written, and not committed. It fails again, or

@@ -63,6 +63,10 @@ func (s *Service) forgottenAct(tx *model.Tx, t ledger.Transaction) (model.Act, e
 		a, err = s.lotActOf(tx, t, b.Lot)
 	case request.Retire:
 		a, err = s.lotActOf(tx, t, b.Lot)
+	case request.Approve:
+		a, err = s.approvalActOf(tx, b.Consumer, b.Carrier, model.RealNameApproving)
+	case request.RevokeApproval:
+		a, err = s.approvalActOf(tx, b.Consumer, b.Carrier, model.RealNameRevoking)
 	default:
 		return none, model.ErrNotFound // what it asks for was fixed when it was asked for
 	}

@@ -290,6 +290,8 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 		asked, err = s.keyBody(ctx, a, *f.Key)
 	case f.Freeze != nil:
 		asked, err = s.freezeBody(ctx, a, *f.Freeze)
+	case f.Approval != nil:
+		asked, err = s.approvalBody(ctx, a, *f.Approval)
 	}
 	if err != nil {
 		return a, err

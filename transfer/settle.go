@@ -107,6 +107,8 @@ func (s *Service) mirror(tx *model.Tx, t ledger.Transaction, w ledger.Write) err
 			return err
 		}
 		return present(tx.SetFrozen(f.Participant, roleNames(f.Frozen)))
+	case w.Contract == request.Ownership && kind == "A":
+		return s.mirrorApproval(tx, t, w)
 	case w.Contract == request.Identity && kind == "P":
 		var p contract.Participant
 		if err := json.Unmarshal(w.Value, &p); err != nil {
@@ -371,6 +373,8 @@ func (s *Service) putBack(tx *model.Tx, a model.Act) error {
 			}
 		})
 		return err
+	case "Approve", "RevokeApproval":
+		return s.reopen(tx, a)
 	case "RegisterBatch":
 		return s.unregister(tx, a)
 	case "Register":

@@ -286,7 +286,7 @@ const maxAttempts = 5
 func plannedLate(function string) bool {
 	switch function {
 	case "Offer", "Return", "Merge", "Freeze", "Unfreeze", "Retire", "SuspendKey", "ResumeKey", "RevokeKey", "RotateKey", "PublishKey",
-		"FreezeParticipant", "UnfreezeParticipant":
+		"FreezeParticipant", "UnfreezeParticipant", "Approve", "RevokeApproval":
 		return true
 	}
 	return false

@@ -28,6 +28,9 @@ func (s *Service) sweep(ctx context.Context) {
 		if err := s.SweepRecoveries(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Error("sweep recoveries", "error", err)
 		}
+		if err := s.SweepRealNames(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.Warn("sweep real names", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -186,6 +186,8 @@ type Config struct {
 	Crier Crier
 	// MSISDNPrefixes are those of the carriers' IoT numbers; nil means iccid's defaults.
 	MSISDNPrefixes []string
+	// RealName is how real names are registered.
+	RealName RealNameConfig
 	// Imports is the folder where card files wait to be read.
 	Imports ImportConfig
 	// At is called at the points of point.go, for the crash suite; nil outside of it.
@@ -211,12 +213,17 @@ type Metrics interface {
 	LedgerFailure(class string)
 	// Alarm: something that someone should look at, one of Alarms.
 	Alarm(name string)
+	// RealName: a registration of a real name has come to something, one of RealNameEvents.
+	RealName(event string)
 }
 
 // Alarms are what Metrics.Alarm can be called with: the listener can't follow the ledger; a block holds an invalid
 // transaction of ours for no known reason; the ledger has a lot that nothing here opens; the audit can't be anchored; the
 // ledger has anchored another audit than this one; an act in the database asks for something else than was asked for.
 var Alarms = []string{"listener", "ledger_invalid", "lot_without_opening", "anchor", "audit_fork", "act_altered"}
+
+// RealNameEvents are what Metrics.RealName can be called with. Approvals are acts, and counted as such.
+var RealNameEvents = []string{"submitted", "refused", "withdrawn", "expired"}
 
 // Service is the use cases over one database and one ledger. Any number of servers may run one each.
 type Service struct {
@@ -250,7 +257,7 @@ func New(c Config) *Service {
 	if c.Trade.EachAtOnce <= 0 || c.Trade.EachAtOnce > request.MaxOutputs {
 		c.Trade.EachAtOnce = request.MaxOutputs
 	}
-	c.Relay = c.Relay.withDefaults()
+	c.Relay, c.RealName = c.Relay.withDefaults(), c.RealName.withDefaults()
 	c.Anchor = c.Anchor.withDefaults()
 	return &Service{Config: c, hub: newHub(), wake: make(chan struct{}, 1)}
 }
@@ -288,3 +295,4 @@ type silent struct{}
 func (silent) ActEnded(string, string, time.Duration) {}
 func (silent) LedgerFailure(string)                   {}
 func (silent) Alarm(string)                           {}
+func (silent) RealName(string)                        {}
