@@ -94,10 +94,14 @@ func loginConsumer(c *call) error {
 		return err
 	}
 	c.Set(callerKey, login.Participant)
+	realName, err := c.realName(login.Caller)
+	if err != nil {
+		return err
+	}
 	return render(c, http.StatusOK, consumerLogin{
 		tokenView:   viewToken(login),
 		Participant: participantView{ID: login.Participant, Role: login.Role},
-		RealName:    "none",
+		RealName:    realName,
 	})
 }
 
@@ -193,7 +197,9 @@ func me(c *call) error {
 		Roles:       roles(c.caller()), MustChangePassword: c.who.MustChange, ExpiresAt: c.who.ExpiresAt,
 	}
 	if c.who.Person == "" {
-		v.RealName = "none"
+		if v.RealName, err = c.realName(c.caller()); err != nil {
+			return err
+		}
 		return render(c, http.StatusOK, v)
 	}
 	person, err := c.Service.Person(c.ctx(), c.caller())

@@ -45,6 +45,7 @@ type offeredView struct {
 	Restrictions   []string   `json:"restrictions"`
 	ExpiresAt      time.Time  `json:"expiresAt"`
 	Requires       []string   `json:"requires"`
+	Carrier        *partyView `json:"carrier,omitempty"` // who issued the cards
 	State          string     `json:"state,omitempty"`
 	ConfirmationID string     `json:"confirmationId,omitempty"` // of the caller's own confirmation, if he made one
 }
@@ -77,7 +78,7 @@ func lookup(c *call) error {
 	return render(c, http.StatusOK, offeredView{
 		TradeID: found.TradeID, Seller: nameView{found.SellerName}, Segments: each(found.Segments, viewSpan), Count: found.Count,
 		Restrictions: texts(found.Restrictions), ExpiresAt: found.ExpiresAt, Requires: texts(found.Requires), State: found.State,
-		ConfirmationID: found.Confirmation,
+		ConfirmationID: found.Confirmation, Carrier: viewParty(found.CarrierID, found.CarrierName),
 	})
 }
 

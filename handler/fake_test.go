@@ -48,6 +48,8 @@ type fakeService struct {
 	input   any // what the last offer, search, issue or import was given
 	custody error
 	ready   map[string]error
+	// realName is the state of everybody's registration.
+	realName string
 	// deadline, if set, gets the deadline of the next Profile call.
 	deadline chan time.Time
 }

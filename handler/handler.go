@@ -35,6 +35,8 @@ type Service interface {
 	Accounts
 	Acts
 	Consumers
+	RealNames
+	Approvers
 	Cards
 	Staff
 	Carriers

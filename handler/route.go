@@ -123,6 +123,9 @@ var routes = []route{
 	api(post, "/trades/{id}/return", consumer, returnCards, mayJSON, wished),
 	api(get, "/me/cards", consumer, myCards, paged()),
 	api(get, "/me/receipts/{id}", consumer, receipt),
+	api(get, "/me/real-name", consumer, showRealNames),
+	api(post, "/me/real-name", consumer, submitRealName, withJSON, wished),
+	api(post, "/me/real-name/withdraw", consumer, withdrawRealName, mayJSON, wished),
 	api(get, "/confirmations/{id}", everyone, showAct),
 	api(get, "/confirmations/{id}/events", everyone, streamAct, slowly),
 
@@ -148,6 +151,11 @@ var routes = []route{
 	api(get, "/card-imports/{id}/errors.csv", carrier, importFaults, slowly),
 	api(post, "/lots", carrier, issue, withJSON, wished),
 	api(post, "/lots/{hash}/retire", carrier, retire, mayJSON, wished),
+
+	api(get, "/approvals", carrier, listApprovals, paged("state")),
+	api(get, "/approvals/{id}", carrier, showApproval),
+	api(post, "/approvals/{id}/approve", carrier, approveRealName, wished),
+	api(post, "/approvals/{id}/refuse", carrier, refuseRealName, withJSON, wished),
 
 	api(post, "/lots/{hash}/freeze", carrier|regulator, freeze, mayJSON, wished),
 	api(post, "/lots/{hash}/unfreeze", carrier|regulator, unfreeze, mayJSON, wished),

@@ -14,20 +14,23 @@ import (
 func good(r *rig, pattern string) ask {
 	segments := []fields{{"start": oneCard, "end": oneCard}}
 	bodies := map[string]any{
-		"POST /wechat/login":         fields{"code": "demo:小王"},
-		"POST /auth/login":           fields{"username": "retailer", "password": passwordOf("retailer")},
-		"POST /trade-codes/lookup":   fields{"code": oneCode, "iccidLast6": oneLast6},
-		"POST /trades/{id}/confirm":  fields{"code": oneCode, "iccidLast6": oneLast6},
-		"POST /trades/{id}/decline":  fields{"code": oneCode, "iccidLast6": oneLast6, "reason": "OTHER"},
-		"POST /trades/{id}/return":   fields{"reason": "买错了"},
-		"POST /cards/find":           fields{"iccid": oneCard},
-		"POST /cards/search":         fields{"start": oneCard, "end": oneCard, "from": "2026-03-01T00:00:00+08:00"},
-		"POST /trades":               fields{"mode": "BEARER", "segments": segments, "expiresIn": "24h"},
-		"POST /lots":                 fields{"segments": segments, "retailPolicy": "OPEN"},
-		"POST /lots/merge":           fields{"lots": []string{lotHash, strings.Repeat("0", 64)}},
-		"POST /lots/{hash}/retire":   fields{},
-		"POST /lots/{hash}/freeze":   fields{"segments": []fields{{"iccid": oneCard}}},
-		"POST /lots/{hash}/unfreeze": nil,
+		"POST /wechat/login":          fields{"code": "demo:小王"},
+		"POST /auth/login":            fields{"username": "retailer", "password": passwordOf("retailer")},
+		"POST /trade-codes/lookup":    fields{"code": oneCode, "iccidLast6": oneLast6},
+		"POST /trades/{id}/confirm":   fields{"code": oneCode, "iccidLast6": oneLast6},
+		"POST /trades/{id}/decline":   fields{"code": oneCode, "iccidLast6": oneLast6, "reason": "OTHER"},
+		"POST /trades/{id}/return":    fields{"reason": "买错了"},
+		"POST /me/real-name":          fields{"name": "李雷", "idNumber": "11010519491231002X", "consent": true},
+		"POST /me/real-name/withdraw": fields{"carrier": "carrier-1"},
+		"POST /approvals/{id}/refuse": fields{"reason": "OTHER"},
+		"POST /cards/find":            fields{"iccid": oneCard},
+		"POST /cards/search":          fields{"start": oneCard, "end": oneCard, "from": "2026-03-01T00:00:00+08:00"},
+		"POST /trades":                fields{"mode": "BEARER", "segments": segments, "expiresIn": "24h"},
+		"POST /lots":                  fields{"segments": segments, "retailPolicy": "OPEN"},
+		"POST /lots/merge":            fields{"lots": []string{lotHash, strings.Repeat("0", 64)}},
+		"POST /lots/{hash}/retire":    fields{},
+		"POST /lots/{hash}/freeze":    fields{"segments": []fields{{"iccid": oneCard}}},
+		"POST /lots/{hash}/unfreeze":  nil,
 
 		"POST /custody/proposals":               fields{"operation": "quota.raise", "arguments": fields{"name": "platform", "daily": 20}, "reason": "双十一"},
 		"POST /custody/proposals/{id}/reject":   fields{"reason": "不需要"},
@@ -131,6 +134,7 @@ func TestEveryRouteAnswers(t *testing.T) {
 		"POST /api/v1/lots/{hash}/unfreeze": 202, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,
 		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202,
 		"POST /api/v1/custody/proposals": 201, "POST /api/v1/custody/recoveries": 202, "POST /api/v1/custody/root/rotate": 201,
+		"POST /api/v1/me/real-name": 202, "POST /api/v1/me/real-name/withdraw": 202, "POST /api/v1/approvals/{id}/approve": 202,
 	}
 	for _, facts := range handler.Routes() {
 		name := facts.Method + " " + facts.Pattern

@@ -18,6 +18,7 @@ type transferMetrics struct {
 	took     *prometheus.HistogramVec
 	failures *prometheus.CounterVec
 	alarms   *prometheus.CounterVec
+	names    *prometheus.CounterVec
 }
 
 func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
@@ -27,13 +28,17 @@ func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_ledger_failures_total", Help: "Failed submissions, by class."}, []string{"class"}),
 		alarms:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_alarms_total", Help: "Things that someone should look at."}, []string{"alarm"}),
 	}
+	m.names = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_real_names_total", Help: "Registrations of real names, by what has come of them; approvals are acts."}, []string{"event"})
+	for _, event := range transfer.RealNameEvents {
+		m.names.WithLabelValues(event)
+	}
 	for _, name := range transfer.Alarms {
 		m.alarms.WithLabelValues(name) // a rule on a counter that isn't there yet would never fire
 	}
 	for _, class := range []ledger.Class{ledger.Refused, ledger.NotSent, ledger.Unknown, ledger.Duplicate, ledger.Conflict, ledger.Invalid} {
 		m.failures.WithLabelValues(string(class))
 	}
-	r.MustRegister(m.acts, m.took, m.failures, m.alarms, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(m.acts, m.took, m.failures, m.alarms, m.names, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -48,6 +53,9 @@ func (m *transferMetrics) LedgerFailure(class string) { m.failures.WithLabelValu
 
 // Alarm implements transfer.Metrics.
 func (m *transferMetrics) Alarm(name string) { m.alarms.WithLabelValues(name).Inc() }
+
+// RealName implements transfer.Metrics.
+func (m *transferMetrics) RealName(event string) { m.names.WithLabelValues(event).Inc() }
 
 func newCustodyMetrics(r *prometheus.Registry, sealed func() bool) custody.Metrics {
 	signed := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_custody_sign_seconds", Help: "Signatures made, by function.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"function"})

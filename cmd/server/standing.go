@@ -31,6 +31,9 @@ var (
 	actsOpen   = gauge("cardflow_acts_open", "Acts that are under way.")
 	actsOldest = gauge("cardflow_acts_oldest_seconds", "Since the oldest of them was accepted; 0 if there is none.")
 
+	namesWaiting = gauge("cardflow_real_names_waiting", "Registrations of real names that wait for a carrier's people.")
+	namesOldest  = gauge("cardflow_real_names_oldest_seconds", "Since the oldest of them began to wait; 0 if there is none.")
+
 	ledgerBlocks   = gauge("cardflow_ledger_blocks", "Blocks of the ledger.")
 	ledgerFollowed = gauge("cardflow_ledger_blocks_followed", "Blocks of the ledger that the database has followed.")
 
@@ -44,7 +47,7 @@ var (
 // Describe implements prometheus.Collector.
 func (standing) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		auditRows, auditAnchored, auditLag, auditAge, actsOpen, actsOldest, ledgerBlocks, ledgerFollowed,
+		auditRows, auditAnchored, auditLag, auditAge, actsOpen, actsOldest, namesWaiting, namesOldest, ledgerBlocks, ledgerFollowed,
 	} {
 		out <- d
 	}
@@ -75,6 +78,10 @@ func (m standing) Collect(out chan<- prometheus.Metric) {
 	if b, err := m.service.Backlog(ctx); err == nil {
 		tell(actsOpen, float64(b.Acts))
 		tell(actsOldest, b.Oldest.Seconds())
+	}
+	if b, err := m.service.RealNameBacklog(ctx); err == nil {
+		tell(namesWaiting, float64(b.Waiting))
+		tell(namesOldest, b.Oldest.Seconds())
 	}
 	if blocks, known, err := m.service.Followed(ctx); err == nil {
 		tell(ledgerBlocks, float64(blocks))
