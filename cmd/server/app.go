@@ -29,6 +29,7 @@ import (
 	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/transfer"
+	"cardflow/transfer/realname"
 	"cardflow/wechat"
 	"cardflow/wechat/sandbox"
 )
@@ -399,6 +400,7 @@ func (a *App) openService(ctx, run context.Context) error {
 		Trade: transfer.TradeConfig{
 			DefaultExpiry: c.Trade.DefaultExpiry, MinExpiry: c.Trade.MinExpiry, MaxExpiry: c.Trade.MaxExpiry, SweepInterval: c.Trade.SweepInterval,
 		},
+		RealName: transfer.RealNameConfig{Verifier: verifier(c.RealName.Verifier), Validity: c.RealName.Validity, Keep: c.RealName.Keep, Attempts: c.RealName.Attempts},
 		Imports: transfer.ImportConfig{
 			Dir: c.Path(c.Imports.Dir), MaxBytes: int64(c.Imports.MaxBytes), MaxRows: int64(c.Imports.MaxRows), Keep: c.Imports.Keep, Self: []string{self, xlsCommand},
 		},
@@ -428,6 +430,14 @@ func (a *App) openService(ctx, run context.Context) error {
 	// one the platform's first acts wait.
 	a.background(run, a.bootstrapLater)
 	return a.Service.Prepare(ctx)
+}
+
+// verifier is who checks identities; nil for none.
+func verifier(name string) transfer.Verifier {
+	if name == "sandbox" {
+		return realname.Sandbox{Clock: time.Now}
+	}
+	return nil
 }
 
 // background runs something until the server closes, and then waits for its end.

@@ -28,6 +28,7 @@ type Config struct {
 	Session   SessionConfig   `yaml:"session"`
 	Limits    LimitsConfig    `yaml:"limits"`
 	Trade     TradeConfig     `yaml:"trade"`
+	RealName  RealNameConfig  `yaml:"real_name"`
 	Relay     RelayConfig     `yaml:"relay"`
 	Imports   ImportsConfig   `yaml:"imports"`
 	Numbering NumberingConfig `yaml:"numbering"`
@@ -190,6 +191,14 @@ type TradeConfig struct {
 	SweepInterval time.Duration `yaml:"sweep_interval"`
 }
 
+// RealNameConfig says how a consumer's real name is registered with a carrier.
+type RealNameConfig struct {
+	Verifier string        `yaml:"verifier"` // sandbox or none
+	Validity time.Duration `yaml:"validity"`
+	Keep     time.Duration `yaml:"keep"`
+	Attempts int           `yaml:"attempts"` // a day
+}
+
 // RelayConfig is the workers that carry signed requests to the ledger.
 type RelayConfig struct {
 	Workers      int           `yaml:"workers"`
@@ -286,6 +295,12 @@ func DefaultConfig() Config {
 			MaxExpiry:     7 * 24 * time.Hour,
 			MinExpiry:     time.Minute,
 			SweepInterval: 5 * time.Second,
+		},
+		RealName: RealNameConfig{
+			Verifier: "sandbox",
+			Validity: 365 * 24 * time.Hour,
+			Keep:     7 * 24 * time.Hour,
+			Attempts: 5,
 		},
 		Relay: RelayConfig{
 			Workers:      64,

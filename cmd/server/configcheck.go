@@ -93,6 +93,7 @@ func (c Config) faults() Faults {
 	c.Session.check(v)
 	c.Limits.check(v)
 	c.Trade.check(v)
+	c.RealName.check(v)
 	c.Relay.check(v)
 	v.file("imports.dir", c.Imports.Dir)
 	v.size("imports.max_bytes", c.Imports.MaxBytes, 1<<10, 2<<30)
@@ -252,6 +253,13 @@ func (t TradeConfig) check(v *checker) {
 	v.between("trade.sweep_interval", t.SweepInterval, 100*time.Millisecond, time.Hour)
 }
 
+func (r RealNameConfig) check(v *checker) {
+	v.oneOf("real_name.verifier", r.Verifier, "sandbox", "none")
+	v.between("real_name.validity", r.Validity, 31*day, 3650*day)
+	v.between("real_name.keep", r.Keep, time.Hour, 30*day)
+	v.number("real_name.attempts", r.Attempts, 1, 1000)
+}
+
 func (r RelayConfig) check(v *checker) {
 	v.number("relay.workers", r.Workers, 1, 256)
 	v.between("relay.lease", r.Lease, time.Second, 10*time.Minute)
@@ -294,6 +302,8 @@ var risks = []struct {
 }{
 	{"wechat.sandbox", "must be false in production: anyone can log in as anyone through the sandbox",
 		func(c Config) bool { return c.WeChat.Sandbox }},
+	{"real_name.verifier", "must be none in production: the sandbox confirms whoever comes",
+		func(c Config) bool { return c.RealName.Verifier == "sandbox" }},
 	{"database.driver", "must be mysql in production: an SQLite file is one server's alone, and when its disk is lost, so is every custodial key",
 		func(c Config) bool { return c.Database.Driver == "sqlite" }},
 	{"redis.embedded", "must be false in production: the Redis in this process forgets who guessed codes at every restart, and no other server sees it",
