@@ -220,6 +220,10 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 		"trade.max_expiry":                {"9000h"},
 		"trade.min_expiry":                {"10ms"},
 		"trade.sweep_interval":            {"1ms", "2h"},
+		"real_name.verifier":              {"somebody"},
+		"real_name.validity":              {"24h", "100000h"},
+		"real_name.keep":                  {"1m", "800h"},
+		"real_name.attempts":              {"0", "1001"},
 		"relay.workers":                   {"0", "257", "1.5"},
 		"relay.lease":                     {"1ms", "1h"},
 		"relay.grace":                     {"1s", "48h"},
@@ -428,17 +432,18 @@ func TestEnvironmentNamesAreDistinct(t *testing.T) {
 func TestProductionNamesEveryRisk(t *testing.T) {
 	c := DefaultConfig()
 	c.Mode = Production
-	parts := []string{"wechat.sandbox", "database.driver", "redis.embedded", "ledger.kind", "custody.kind", "custody.process", "http.tls_in_front", "http.public_url"}
+	parts := []string{"wechat.sandbox", "real_name.verifier", "database.driver", "redis.embedded", "ledger.kind", "custody.kind", "custody.process", "http.tls_in_front", "http.public_url"}
 	if got := keysOf(c.faults()); !slices.Equal(got, parts) {
 		t.Errorf("risks of a trial %q\nwant %q", got, parts)
 	}
 	c.Database = DatabaseConfig{Driver: "mysql", DSN: NewSecret("cardflow:cardflow@tcp(db:3306)/cardflow")}
 	c.Redis = RedisConfig{Addr: "redis:6379", KeyPrefix: "cardflow:"}
-	want := []string{"wechat.sandbox", "ledger.kind", "custody.kind", "custody.process", "http.tls_in_front", "http.public_url", "database.dsn", "redis.password"}
+	want := []string{"wechat.sandbox", "real_name.verifier", "ledger.kind", "custody.kind", "custody.process", "http.tls_in_front", "http.public_url", "database.dsn", "redis.password"}
 	if got := keysOf(c.faults()); !slices.Equal(got, want) {
 		t.Errorf("risks %q\nwant %q", got, want)
 	}
 	c.WeChat.Sandbox, c.WeChat.AppID, c.WeChat.AppSecret = false, "wx0123456789abcdef", NewSecret("s3cr3t")
+	c.RealName.Verifier = "none"
 	c.HTTP.TLSInFront, c.HTTP.PublicURL = true, "https://cards.example.com"
 	c.Database.DSN = NewSecret("cardflow:p@ss:w0rd@tcp(db:3306)/cardflow")
 	c.Redis.Password = NewSecret("another one")
