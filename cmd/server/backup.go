@@ -62,18 +62,22 @@ func (c backupInitCommand) Run(e *environment) error {
 	if kit.Sealed, err = root.Wrap(e.ctx, rand.Reader, secret, backup.SealedFor(kit.Recipient)); err != nil {
 		return err
 	}
-	file, err := json.MarshalIndent(kit, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	if err := wholeFile(name, 0o644, func(w io.Writer) error { _, err := w.Write(append(file, '\n')); return err }); err != nil {
+	if err := writeKit(name, kit); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "the recovery key is made: set %s\nkit        %s  (not secret; copy it to every server)\n", kit.Set, e.config.Backup.KitFile)
 	return err
+}
+
+func writeKit(name string, kit backup.Kit) error {
+	file, err := json.MarshalIndent(kit, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(name), 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	return wholeFile(name, 0o644, func(w io.Writer) error { _, err := w.Write(append(file, '\n')); return err })
 }
 
 const backupInitWould = `Nothing was done. With --yes:
@@ -134,23 +138,34 @@ func (c backupCreateCommand) Run(e *environment) (err error) {
 	begun := time.Now()
 	var m backup.Manifest
 	var totals backup.Totals
+	progress, done := e.tables("备份")
 	err = wholeFile(c.Out, 0o600, func(w io.Writer) (err error) {
-		m, totals, err = backup.Take(e.ctx, w, kit, source, e.tables("备份"))
+		m, totals, err = backup.Take(e.ctx, w, kit, source, progress)
 		return err
 	})
+	done(err)
 	if err != nil {
 		return err
 	}
 	return printBundle(e, c.JSON, c.Out, m, totals, time.Since(begun))
 }
 
-// tables draws how far the tables have come.
-func (e *environment) tables(what string) func(string, int, int) {
-	return func(_ string, n, of int) {
-		bar(e.stderr, what, float64(n+1)/float64(of))
-		if n+1 == of && terminal(e.stderr) {
-			fmt.Fprintln(e.stderr)
+// tables draws how far the tables have come, and what comes after them; done ends the line, however far that was. Tables
+// without rows are passed over.
+func (e *environment) tables(what string) (progress func(string, int, int), done func(error)) {
+	drawn := false
+	progress = func(_ string, n, of int) {
+		drawn = true
+		bar(e.stderr, what, float64(n+1)/float64(of+1))
+	}
+	return progress, func(err error) {
+		if !drawn || !terminal(e.stderr) {
+			return
 		}
+		if err == nil {
+			bar(e.stderr, what, 1)
+		}
+		fmt.Fprintln(e.stderr)
 	}
 }
 
@@ -208,9 +223,16 @@ func (e *environment) recoveryKey(k backup.Kit) (backup.Identity, error) {
 		case slices.ContainsFunc(shares, func(other custody.Share) bool { return other.Index == s.Index }):
 			err = custody.ErrShareRepeated
 		}
-		if known := (*custody.Error)(nil); errors.As(err, &known) && typing {
-			fmt.Fprintln(e.stderr, known.Message)
-			continue
+		if known := (*custody.Error)(nil); errors.As(err, &known) {
+			text := known.Message
+			if known == custody.ErrShareForeign { // whose sentence speaks of the root key
+				text = "这一份不属于这个备份的恢复密钥，请核对组号 " + k.Set
+				err = fmt.Errorf("%s（%s）", text, known.Code)
+			}
+			if typing {
+				fmt.Fprintln(e.stderr, text)
+				continue
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -285,9 +307,17 @@ func (c backupRestoreCommand) Run(e *environment) (err error) {
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
 	begun := time.Now()
-	m, totals, err := bundle.Restore(e.ctx, key, e.place(app.DB), e.tables("恢复"))
+	progress, done := e.tables("恢复")
+	m, totals, err := bundle.Restore(e.ctx, key, e.place(app.DB), progress)
+	done(err)
 	if err != nil {
 		return sayBundle(err)
+	}
+	// The next bundle is for the same holders. Their shares have opened the kit, and it names whom it is for: it is theirs.
+	if name := e.config.Path(e.config.Backup.KitFile); !exists(name) {
+		if err := writeKit(name, bundle.Kit); err != nil { // all else is there
+			fmt.Fprintf(e.stderr, "the recovery kit is not there: copy it from elsewhere (%v)\n", err)
+		}
 	}
 	if err := printBundle(e, c.JSON, c.File, m, totals, time.Since(begun)); err != nil || c.JSON {
 		return err
@@ -377,7 +407,9 @@ func (c backupDrillCommand) Run(e *environment) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
-	m, totals, err := bundle.Restore(e.ctx, key, stage.place(app.DB), e.tables("演练"))
+	progress, done := e.tables("演练")
+	m, totals, err := bundle.Restore(e.ctx, key, stage.place(app.DB), progress)
+	done(err)
 	if err != nil {
 		return sayBundle(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -101,7 +102,11 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer, onDi
 	if c.Data != "" {
 		config.DataDir = c.Data
 	}
-	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(config.Log, stderr), stdin: os.Stdin, stdout: stdout, stderr: stderr, onDisk: onDisk}); err != nil {
+	logs := config.Log
+	if terminal(stderr) {
+		logs = beside(k.Command(), logs)
+	}
+	if err := k.Run(&environment{ctx: ctx, config: config, logger: newLogger(logs, stderr), stdin: os.Stdin, stdout: stdout, stderr: stderr, onDisk: onDisk}); err != nil {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		if c := (*custody.Error)(nil); errors.As(err, &c) {
 			fmt.Fprintln(stderr, c.Message)
@@ -112,6 +117,15 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer, onDi
 		return 1
 	}
 	return 0
+}
+
+// beside is what a command logs on a terminal where it talks with somebody: what a server notes of its day would run into
+// that.
+func beside(command string, c LogConfig) LogConfig {
+	if name, _, _ := strings.Cut(command, " "); name != "serve" && name != "custodian" && c.Level == "info" {
+		c.Level = "warn"
+	}
+	return c
 }
 
 func newLogger(c LogConfig, w io.Writer) *slog.Logger {
