@@ -34,10 +34,10 @@ func (p *pace) end(tx *model.Tx) error {
 	return err
 }
 
-// rest rests after a batch, if others are there.
-func (p *pace) rest(ctx context.Context) error {
+// rest rests after a batch, if others are there: as long as the batch has earned them, and not less than a time.
+func (p *pace) rest(ctx context.Context, least time.Duration) error {
 	if p.busy {
-		timer := time.NewTimer(paceRest * p.held)
+		timer := time.NewTimer(max(paceRest*p.held, least))
 		defer timer.Stop()
 		select {
 		case <-ctx.Done():

@@ -71,7 +71,7 @@ func (c *Custody) Provision(ctx context.Context, owners []string, role request.R
 		made += len(b.drawn)
 		keys = append(keys, b.keys...)
 		if len(b.drawn) > 0 && len(keys) < len(owners) {
-			if err := pace.rest(ctx); err != nil {
+			if err := pace.rest(ctx, 0); err != nil {
 				return nil, made, err
 			}
 		}

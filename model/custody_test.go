@@ -266,3 +266,51 @@ func locked[T any](t *testing.T, db *model.DB, fn func(*model.Tx) (T, error)) (f
 	})
 	return found
 }
+
+// TestRewrapCustodyKeys: each of many keys gets its own envelope, in whatever order they come; those that were destroyed, or
+// are elsewhere, stay as they are.
+func TestRewrapCustodyKeys(t *testing.T) {
+	each(t, func(t *testing.T, db *model.DB) {
+		addKEK(t, db)
+		var keys []model.CustodyKey
+		for i := range 300 {
+			k := custodyKey(fmt.Sprintf("%032x", (i*7919)%300), fmt.Sprintf("c-%d", i), 1, model.CustodyActive)
+			if i == 5 {
+				k = custodyKey(k.ID, k.Owner, 1, model.CustodyDestroyed)
+			}
+			keys = append(keys, k)
+		}
+		write(t, db, func(tx *model.Tx) error {
+			if err := tx.AddCustodyKEK(model.CustodyKEK{Version: 2, RootID: "root", Wrapped: []byte("wrapped"), CreatedAt: now}); err != nil {
+				return err
+			}
+			return tx.AddCustodyKeys(keys)
+		})
+		for n := range keys {
+			keys[n].Wrapped = []byte("another of " + keys[n].ID)
+		}
+		keys[5].State = model.CustodyActive // as it was when somebody looked
+		rewrap := func(some []model.CustodyKey) (moved int64) {
+			write(t, db, func(tx *model.Tx) (err error) {
+				moved, err = tx.RewrapCustodyKeys(some, 1, 2)
+				return err
+			})
+			return moved
+		}
+		for _, part := range []struct{ from, to, want int }{{0, 1, 1}, {0, 9, 7}, {0, 300, 291}, {0, 300, 0}} {
+			if moved := rewrap(keys[part.from:part.to]); moved != int64(part.want) {
+				t.Errorf("%+v: %d have moved", part, moved)
+			}
+		}
+		for _, k := range keys {
+			got := locked(t, db, func(tx *model.Tx) (model.CustodyKey, error) { return tx.LockCustodyKey(k.ID) })
+			if k.ID == keys[5].ID {
+				if got.KEKVersion != 1 || len(got.Wrapped) != 0 {
+					t.Errorf("the destroyed key: version %d, %q", got.KEKVersion, got.Wrapped)
+				}
+			} else if got.KEKVersion != 2 || string(got.Wrapped) != string(k.Wrapped) {
+				t.Errorf("%s: version %d, %q", k.ID, got.KEKVersion, got.Wrapped)
+			}
+		}
+	})
+}

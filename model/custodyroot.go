@@ -2,12 +2,10 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // CustodyRoot is what is known of a root key of the custody. The key itself is never here.
@@ -81,7 +79,7 @@ func (tx *Tx) RewrapCustodyKeys(keys []CustodyKey, from, to int) (moved int64, e
 			living = append(living, k)
 		}
 	}
-	moved, err = rewrap(tx.db.Model(&CustodyKey{}).Where("state <> ?", CustodyDestroyed), living, from, to)
+	moved, err = tx.rewrap("custody_keys", " AND state <> 'destroyed'", living, from, to)
 	if err != nil || len(destroyed) == 0 {
 		return moved, err
 	}
@@ -89,14 +87,17 @@ func (tx *Tx) RewrapCustodyKeys(keys []CustodyKey, from, to int) (moved int64, e
 	return moved + result.RowsAffected, result.Error
 }
 
-// rewrapChunk is how many keys a statement rewraps: preparing it costs more than what it does to a row, and the database
-// compares each row's ID with half of them.
-const rewrapChunk = 32
+// rewrapChunk is how many keys a statement rewraps: on a server each statement waits for its answer.
+const rewrapChunk = 256
 
-func rewrap(rows *gorm.DB, keys []CustodyKey, from, to int) (moved int64, err error) {
-	rows = rows.Session(&gorm.Session{}) // so that no statement gets the conditions of the one before
+// rewrap puts the envelopes of keys in one of the two tables under another key-encryption key.
+func (tx *Tx) rewrap(table, and string, keys []CustodyKey, from, to int) (moved int64, err error) {
+	byID := func(a, b CustodyKey) int { return strings.Compare(a.ID, b.ID) }
+	if !slices.IsSortedFunc(keys, byID) {
+		keys = slices.SortedFunc(slices.Values(keys), byID)
+	}
 	for some := range slices.Chunk(keys, rewrapChunk) {
-		n, err := rewrapSome(rows, some, from, to)
+		n, err := tx.rewrapSome(table, and, some, from, to)
 		if err != nil {
 			return moved, err
 		}
@@ -105,14 +106,37 @@ func rewrap(rows *gorm.DB, keys []CustodyKey, from, to int) (moved int64, err er
 	return moved, nil
 }
 
-func rewrapSome(rows *gorm.DB, keys []CustodyKey, from, to int) (int64, error) {
-	wrapped := clause.Expr{SQL: "CASE id" + strings.Repeat(" WHEN ? THEN ?", len(keys)) + " END"}
+// choice is an expression that chooses the envelope of each of some keys, which are in the order of their IDs, and what it
+// is of. It halves them: the database would compare a row's ID with half of a long list.
+func choice(text *strings.Builder, values []any, keys []CustodyKey) []any {
+	if len(keys) > 8 {
+		middle := len(keys) / 2
+		text.WriteString("CASE WHEN id < ? THEN ")
+		values = choice(text, append(values, keys[middle].ID), keys[:middle])
+		text.WriteString(" ELSE ")
+		values = choice(text, values, keys[middle:])
+		text.WriteString(" END")
+		return values
+	}
+	text.WriteString("CASE id")
+	for _, k := range keys {
+		text.WriteString(" WHEN ? THEN ?")
+		values = append(values, k.ID, k.Wrapped)
+	}
+	text.WriteString(" END")
+	return values
+}
+
+func (tx *Tx) rewrapSome(table, and string, keys []CustodyKey, from, to int) (int64, error) {
 	ids := make([]string, len(keys))
 	for i, k := range keys {
 		ids[i] = k.ID
-		wrapped.Vars = append(wrapped.Vars, k.ID, k.Wrapped)
 	}
-	result := rows.Where("id IN ? AND kek_version = ?", ids, from).Updates(map[string]any{"kek_version": to, "wrapped": wrapped})
+	var text strings.Builder
+	fmt.Fprintf(&text, "UPDATE %s SET kek_version = ?, wrapped = ", table)
+	values := choice(&text, []any{to}, keys)
+	text.WriteString(" WHERE id IN ? AND kek_version = ?" + and)
+	result := tx.db.Exec(text.String(), append(values, ids, from)...)
 	if !errors.Is(result.Error, ErrState) {
 		return result.RowsAffected, result.Error
 	}
@@ -120,11 +144,11 @@ func rewrapSome(rows *gorm.DB, keys []CustodyKey, from, to int) (int64, error) {
 	if len(keys) == 1 {
 		return 0, nil
 	}
-	first, err := rewrapSome(rows, keys[:len(keys)/2], from, to)
+	first, err := tx.rewrapSome(table, and, keys[:len(keys)/2], from, to)
 	if err != nil {
 		return first, err
 	}
-	rest, err := rewrapSome(rows, keys[len(keys)/2:], from, to)
+	rest, err := tx.rewrapSome(table, and, keys[len(keys)/2:], from, to)
 	return first + rest, err
 }
 
@@ -141,7 +165,7 @@ func (tx *Tx) SuccessorsUnder(version int, after string, limit int) ([]CustodyKe
 
 // RewrapSuccessors does for keys that wait what RewrapCustodyKeys does for the others. One that waits no more isn't counted.
 func (tx *Tx) RewrapSuccessors(keys []CustodyKey, from, to int) (moved int64, err error) {
-	return rewrap(tx.db.Model(&CustodySuccessor{}), keys, from, to)
+	return tx.rewrap("custody_successors", "", keys, from, to)
 }
 
 // CustodyKeyCounts counts the keys under each key-encryption key, also those that wait to take over.
