@@ -68,7 +68,7 @@ func TestVerifyAuditAgainstAnchors(t *testing.T) {
 	}
 	for name, c := range cases {
 		each(t, func(t *testing.T, r *rig) {
-			r.ensure("c-0001", request.Retailer, custody.Account)
+			r.ensure("c-0001", custody.Machine, custody.Account)
 			r.unguarded()
 			stored := []string{"custody_audit", "custody_audit_head"}
 			names := map[string]string{"custody_audit": auditColumns, "custody_audit_head": "id, seq, hash, kek_version, seal"}
@@ -231,7 +231,7 @@ func TestAuditHead(t *testing.T) {
 		if h := head(3); h.Moved || h.Sequence != 4 {
 			t.Errorf("after an anchor: %+v", h)
 		}
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		if h := head(3); !h.Moved || h.Sequence != 5 {
 			t.Errorf("after a key: %+v", h)
 		}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"cardflow/custody"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -14,7 +13,7 @@ func TestTheNextAttemptNeedsTheLastOneClosed(t *testing.T) {
 	for _, why := range []model.AttemptEnd{model.NeverBroadcast, model.DefinitelyInvalid} {
 		t.Run(string(why), func(t *testing.T) {
 			each(t, func(t *testing.T, r *rig) {
-				key := r.ensure("c-0001", request.Retailer, custody.Account)
+				key := r.ensure("c-0001", custody.Machine, custody.Account)
 				ask, body := confirm("trade-1")
 				first, req, err := r.Sign(t.Context(), ask, body)
 				if err != nil {
@@ -56,7 +55,7 @@ func TestTheNextAttemptNeedsTheLastOneClosed(t *testing.T) {
 
 func TestCloseAttemptRefuses(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		if _, _, err := r.Sign(t.Context(), ask, body); err != nil {
 			t.Fatal(err)
@@ -95,7 +94,7 @@ func TestCloseAttemptRefuses(t *testing.T) {
 // TestAttemptClosedWhileSigning: the relay gave the attempt up while a worker was at it. The signature doesn't go out.
 func TestAttemptClosedWhileSigning(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		closed := false
 		r.random.set(func() error {

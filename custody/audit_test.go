@@ -10,7 +10,6 @@ import (
 
 	"cardflow/custody"
 	"cardflow/gm"
-	"cardflow/ledger/request"
 )
 
 // auditColumns are the columns of a row that are stored; one more is computed.
@@ -19,7 +18,7 @@ const auditColumns = "seq, at, actor, act, subject, detail, prev_hash, hash"
 // story makes an audit of seven rows: its beginning, the first key-encryption key, a key, four intents.
 func story(r *rig) {
 	r.t.Helper()
-	r.ensure("c-0001", request.Retailer, custody.Account)
+	r.ensure("c-0001", custody.Machine, custody.Account)
 	for i := range 4 {
 		ask, body := confirm(fmt.Sprintf("trade-%d", i))
 		if _, _, err := r.Sign(r.t.Context(), ask, body); err != nil {
@@ -47,7 +46,7 @@ func TestVerifyAuditOfAWholeOne(t *testing.T) {
 // TestAuditOfManyWriters: more than a page of rows, by two servers at once, in one chain.
 func TestAuditOfManyWriters(t *testing.T) {
 	r := newRig(t)
-	r.ensure("c-0001", request.Retailer, custody.Account)
+	r.ensure("c-0001", custody.Machine, custody.Account)
 	servers := []*custody.Custody{r.Custody, r.open()}
 	var group sync.WaitGroup
 	for i := range 8 {

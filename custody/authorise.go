@@ -5,26 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
 // An authorisation says that somebody asked for something while he was logged in. It is stored before his act is accepted,
-// is bound to the request, and outlives his session: an act may wait long for its signature. Without one no consumer's key
-// signs, whoever asks.
+// is bound to the request, and outlives his session: an act may wait long for its signature. Without one no key signs for a
+// person or an organisation, whoever asks.
 
 // Authorise stores that whoever shows a token asks for a request, as the act that has this subject, and that it may be
-// signed until notAfter (ms). Of a return the inputs and outputs are left open: the ledger takes none but the cards of the
-// trade that it reverses. Asked twice it is one authorisation. It works while custody is sealed.
+// signed until notAfter (ms). Left open is what depends on how his cards stand when its turn comes (see wanted), and of an
+// import, which is asked for as an Issue of no lot, which cards its file names. Asked twice it is one authorisation. It works
+// while custody is sealed.
 //
 // Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrAuthorisationConflict if something else was
 // asked for under this subject.
 func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject string, body request.Body, notAfter int64) error {
 	var s model.CustodySession
 	err := c.db.Read(ctx, func(tx *model.Tx) (err error) {
-		s, err = c.session(tx, token)
-		return err
+		if s, err = c.session(tx, token); err != nil || s.Role == string(request.Consumer) {
+			return err
+		}
+		return serving(tx, s)
 	})
 	function := ""
 	if err == nil {
@@ -35,6 +39,19 @@ func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject strin
 	}
 	err = fmt.Errorf("authorise: %w", err)
 	return c.refuse(ctx, Ask{Owner: s.Participant, Slot: Account, Subject: subject, Attempt: 1, NotAfter: notAfter, Actor: actorOf(s)}, function, err)
+}
+
+// serving says why a member of staff may ask for nothing in the name of his organisation, whatever session he has: he is
+// disabled, or isn't there to trade.
+func serving(tx *model.Tx, s model.CustodySession) error {
+	p, err := tx.Person(s.Person)
+	switch {
+	case errors.Is(err, model.ErrNotFound), err == nil && (p.State != model.PersonActive || p.MustChange || p.ParticipantID != s.Participant):
+		return fmt.Errorf("person %s: %w", s.Person, ErrSessionOver)
+	case err == nil && !slices.Contains(p.Roles, s.Role):
+		return fmt.Errorf("person %s of a %s: %w", s.Person, s.Role, ErrFunction)
+	}
+	return err
 }
 
 func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject string, body request.Body, notAfter int64) (string, error) {
@@ -116,24 +133,38 @@ func authorisationFields(a model.CustodyAuthorisation) []string {
 	return []string{"authorisation", a.Owner, a.Function, a.Subject, a.Digest, a.Session, number(a.LoginAt), number(a.AskedAt), number(a.NotAfter)}
 }
 
-// asked finds the authorisation by which a consumer's key is to sign. Staff's keys and the platform's own need none.
+// whole is what of a request was asked for together with others like it, before anybody knew how many there will be: an
+// import issues whatever cards its file names.
+func whole(body request.Body) (request.Body, bool) {
+	b, ok := body.(request.Issue)
+	return request.Issue{Carrier: b.Carrier, RetailPolicy: b.RetailPolicy, Restrictions: b.Restrictions}, ok
+}
+
+// asked finds the authorisation by which a key is to sign. What the system signs of itself needs none.
 // Errors: ErrUnauthorised, ErrLoginForged, ErrLoginOld.
-func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, key model.CustodyKey, ask Ask, body request.Body) (model.CustodyAuthorisation, error) {
-	if key.Role != string(request.Consumer) {
+func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, i *intent) (model.CustodyAuthorisation, error) {
+	function, owner, body := i.req.Function, i.ask.Owner, i.body
+	if ofItself(i.key, function) {
 		return model.CustodyAuthorisation{}, nil
 	}
-	a, ok := all[model.SignedAct{Owner: ask.Owner, Function: body.Function(), Subject: ask.Subject}]
+	if i.ask.Asked != "" {
+		parts := false
+		if body, parts = whole(body); !parts || !strings.HasPrefix(i.ask.Subject, i.ask.Asked+"-") {
+			return model.CustodyAuthorisation{}, fmt.Errorf("%s for %s: no part of what was asked for: %w", function, owner, ErrUnauthorised)
+		}
+	}
+	a, ok := all[i.wish()]
 	if !ok {
-		return a, fmt.Errorf("%s for %s: %w", body.Function(), ask.Owner, ErrUnauthorised)
+		return a, fmt.Errorf("%s for %s: %w", function, owner, ErrUnauthorised)
 	}
 	if err := c.tagged(a.Tag, authorisationFields(a)...); err != nil {
-		return a, fmt.Errorf("authorisation of %s: %w", ask.Owner, err)
+		return a, fmt.Errorf("authorisation of %s: %w", owner, err)
 	}
 	if a.Digest != c.wanted(body) {
-		return a, fmt.Errorf("%s for %s: something else was asked for: %w", body.Function(), ask.Owner, ErrUnauthorised)
+		return a, fmt.Errorf("%s for %s: something else was asked for: %w", function, owner, ErrUnauthorised)
 	}
 	if a.NotAfter <= c.now() {
-		return a, fmt.Errorf("%s for %s: asked for too long ago: %w", body.Function(), ask.Owner, ErrUnauthorised)
+		return a, fmt.Errorf("%s for %s: asked for too long ago: %w", function, owner, ErrUnauthorised)
 	}
-	return a, c.age(key.Role, a.LoginAt, a.AskedAt)
+	return a, c.age(i.key.Role, a.LoginAt, a.AskedAt)
 }

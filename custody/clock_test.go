@@ -19,7 +19,7 @@ const year = 365 * 24 * hour
 // signed, the audit stays whole, and is exported and verified although its times go back.
 func TestSignWhileTheClockJumps(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		auditor := r.ensure("platform", request.Platform, custody.Audit)
 		for name, to := range map[string]int64{"ahead": 10 * year, "back": -10 * year} {
 			ask, body := confirm("trade-" + name)

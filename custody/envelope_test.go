@@ -7,14 +7,13 @@ import (
 	"testing"
 
 	"cardflow/custody"
-	"cardflow/ledger/request"
 	"cardflow/model/modeltest"
 )
 
 // TestAStolenDatabaseOpensNothing: all its rows, and a root key of the thief's own.
 func TestAStolenDatabaseOpensNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		thief := r.config()
 		var err error
 		if thief.Root, err = custody.FileRoot(filepath.Join(t.TempDir(), "thief.key"), rand.Reader); err != nil {
@@ -91,7 +90,7 @@ func TestEditedRowsDontOpen(t *testing.T) {
 			{"another order of functions", func(mine, _ string) {
 				r.exec(`UPDATE custody_keys SET functions = '["Decline","Confirm","Return","Cancel"]' WHERE id = ?`, mine)
 			}, custody.ErrKeyUnreadable},
-			{"another role", func(mine, _ string) { r.exec(`UPDATE custody_keys SET role = 'distributor' WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
+			{"another role", func(mine, _ string) { r.exec(`UPDATE custody_keys SET role = 'distributor' WHERE id = ?`, mine) }, custody.ErrUnauthorised},
 			{"another kind", func(mine, _ string) { r.exec(`UPDATE custody_keys SET kind = 'platform' WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
 			{"another version", func(mine, _ string) { r.exec(`UPDATE custody_keys SET version = 7 WHERE id = ?`, mine) }, custody.ErrKeyUnreadable},
 			{"a byte of the envelope", func(mine, other string) {
@@ -106,8 +105,8 @@ func TestEditedRowsDontOpen(t *testing.T) {
 			{"a function less", func(mine, _ string) { r.exec(`UPDATE custody_keys SET functions = '["Decline"]' WHERE id = ?`, mine) }, custody.ErrFunction},
 			{"a role that isn't", func(mine, _ string) { r.exec(`UPDATE custody_keys SET role = 'god' WHERE id = ?`, mine) }, custody.ErrPost},
 		} {
-			mine := r.ensure("c-1"+string(rune('a'+i))+"-mine", request.Retailer, custody.Account)
-			other := r.ensure("c-1"+string(rune('a'+i))+"-other", request.Retailer, custody.Account)
+			mine := r.ensure("c-1"+string(rune('a'+i))+"-mine", custody.Machine, custody.Account)
+			other := r.ensure("c-1"+string(rune('a'+i))+"-other", custody.Machine, custody.Account)
 			edit.does(mine.ID, other.ID)
 			ask, body := confirm("trade-" + edit.name[:1] + string(rune('a'+i)))
 			ask.Owner, body.Receiver = mine.Owner, mine.Owner
@@ -117,7 +116,7 @@ func TestEditedRowsDontOpen(t *testing.T) {
 			}
 		}
 		// A row that is given to another owner whole.
-		mine := r.ensure("c-3000", request.Retailer, custody.Account)
+		mine := r.ensure("c-3000", custody.Machine, custody.Account)
 		r.exec(`UPDATE custody_keys SET owner = 'c-0001' WHERE id = ?`, mine.ID)
 		ask, body := confirm("trade-9")
 		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrKeyUnreadable) {
@@ -170,7 +169,7 @@ func TestOpenTogether(t *testing.T) {
 		if n := r.count(`SELECT COUNT(*) FROM custody_keks`); n != 1 {
 			t.Errorf("%d key-encryption keys", n)
 		}
-		if _, err := all[0].Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}, "test"); err != nil {
+		if _, err := all[0].Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: custody.Machine, Slot: custody.Account}, "test"); err != nil {
 			t.Fatal(err)
 		}
 		for i, c := range all {
@@ -210,7 +209,7 @@ func TestOpenWantsEverything(t *testing.T) {
 	defer c.Close()
 	ask, body := confirm("trade-1")
 	body.Receiver = "c-0002"
-	r.ensure("c-0001", request.Retailer, custody.Account)
+	r.ensure("c-0001", custody.Machine, custody.Account)
 	if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrOwner) {
 		t.Errorf("without logger and metrics: %v", err)
 	}

@@ -4,8 +4,22 @@ import (
 	"context"
 
 	"cardflow/gm"
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
+
+// Machine is a role that only these tests have: what it signs it signs of itself, so that they need nobody who asks for it.
+const Machine request.Role = "machine"
+
+func init() {
+	duties[Machine] = map[Slot]duty{Account: {request.AccountKey, asBuyer, forShop}}
+	system[Machine] = map[Slot][]string{Account: asBuyer}
+}
+
+// OfItself reports whether a key in a post signs this without that anybody asks.
+func OfItself(role request.Role, slot Slot, function string) bool {
+	return ofItself(model.CustodyKey{Role: string(role), Slot: string(slot)}, function)
+}
 
 // Scalar opens a key, so that a test can look for it where it must not be.
 func (c *Custody) Scalar(ctx context.Context, keyID string) (gm.Secret, error) {

@@ -321,7 +321,7 @@ func TestQuotaOfARole(t *testing.T) {
 		}
 		r.lower("role:consumer/account", 0)
 		list, err := r.Quotas(t.Context())
-		if err != nil || len(list) != 13 || list[0].Name != annQuota {
+		if err != nil || len(list) != 14 || list[0].Name != annQuota {
 			t.Errorf("%d quotas, %v: %+v", len(list), err, list)
 		}
 		for _, name := range []string{"", "everybody", "role:consumer", "role:nobody/account", "role:platform/gateway", "owner:c-9999/account", "owner:"} {
@@ -407,6 +407,11 @@ func TestLoginAge(t *testing.T) {
 			t.Errorf("before the login: %v", err)
 		}
 		ask.Owner, body.Receiver, ask.Subject = "shop", "shop", "shop-1"
+		at := r.employed("shop", request.Retailer)
+		r.clock.ahead.Store((2 * time.Hour).Milliseconds())
+		if err := c.Authorise(t.Context(), at, ask.Subject, body, until+100*hour); err != nil {
+			t.Error(err)
+		}
 		if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
 			t.Error(err)
 		}

@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,11 @@ var errUnserved = errors.New("whoever wrote for several of them has failed")
 // act is what the intent is an attempt at.
 func (i *intent) act() model.SignedAct {
 	return model.SignedAct{Owner: i.ask.Owner, Function: i.req.Function, Subject: i.ask.Subject}
+}
+
+// wish is what was authorised of it, if anything was.
+func (i *intent) wish() model.SignedAct {
+	return model.SignedAct{Owner: i.ask.Owner, Function: i.req.Function, Subject: cmp.Or(i.ask.Asked, i.ask.Subject)}
 }
 
 // place is where the key is that is to sign.
@@ -145,9 +151,9 @@ func (j *judgement) read(some []*intent) (err error) {
 	if j.lines, err = j.tx.SignaturesOf(acts); err != nil {
 		return err
 	}
-	consumers := slices.DeleteFunc(slices.Clone(some), func(i *intent) bool { return j.keys[i.place()].Role != string(request.Consumer) })
-	if len(consumers) > 0 {
-		if j.asked, err = j.tx.CustodyAuthorisations(distinct(consumers, (*intent).act)); err != nil {
+	people := slices.DeleteFunc(slices.Clone(some), func(i *intent) bool { return ofItself(j.keys[i.place()], i.req.Function) })
+	if len(people) > 0 {
+		if j.asked, err = j.tx.CustodyAuthorisations(distinct(people, (*intent).wish)); err != nil {
 			return err
 		}
 	}
@@ -186,7 +192,7 @@ func (j *judgement) one(i *intent) error {
 	if err != nil || fixed {
 		return err
 	}
-	asked, err := j.c.asked(j.asked, i.key, i.ask, i.body)
+	asked, err := j.c.asked(j.asked, i)
 	if err != nil {
 		return err
 	}

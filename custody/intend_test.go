@@ -56,9 +56,9 @@ func TestSignTogether(t *testing.T) {
 		r.staff()
 		keys := map[string]custody.Key{}
 		for _, owner := range []string{"c-0001", "c-0002", "c-0003"} {
-			keys[owner] = r.ensure(owner, request.Retailer, custody.Account)
+			keys[owner] = r.ensure(owner, custody.Machine, custody.Account)
 		}
-		stopped := r.ensure("c-0004", request.Retailer, custody.Account)
+		stopped := r.ensure("c-0004", custody.Machine, custody.Account)
 		r.move(stopped.ID, model.CustodyActive, model.CustodySuspended)
 		earlier, earlierBody := confirm("earlier")
 		before, _, err := r.Sign(t.Context(), earlier, earlierBody)
@@ -135,7 +135,7 @@ func TestSignTogether(t *testing.T) {
 func TestSignTogetherWithinQuota(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		r.lower("owner:c-0001/account", 10)
 		var asks []custody.Ask
 		var bodies []request.Confirm
@@ -164,7 +164,7 @@ func TestSignTogetherWithOneThatFails(t *testing.T) {
 	for table, moment := range map[string]string{"intent": "INSERT", "signature": "UPDATE"} {
 		t.Run(table, func(t *testing.T) {
 			each(t, func(t *testing.T, r *rig) {
-				r.ensure("c-0001", request.Retailer, custody.Account)
+				r.ensure("c-0001", custody.Machine, custody.Account)
 				if r.cfg.Driver == model.SQLite {
 					r.exec(`CREATE TRIGGER poison BEFORE ` + moment + ` ON custody_signatures WHEN NEW.subject = 'trade-7' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
 				} else {

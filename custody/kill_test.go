@@ -32,7 +32,7 @@ func TestKilled(t *testing.T) {
 			}
 			t.Run(name+", "+way, func(t *testing.T) {
 				each(t, func(t *testing.T, r *rig) {
-					r.ensure("c-0001", request.Retailer, custody.Account)
+					r.ensure("c-0001", custody.Machine, custody.Account)
 					ask, body := confirm("trade-1")
 					kill.arm(r, die)
 					if err := signAndDie(r, ask, body); !errors.Is(err, dead) {

@@ -67,8 +67,10 @@ func TestTheLedgerTakesWhatCustodySigns(t *testing.T) {
 
 	for i, slot := range []custody.Slot{custody.Ticket, custody.Release, custody.Anchor, custody.Gateway} {
 		post := custody.Post{Owner: "platform", Role: request.Platform, Slot: slot}
-		sig, req := sign("platform", custody.Registrar, string(slot), request.PublishKey{Participant: "platform", Version: i + 1, Key: newKey(post)})
-		submit(req, sig)
+		body := request.PublishKey{Participant: "platform", Version: i + 1, Key: newKey(post)}
+		one, req := sign("administrator-1", custody.Account, string(slot), body)
+		two, _ := sign("administrator-2", custody.Account, string(slot), body)
+		submit(req, one, two)
 	}
 	var batch request.RegisterBatch
 	for participant, role := range map[string]request.Role{"c-0001": request.Consumer, "r-0001": request.Retailer, "d-0001": request.Distributor} {

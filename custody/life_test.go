@@ -51,7 +51,7 @@ var ways = map[model.CustodyKeyState][]model.CustodyKeyState{
 // inState makes a key and brings it to a state.
 func (r *rig) inState(owner string, state model.CustodyKeyState) custody.Key {
 	r.t.Helper()
-	key := r.ensure(owner, request.Retailer, custody.Account)
+	key := r.ensure(owner, custody.Machine, custody.Account)
 	from := model.CustodyActive
 	for _, to := range ways[state] {
 		r.move(key.ID, from, to)
@@ -227,7 +227,7 @@ func TestTheLedgerLetsNothingSignThatIsStoppedHere(t *testing.T) {
 // TestReplace: the old key signs until the ledger has the new one, then the new one does and the old one only verifies.
 func TestReplace(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		old := r.ensure("c-0001", request.Retailer, custody.Account)
+		old := r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		before, req, err := r.Sign(t.Context(), ask, body)
 		if err != nil {
@@ -295,7 +295,7 @@ func TestReplace(t *testing.T) {
 // TestReplaceWhileSuspended: who is suspended while his new key is on its way stays suspended.
 func TestReplaceWhileSuspended(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		old := r.ensure("c-0001", request.Retailer, custody.Account)
+		old := r.ensure("c-0001", custody.Machine, custody.Account)
 		if _, err := r.Replace(t.Context(), old.ID, "ops-1"); err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +320,7 @@ func TestReplaceWhileSuspended(t *testing.T) {
 // TestDestroyLeavesATombstone: nothing of the private half is left in the row, and what the key signed still verifies.
 func TestDestroyLeavesATombstone(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		sig, req, err := r.Sign(t.Context(), ask, body)
 		if err != nil {
@@ -370,7 +370,7 @@ func TestStoppedWhileSigning(t *testing.T) {
 	for name, s := range stops {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r *rig) {
-				key := r.ensure("c-0001", request.Retailer, custody.Account)
+				key := r.ensure("c-0001", custody.Machine, custody.Account)
 				// Randomness is read between intent and signature.
 				var once sync.Once
 				r.random.set(func() (err error) {
@@ -404,7 +404,7 @@ func TestStoppedWhileSigning(t *testing.T) {
 // record of the stop, and after that nothing is answered that was not signed before.
 func TestRacesOfSignAndStop(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		var mu sync.Mutex
 		var signed []string
 		var all sync.WaitGroup
@@ -479,7 +479,7 @@ func TestRestoreOfASuccessor(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(c.Close)
-		old, err := c.Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}, "test")
+		old, err := c.Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: custody.Machine, Slot: custody.Account}, "test")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ type chore struct {
 // chores by name.
 var chores = map[string]chore{
 	"sign": {points: 6,
-		before: func(r *rig, name string) { r.ensure(name, request.Retailer, custody.Account) },
+		before: func(r *rig, name string) { r.ensure(name, custody.Machine, custody.Account) },
 		do: func(r *rig, j job) error {
 			ask, body := confirmBy(j.Round)
 			_, _, err := r.Sign(r.t.Context(), ask, body)
@@ -128,7 +128,7 @@ var chores = map[string]chore{
 	},
 	"suspend, revoke, destroy": {points: 12,
 		rig:    (*rig).staff,
-		before: func(r *rig, name string) { r.ensure(name, request.Retailer, custody.Account) },
+		before: func(r *rig, name string) { r.ensure(name, custody.Machine, custody.Account) },
 		do:     func(r *rig, j job) error { return r.endKey(r.keyOf(j.Round)) },
 		after: func(r *rig, j job) {
 			id := r.keyOf(j.Round)
@@ -155,7 +155,7 @@ var chores = map[string]chore{
 		},
 	},
 	"replace a key": {points: 6,
-		before: func(r *rig, name string) { r.ensure(name, request.Retailer, custody.Account) },
+		before: func(r *rig, name string) { r.ensure(name, custody.Machine, custody.Account) },
 		do:     func(r *rig, j job) error { return r.replaceKey(j.Round) },
 		after: func(r *rig, j job) {
 			ask, body := confirmBy(j.Round)
@@ -176,7 +176,7 @@ var chores = map[string]chore{
 		},
 	},
 	"rotate the root": {points: 8,
-		rig: func(r *rig) { r.staff(); r.ensure("c-0001", request.Retailer, custody.Account) },
+		rig: func(r *rig) { r.staff(); r.ensure("c-0001", custody.Machine, custody.Account) },
 		do:  func(r *rig, j job) error { return r.rotateTo(j.nextRoot(r.t)) },
 		after: func(r *rig, j job) {
 			old, next := r.config().Root, j.nextRoot(r.t)
@@ -213,7 +213,7 @@ var chores = map[string]chore{
 		},
 	},
 	"make a key-encryption key": {points: 8,
-		rig: func(r *rig) { r.staff(); r.ensure("c-0001", request.Retailer, custody.Account) },
+		rig: func(r *rig) { r.staff(); r.ensure("c-0001", custody.Machine, custody.Account) },
 		do:  func(r *rig, j job) error { return r.renewAfter(roundOf(j)) },
 		after: func(r *rig, j job) {
 			r.stillSigns(r.Custody, j.Round)
@@ -231,7 +231,7 @@ var chores = map[string]chore{
 			if n := keks(); n != roundOf(j)+1 {
 				r.t.Errorf("%s: %d key-encryption keys", j.Round, n)
 			}
-			if _, err := r.Ensure(r.t.Context(), custody.Post{Owner: j.Round, Role: request.Retailer, Slot: custody.Account}, "test"); err != nil {
+			if _, err := r.Ensure(r.t.Context(), custody.Post{Owner: j.Round, Role: custody.Machine, Slot: custody.Account}, "test"); err != nil {
 				r.t.Error(err)
 			}
 			r.has(j, roundOf(j)+1, `SELECT kek_version FROM custody_keys WHERE owner = ?`, j.Round)
@@ -265,7 +265,7 @@ var chores = map[string]chore{
 		},
 	},
 	"stop": {points: 2,
-		rig: func(r *rig) { r.ensure("c-0001", request.Retailer, custody.Account) },
+		rig: func(r *rig) { r.ensure("c-0001", custody.Machine, custody.Account) },
 		do:  func(r *rig, j job) error { return r.Seal(r.t.Context(), j.Round) },
 		after: func(r *rig, j job) {
 			stopped := r.count(`SELECT COUNT(*) FROM custody_audit_head WHERE stopped_at > 0`)
@@ -281,7 +281,7 @@ var chores = map[string]chore{
 		},
 	},
 	"lift a stop": {points: 2,
-		rig: func(r *rig) { r.ensure("c-0001", request.Retailer, custody.Account) },
+		rig: func(r *rig) { r.ensure("c-0001", custody.Machine, custody.Account) },
 		before: func(r *rig, _ string) {
 			if err := r.Seal(r.t.Context(), "ops-1"); err != nil {
 				r.t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"cardflow/custody"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -13,7 +12,7 @@ import (
 // then it does, and the audit says so, once.
 func TestNothingIsSignedBeforeReconciliation(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		write := func(fn func(tx *model.Tx) error) {
 			t.Helper()
 			if err := r.db.Write(t.Context(), fn); err != nil {
@@ -24,7 +23,7 @@ func TestNothingIsSignedBeforeReconciliation(t *testing.T) {
 		rows := r.whole().Rows
 		r.Custody = r.open() // as the server does that starts on it
 		ask, body := confirm("trade-1")
-		bob := custody.Post{Owner: "c-0002", Role: request.Retailer, Slot: custody.Account}
+		bob := custody.Post{Owner: "c-0002", Role: custody.Machine, Slot: custody.Account}
 		for _, stage := range []string{"loading", "loaded"} {
 			if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrUnreconciled) {
 				t.Errorf("%s: it signs: %v", stage, err)

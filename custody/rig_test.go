@@ -2,6 +2,7 @@ package custody_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"database/sql"
 	"errors"
@@ -142,10 +143,37 @@ func (r *rig) logIn(owner string) custody.LoginToken {
 	return s.Token
 }
 
-// asks has a consumer ask for what is to be signed for him.
+// employed is the login of somebody who works for an organisation.
+func (r *rig) employed(owner string, role request.Role) custody.LoginToken {
+	r.t.Helper()
+	person := "p-" + owner
+	err := r.db.Write(r.t.Context(), func(tx *model.Tx) error {
+		if _, err := tx.Person(person); !errors.Is(err, model.ErrNotFound) {
+			return err
+		}
+		if err := tx.AddParticipant(model.Participant{ID: owner, Role: string(role), Kind: model.Organisation, State: model.ParticipantRegistered, CreatedAt: 1}); err != nil {
+			return err
+		}
+		return tx.AddPerson(model.Person{ID: person, ParticipantID: owner, Username: owner, PasswordHash: "x", Roles: []string{string(role)}, State: model.PersonActive, CreatedAt: 1})
+	})
+	if err != nil {
+		r.t.Error(err)
+	}
+	s, err := r.LogIn(r.t.Context(), custody.Login{Participant: owner, Role: role, Person: person}, 1000*time.Hour)
+	if err != nil {
+		r.t.Error(err)
+	}
+	return s.Token
+}
+
+// asks has somebody ask for what is to be signed for him, or for whom he works for.
 func (r *rig) asks(ask custody.Ask, body request.Body) {
 	r.t.Helper()
-	if err := r.Authorise(r.t.Context(), r.logIn(ask.Owner), ask.Subject, body, ask.NotAfter); err != nil {
+	login := r.logIn
+	if key, err := r.ActiveKey(r.t.Context(), ask.Owner, ask.Slot); err == nil && key.Role != request.Consumer {
+		login = func(owner string) custody.LoginToken { return r.employed(owner, key.Role) }
+	}
+	if err := r.Authorise(r.t.Context(), login(ask.Owner), cmp.Or(ask.Asked, ask.Subject), body, ask.NotAfter); err != nil {
 		r.t.Error(err)
 	}
 }

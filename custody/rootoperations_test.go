@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"cardflow/custody"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -59,7 +58,7 @@ func (r *rig) isUnder(root, other custody.RootKey) {
 func TestTwoPeopleRotateTheRoot(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		old := r.config().Root
 		if _, err := r.proposes(custody.OperationRotateRoot, `{"root":"ab"}`); !errors.Is(err, custody.ErrRootNotPrepared) {
 			t.Errorf("nobody has prepared one: %v", err)
@@ -110,7 +109,7 @@ func TestTwoPeopleRotateTheRoot(t *testing.T) {
 func TestKilledWhileTwoPeopleRotateTheRoot(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		old := r.config().Root
 		next := r.prepared("next.key")
 		p := r.wants(custody.OperationRotateRoot, toRoot(next))
@@ -144,7 +143,7 @@ func TestKilledWhileTwoPeopleRotateTheRoot(t *testing.T) {
 func TestTwoServersRotateTheRoot(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		both := []*custody.Custody{r.Custody, r.open()}
 		next := r.prepared("next.key")
 		r.together(both, r.wants(custody.OperationRotateRoot, toRoot(next)))
@@ -190,7 +189,7 @@ func (r *rig) together(servers []*custody.Custody, p custody.Proposal) {
 func TestRootThatIsNotWhatWasProposed(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		old := r.config().Root
 		for name, change := range map[string]func(){
 			"another one was prepared": func() { r.prepared("third.key") },
@@ -246,7 +245,7 @@ func TestTwoPeopleMakeAKEK(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.staff()
 		r.stock(3)
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		for _, arguments := range []string{`{"after":0}`, `{"after":2}`, `{"after":-1}`} {
 			if _, err := r.proposes(custody.OperationRotateKEK, arguments); !errors.Is(err, custody.ErrRootMoved) {
 				t.Errorf("%s: %v", arguments, err)

@@ -19,7 +19,6 @@ import (
 
 	"cardflow/custody"
 	"cardflow/gm"
-	"cardflow/ledger/request"
 )
 
 // softHSM is a token in files: SoftHSM2, from the package softhsm2.
@@ -310,7 +309,7 @@ func TestTokenRootRefuses(t *testing.T) {
 func TestCustodyOnAToken(t *testing.T) {
 	token := newToken(t)
 	r := newRig(t)
-	r.ensure("c-0001", request.Retailer, custody.Account)
+	r.ensure("c-0001", custody.Machine, custody.Account)
 	if err := r.RotateRoot(t.Context(), tokenRoot(t, token), "ops"); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"cardflow/custody"
 	"cardflow/gm"
-	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/model/modeltest"
 )
@@ -54,7 +53,7 @@ func (r *rig) stillSigns(c *custody.Custody, trade string) {
 // on, and no key has changed.
 func TestRotateRoot(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		before, err := r.Scalar(t.Context(), key.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -109,7 +108,7 @@ func TestRotateRoot(t *testing.T) {
 // TestKilledWhileRotatingTheRoot: in each statement of its transaction. All is under the old root, or all under the new.
 func TestKilledWhileRotatingTheRoot(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		for range 2 {
 			if _, err := r.NewKEK(t.Context(), "ops"); err != nil {
 				t.Fatal(err)
@@ -188,7 +187,7 @@ func (f *faulty) Wrap(ctx context.Context, random io.Reader, key gm.Secret, ad [
 // TestTokenGoesAwayMidSignature: what is in memory signs on; what isn't waits for the token, and nothing is decided.
 func TestTokenGoesAwayMidSignature(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		token := &faulty{RootKey: r.config().Root}
 		other, err := r.under(token)
 		if err != nil {
@@ -215,7 +214,7 @@ func TestTokenGoesAwayMidSignature(t *testing.T) {
 // TestNewKEK: every server takes it up without a restart; what was made before still opens.
 func TestNewKEK(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		other := r.open()
 		for want := 2; want < 5; want++ {
 			if got, err := r.NewKEK(t.Context(), "ops"); err != nil || got != want {
@@ -223,7 +222,7 @@ func TestNewKEK(t *testing.T) {
 			}
 			r.stillSigns(other, fmt.Sprintf("trade-%d", want))
 			owner := fmt.Sprintf("c-000%d", want)
-			if _, err := other.Ensure(t.Context(), custody.Post{Owner: owner, Role: request.Retailer, Slot: custody.Account}, "test"); err != nil {
+			if _, err := other.Ensure(t.Context(), custody.Post{Owner: owner, Role: custody.Machine, Slot: custody.Account}, "test"); err != nil {
 				t.Fatal(err)
 			}
 			if n := r.count(`SELECT kek_version FROM custody_keys WHERE owner = ?`, owner); n != want {
@@ -237,7 +236,7 @@ func TestNewKEK(t *testing.T) {
 // TestNewKEKThatCameToNothing: another server makes one of the same version afterwards, and it is that one that counts.
 func TestNewKEKThatCameToNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		r.exec(r.breaking("custody_audit", "INSERT", "NEW.act = 'audit.reseal'"))
 		if _, err := r.NewKEK(t.Context(), "ops"); err == nil {
 			t.Fatal("it went through")
@@ -265,7 +264,7 @@ func TestNewKEKUnderARootThatThisServerLacks(t *testing.T) {
 		if _, err := bring(t.Context(), r.Custody, shares[:2]...); err != nil {
 			t.Fatal(err)
 		}
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		other := r.sealed()
 		if _, err := bring(t.Context(), other, shares[1:]...); err != nil {
 			t.Fatal(err)
@@ -302,7 +301,7 @@ func TestNewKEKUnderARootThatThisServerLacks(t *testing.T) {
 func (r *rig) stock(n int) (ids []string) {
 	r.t.Helper()
 	for i := range n {
-		ids = append(ids, r.ensure(fmt.Sprintf("c-%06d", i), request.Retailer, custody.Account).ID)
+		ids = append(ids, r.ensure(fmt.Sprintf("c-%06d", i), custody.Machine, custody.Account).ID)
 	}
 	return ids
 }
@@ -314,7 +313,7 @@ func TestRewrap(t *testing.T) {
 		if _, err := r.NewKEK(t.Context(), "ops"); err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, r.ensure("c-between", request.Retailer, custody.Account).ID)
+		ids = append(ids, r.ensure("c-between", custody.Machine, custody.Account).ID)
 		r.exec(`UPDATE custody_keys SET state = 'revoked', live_slot = NULL WHERE id = ?`, ids[7])
 		r.exec(`UPDATE custody_keys SET state = 'destroyed', wrapped = ? WHERE id = ?`, []byte{}, ids[7])
 		if _, err := r.NewKEK(t.Context(), "ops"); err != nil {
@@ -515,7 +514,7 @@ func TestRewrapOfKeysThatWait(t *testing.T) {
 func TestSigningWhileRewrapping(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.stock(150)
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		config := r.config()
 		config.Unguarded = true // on a slow machine it signs more meanwhile than anybody may in a minute
 		signer, err := custody.Open(t.Context(), config)
@@ -556,7 +555,7 @@ func TestSigningWhileRewrapping(t *testing.T) {
 func TestEnvelopesOfOtherVersions(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.unguarded()
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		envelope := func() (sealed []byte) {
 			if err := r.raw.QueryRowContext(t.Context(), `SELECT wrapped FROM custody_keys WHERE id = ?`, key.ID).Scan(&sealed); err != nil {
 				t.Fatal(err)
@@ -610,7 +609,7 @@ func (r *rig) wrappedKEK(version int) (wrapped []byte) {
 // neither in the row of a key nor in that of a key-encryption key.
 func FuzzEnvelope(f *testing.F) {
 	r := newRig(f)
-	key := r.ensure("c-0001", request.Retailer, custody.Account)
+	key := r.ensure("c-0001", custody.Machine, custody.Account)
 	var sealed []byte
 	if err := r.raw.QueryRowContext(f.Context(), `SELECT wrapped FROM custody_keys WHERE id = ?`, key.ID).Scan(&sealed); err != nil {
 		f.Fatal(err)
@@ -642,7 +641,7 @@ func FuzzEnvelope(f *testing.F) {
 // why it doesn't open, and opens nothing.
 func TestUnsealWithTheRootBefore(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		other := r.open()
 		next := r.another("next.key")
 		if err := r.RotateRoot(t.Context(), next, "ops"); err != nil {

@@ -15,7 +15,6 @@ import (
 
 	"cardflow/custody"
 	"cardflow/gm"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -70,7 +69,7 @@ func BenchmarkScale(b *testing.B) {
 			for i := range list {
 				list[i] = fmt.Sprintf("c-%08d", from+i)
 			}
-			if _, _, err := c.Provision(b.Context(), list, request.Retailer, custody.Account, "bench"); err != nil {
+			if _, _, err := c.Provision(b.Context(), list, custody.Machine, custody.Account, "bench"); err != nil {
 				b.Fatal(err)
 			}
 		}

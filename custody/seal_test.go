@@ -12,7 +12,6 @@ import (
 
 	"cardflow/custody"
 	"cardflow/gm"
-	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/model/modeltest"
 )
@@ -71,7 +70,7 @@ func TestUnseal(t *testing.T) {
 		if err != nil || !s.Sealed || s.Kind != custody.InShares || s.Threshold != 3 || s.Shares != 5 || s.Set != shares[0].Set || len(s.Entered) != 0 {
 			t.Fatalf("at the start: %+v, %v", s, err)
 		}
-		post := custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}
+		post := custody.Post{Owner: "c-0001", Role: custody.Machine, Slot: custody.Account}
 		if _, err := r.Ensure(t.Context(), post, "test"); !errors.Is(err, custody.ErrSealed) {
 			t.Errorf("a new key while sealed: %v", err)
 		}
@@ -252,7 +251,7 @@ func triggerOn(r *rig, table, act string) string {
 // TestEmergencyStop: it holds on all servers, a restart doesn't undo it, and a person lifts it.
 func TestEmergencyStop(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		other := r.open()
 		ask, body := confirm("trade-1")
 		signed, _, err := other.Sign(t.Context(), ask, body)
@@ -305,7 +304,7 @@ func TestEmergencyStop(t *testing.T) {
 // TestStopBetweenIntentAndSignature: what was being signed when somebody stopped it doesn't leave.
 func TestStopBetweenIntentAndSignature(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		other := r.open()
 		r.random.set(func() error {
@@ -335,7 +334,7 @@ func TestStopWithShares(t *testing.T) {
 		if _, err := bring(t.Context(), r.Custody, shares[:3]...); err != nil {
 			t.Fatal(err)
 		}
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		other := r.sealed()
 		if err := other.Seal(t.Context(), "ops-1"); !errors.Is(err, custody.ErrSealed) {
 			t.Errorf("a sealed server says that it stopped the others: %v", err)
@@ -396,7 +395,7 @@ func TestATool(t *testing.T) {
 		if _, err := tool.VerifyAudit(t.Context(), custody.VerifyOptions{}); err != nil {
 			t.Errorf("it can't look: %v", err)
 		}
-		post := custody.Post{Owner: "c-0001", Role: request.Retailer, Slot: custody.Account}
+		post := custody.Post{Owner: "c-0001", Role: custody.Machine, Slot: custody.Account}
 		if _, err := tool.Ensure(t.Context(), post, "test"); !errors.Is(err, custody.ErrSealed) {
 			t.Errorf("it makes a key: %v", err)
 		}
@@ -449,7 +448,7 @@ func (w *watched) Unwrap(ctx context.Context, wrapped, ad []byte) (gm.Secret, er
 // TestStopWhileUnsealing: a stop that comes while somebody lifts the one before it stays.
 func TestStopWhileUnsealing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		root := &watched{RootKey: r.config().Root}
 		other, err := r.under(root)
 		if err != nil {
@@ -491,7 +490,7 @@ func TestStopWhileUnsealing(t *testing.T) {
 // TestStopByWhoHasNotHeard: a server that was sealed by a stop, and doesn't know yet that it was lifted, stops the others again.
 func TestStopByWhoHasNotHeard(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		other := r.open()
 		if err := r.Seal(t.Context(), "ops-1"); err != nil {
 			t.Fatal(err)
@@ -515,7 +514,7 @@ func TestStopByWhoHasNotHeard(t *testing.T) {
 // TestStopIsSealed: whoever writes to the database can't lift it.
 func TestStopIsSealed(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		if err := r.Seal(t.Context(), "ops-1"); err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ type Ask struct {
 	Owner    string // participant whose key signs
 	Slot     Slot
 	Subject  string // the act: the same for each attempt at it, and for nothing else of this owner and function
+	Asked    string // the subject that was authorised, if it was a whole of which this is a part; "" if it was the act itself
 	Attempt  int    // from 1; the next one only after CloseAttempt
 	NotAfter int64  // ms since 1970: the ledger takes the signature until then
 	Actor    string // session or job that asks, for the audit
@@ -34,8 +35,8 @@ func (a Ask) check() error {
 
 // Sign signs a request of the ask's owner with the key in the ask's slot, and answers the signature and the request as
 // it was signed. body is one of the request types, by value; anything else is refused (ErrBody), and so is a request
-// that names another signer (ErrOwner) or that the key's post doesn't cover (ErrFunction). A consumer's key signs what
-// he has asked for (Authorise), and nothing else (ErrUnauthorised).
+// that names another signer (ErrOwner) or that the key's post doesn't cover (ErrFunction). What people ask for is signed as
+// they have asked for it (Authorise), and nothing else (ErrUnauthorised); what the system signs of itself is a short list.
 //
 // It may be asked again after any failure, with the same ask and body: it goes on where it was, and there is only ever
 // one signature for an attempt. Another body or deadline for the same attempt is ErrDigestConflict. An error that is

@@ -54,7 +54,7 @@ func benchmarkDurable(b *testing.B, waiting int) {
 	r := newRig(b)
 	c := r.open()
 	for i := range waiting {
-		r.ensure(fmt.Sprintf("c-%04d", i), request.Retailer, custody.Account)
+		r.ensure(fmt.Sprintf("c-%04d", i), custody.Machine, custody.Account)
 	}
 	var n atomic.Int64
 	var mu sync.Mutex

@@ -36,7 +36,7 @@ func confirm(trade string) (custody.Ask, request.Confirm) {
 
 func TestSign(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		sig, req, err := r.Sign(t.Context(), ask, body)
 		if err != nil {
@@ -68,7 +68,7 @@ func TestSign(t *testing.T) {
 
 func TestAskedTwiceAnswersTheSameSignature(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		first, _, err := r.Sign(t.Context(), ask, body)
 		if err != nil {
@@ -93,7 +93,7 @@ func TestAnotherDigestIsRefusedAndHeard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r *rig) {
-				r.ensure("c-0001", request.Retailer, custody.Account)
+				r.ensure("c-0001", custody.Machine, custody.Account)
 				ask, body := confirm("trade-1")
 				if _, _, err := r.Sign(t.Context(), ask, body); err != nil {
 					t.Fatal(err)
@@ -125,7 +125,7 @@ func TestAnotherDigestIsRefusedAndHeard(t *testing.T) {
 // TestWhoHangsUpIsRecorded: the context ends between a refusal and its record.
 func TestWhoHangsUpIsRecorded(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		ctx, hangUp := context.WithCancel(t.Context())
 		config := r.config()
 		config.Metrics.Refused = func(string) { hangUp() }
@@ -148,7 +148,7 @@ func TestWhoHangsUpIsRecorded(t *testing.T) {
 // TestTwoServersMakeOneSignature: fifty workers of two servers want the same signature.
 func TestTwoServersMakeOneSignature(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		servers := []*custody.Custody{r.Custody, r.open()}
 		ask, body := confirm("trade-1")
 		got := make([]string, 50)
@@ -179,7 +179,7 @@ func TestTwoServersMakeOneSignature(t *testing.T) {
 // TestTwoDigestsRace: of two bodies for one attempt one is signed, whoever is first.
 func TestTwoDigestsRace(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		servers := []*custody.Custody{r.Custody, r.open()}
 		errs := make([]error, 20)
 		var group sync.WaitGroup
@@ -228,8 +228,8 @@ func TestSignRefuses(t *testing.T) {
 		"attempt 2 too early": {func(a *custody.Ask, _ *request.Confirm) { a.Subject, a.Attempt = "trade-0", 2 }, custody.ErrAttemptOpen},
 	}
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
-		r.ensure("c-0002", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
+		r.ensure("c-0002", custody.Machine, custody.Account)
 		ask, body := confirm("trade-0")
 		if _, _, err := r.Sign(t.Context(), ask, body); err != nil {
 			t.Fatal(err)
@@ -255,7 +255,7 @@ func TestSignRefuses(t *testing.T) {
 
 func TestAStoppedKeySignsNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		key := r.ensure("c-0001", request.Retailer, custody.Account)
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
 		signed, body := confirm("trade-1")
 		if _, _, err := r.Sign(t.Context(), signed, body); err != nil {
 			t.Fatal(err)
@@ -298,7 +298,7 @@ func TestAStoppedKeySignsNothing(t *testing.T) {
 
 func TestWithoutAnAuditNothingIsSigned(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		r.breakAudit()
 		ask, body := confirm("trade-1")
 		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrAuditUnwritable) {
@@ -324,7 +324,7 @@ func TestWithoutAnAuditNothingIsSigned(t *testing.T) {
 
 func TestAStoredSignatureIsLookedAtAgain(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		ask, body := confirm("trade-1")
 		if _, _, err := r.Sign(t.Context(), ask, body); err != nil {
 			t.Fatal(err)
@@ -347,7 +347,7 @@ func TestAStoredSignatureIsLookedAtAgain(t *testing.T) {
 
 func TestAClosedCustodySignsNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		if err := r.Ready(t.Context()); err != nil {
 			t.Errorf("not ready: %v", err)
 		}
@@ -359,7 +359,7 @@ func TestAClosedCustodySignsNothing(t *testing.T) {
 		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrClosed) {
 			t.Errorf("Sign: %v", err)
 		}
-		if _, err := r.Ensure(t.Context(), custody.Post{Owner: "c-0003", Role: request.Retailer, Slot: custody.Account}, "test"); !errors.Is(err, custody.ErrClosed) {
+		if _, err := r.Ensure(t.Context(), custody.Post{Owner: "c-0003", Role: custody.Machine, Slot: custody.Account}, "test"); !errors.Is(err, custody.ErrClosed) {
 			t.Errorf("Ensure: %v", err)
 		}
 		if n := r.count(`SELECT COUNT(*) FROM custody_signatures`); n != 0 {
@@ -379,7 +379,7 @@ func TestSignLogProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	r.ensure("c-0001", request.Retailer, custody.Account)
+	r.ensure("c-0001", custody.Machine, custody.Account)
 	history := 0
 	rapid.Check(t, func(t *rapid.T) {
 		history++

@@ -26,7 +26,7 @@ func (r *rig) logFaults() (lines int64, problems []string) {
 // not keep is none of its business.
 func TestAdopt(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		k := r.ensure("c-1", request.Retailer, custody.Account)
+		k := r.ensure("c-1", custody.Machine, custody.Account)
 		body := request.Decline{Trade: "t-1", Receiver: "c-1", Reason: "DAMAGED"}
 		ask := custody.Ask{Owner: "c-1", Slot: custody.Account, Subject: "act-1", Attempt: 1, NotAfter: until, Actor: "test"}
 		sig, req, err := r.Sign(t.Context(), ask, body)
@@ -95,7 +95,7 @@ func TestAdopt(t *testing.T) {
 // same was refused with: what stands on the ledger is taken over beside it, and the record is whole.
 func TestAdoptBesideALine(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-1", request.Retailer, custody.Account)
+		r.ensure("c-1", custody.Machine, custody.Account)
 		body := request.Decline{Trade: "t", Receiver: "c-1", Reason: "DAMAGED"}
 		sign := func(subject string) (request.Signature, request.Request) {
 			t.Helper()
@@ -135,7 +135,7 @@ func TestAdoptBesideALine(t *testing.T) {
 // Each line has its intent, each intent its line, also beyond a page, also with attempts that follow each other.
 func TestSignLog(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-1", request.Retailer, custody.Account)
+		r.ensure("c-1", custody.Machine, custody.Account)
 		for n := range 3 {
 			ask := custody.Ask{Owner: "c-1", Slot: custody.Account, Subject: "act", Attempt: n + 1, NotAfter: until + int64(n), Actor: "test"}
 			if _, _, err := r.Sign(t.Context(), ask, request.Decline{Trade: "t", Receiver: "c-1", Reason: "DAMAGED"}); err != nil {
@@ -176,7 +176,7 @@ func TestKeepAndRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(c.Close)
-		post := custody.Post{Owner: "c-1", Role: request.Retailer, Slot: custody.Account}
+		post := custody.Post{Owner: "c-1", Role: custody.Machine, Slot: custody.Account}
 		made, err := c.Ensure(t.Context(), post, "test")
 		if err != nil || len(kept) != 1 || kept[0].ID != made.ID {
 			t.Fatalf("made %+v, kept %d, %v", made, len(kept), err)
@@ -233,7 +233,7 @@ func TestKeepAndRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(full.Close)
-		if _, err := full.Ensure(t.Context(), custody.Post{Owner: "c-3", Role: request.Retailer, Slot: custody.Account}, "test"); err == nil {
+		if _, err := full.Ensure(t.Context(), custody.Post{Owner: "c-3", Role: custody.Machine, Slot: custody.Account}, "test"); err == nil {
 			t.Error("a key was made that could not be kept")
 		}
 		if _, err := full.ActiveKey(t.Context(), "c-3", custody.Account); !errors.Is(err, custody.ErrKeyNotFound) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"cardflow/custody"
-	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/model/modeltest"
 )
@@ -66,7 +65,7 @@ func TestTheAuditCantBeWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			r.ensure("c-0001", request.Retailer, custody.Account)
+			r.ensure("c-0001", custody.Machine, custody.Account)
 			ask, body := confirm("trade-1")
 			if _, _, err := r.Sign(t.Context(), ask, body); err != nil {
 				t.Fatal(err)
@@ -117,7 +116,7 @@ func TestTheAuditCantBeWritten(t *testing.T) {
 // TestSigningFindsThatTheAuditCanBeWritten: nobody has to ask for readiness.
 func TestSigningFindsThatTheAuditCanBeWritten(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		r.ensure("c-0001", request.Retailer, custody.Account)
+		r.ensure("c-0001", custody.Machine, custody.Account)
 		r.breakAudit()
 		ask, body := confirm("trade-1")
 		if _, _, err := r.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrAuditUnwritable) {

@@ -2,9 +2,11 @@ package transfer_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"cardflow/custody"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -27,6 +29,18 @@ func (r *rig) console(c transfer.Caller) transfer.Caller {
 	c.Session = r.consoles.sessions[c.Person]
 	ctx := context.WithoutCancel(r.ctx)
 	if _, err := r.keys.Session(ctx, custody.LoginToken(c.Session)); err != nil { // or the database was put back
+		err := r.db.Write(ctx, func(tx *model.Tx) error {
+			if _, err := tx.Person(c.Person); !errors.Is(err, model.ErrNotFound) {
+				return err
+			}
+			return tx.AddPerson(model.Person{
+				ID: c.Person, ParticipantID: c.Participant, Username: c.Person, PasswordHash: "x", Roles: []string{string(c.Role)},
+				State: model.PersonActive, CreatedAt: 1,
+			})
+		})
+		if err != nil {
+			r.t.Error(err)
+		}
 		s, err := r.keys.LogIn(ctx, custody.Login{Participant: c.Participant, Role: c.Role, Person: c.Person}, sessionLife)
 		if err != nil {
 			r.t.Error(err)

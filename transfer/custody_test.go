@@ -227,6 +227,45 @@ func TestSignedAsAuthorised(t *testing.T) {
 	r.fsck()
 }
 
+// What staff ask for is signed after they have logged out, also where a job makes several acts of it; what nobody at their
+// console asked for is not, whatever the database says.
+func TestStaffAsAuthorised(t *testing.T) {
+	t.Parallel()
+	m := &moody{}
+	r := newStockedWith(t, nil, func(c *transfer.Config) {
+		few(c)
+		m.Signer = c.Signer
+		c.Signer = m
+	})
+	first, second, third := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2), r.offer(retailer, 3, 3)
+	m.set(transfer.ErrSealed)
+	shop := r.console(retailer)
+	kept, err := r.Cancel(r.ctx, shop, idem("first"), first.TradeID)
+	check(t, err)
+	lost, err := r.Cancel(r.ctx, shop, idem("second"), second.TradeID)
+	check(t, err)
+	other, err := r.Cancel(r.ctx, transfer.Caller{Participant: shop.Participant, Role: shop.Role, Person: shop.Person, Session: r.console(distributor).Session}, idem("third"), third.TradeID)
+	check(t, err)
+	job, err := r.Offer(r.ctx, shop, idem("job"), each(100, 109))
+	check(t, err)
+	check(t, r.keys.LogOut(r.ctx, custody.LoginToken(shop.Session)))
+	_, err = r.Service.Offer(r.ctx, shop, idem("out"), each(110, 110))
+	wants(t, "after he has logged out", err, "LOGIN_TOO_OLD")
+	r.tamper([]string{fmt.Sprintf("DELETE FROM custody_authorisations WHERE subject IN ('%s', '%s-1')", lost.ID, job.JobID)})
+	m.set(nil)
+	r.await(kept, "")
+	r.await(lost, "NOT_AUTHORISED")
+	r.await(other, "NOT_AUTHORISED")
+	j, items := r.jobDone(retailer, job.JobID)
+	if j.State != "done" || j.Done != 6 || j.Failed != 4 || items[1].Error == nil || items[1].Error.Code != "NOT_AUTHORISED" {
+		t.Errorf("%+v %s", j, j.Results)
+	}
+	if v := r.trade(retailer, third.TradeID); v.State != "offered" {
+		t.Errorf("the trade that another organisation would have cancelled is %s", v.State)
+	}
+	r.fsck()
+}
+
 // A key whose quota is used up lets its acts wait: they go on by themselves, and a trade that is over meanwhile is told
 // so when it is, not when the quota is.
 func TestQuotaUsedUp(t *testing.T) {

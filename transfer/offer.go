@@ -101,6 +101,9 @@ func (s *Service) offerAsked(c Caller, in OfferInput, lots []drawn) request.Body
 	for _, l := range lots {
 		o.Outputs = append(o.Outputs, request.Output{Lot: l.hash})
 	}
+	if in.Reverses != "" {
+		return request.Return{Offer: o, Reverses: in.Reverses}
+	}
 	return o
 }
 

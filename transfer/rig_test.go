@@ -247,7 +247,7 @@ func stopped(err error) error {
 }
 
 func (s signer) Sign(ctx context.Context, a transfer.Ask, body request.Body) (request.Signature, error) {
-	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
+	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Asked: a.Asked, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
 	return sig, stopped(err)
 }
 

@@ -201,6 +201,17 @@ func TestCompromisedWebProcess(t *testing.T) {
 	li.get("/me", &me)
 	victim, old := me.Participant.ID, transfer.SessionToken(li.token)
 	li.post("/auth/logout", nil, nil)
+	// So has the shop, and she has come again: what she asks for now is hers, and the thief is only shown it afterwards.
+	closed := transfer.SessionToken(shop.token)
+	shop.post("/auth/logout", nil, nil)
+	shop = s.staff("xiaowang")
+	var offered string
+	check(t, s.DB.Read(ctx, func(tx *model.Tx) error {
+		row, err := tx.Trade(open.TradeID)
+		offered = row.Batch
+		return err
+	}))
+	seller := transfer.SessionToken(s.staff("hualian").token)
 	own := s.consumer("小赵") // and he may log in as himself
 	own.get("/me", &me)
 	mine := transfer.SessionToken(own.token)
@@ -233,7 +244,42 @@ func TestCompromisedWebProcess(t *testing.T) {
 		"ask by the session that she has closed": {func() error { return thief.Authorise(ctx, old, "thief-2", confirm, notAfter) }, transfer.ErrSessionOver, nil},
 		"ask by no session":                      {func() error { return thief.Authorise(ctx, "", "thief-2", confirm, notAfter) }, transfer.ErrSessionOver, nil},
 		"ask for her by his own session":         {func() error { return thief.Authorise(ctx, mine, "thief-2", confirm, notAfter) }, custody.ErrOwner, custody.ErrOwner},
-		"another function of a key":              {func() error { return sign(transfer.PlatformID, transfer.SlotTicket, "thief-3", confirm) }, custody.ErrFunction, nil},
+		"sell a shop's cards": {func() error {
+			return sign("xiaowang", transfer.SlotAccount, "thief-6", request.Offer{Seller: "xiaowang", Mode: request.Bearer, Inputs: []string{open.LotHash}, Outputs: []request.Output{{Trade: "t", Lot: open.LotHash}}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"sell as the act of another sale": {func() error {
+			_, err := thief.Sign(ctx, transfer.Ask{Owner: "xiaowang", Slot: transfer.SlotAccount, Purpose: "Offer", Subject: offered, Attempt: 1, NotAfter: notAfter, Actor: "thief"},
+				request.Offer{Seller: "xiaowang", Mode: request.Bearer, Outputs: []request.Output{{Trade: "t", Lot: open.LotHash}}})
+			return err
+		}, custody.ErrDigestConflict, custody.ErrDigestConflict},
+		"take her offer back, by the distributor's session": {func() error {
+			if err := thief.Authorise(ctx, seller, "thief-7", request.Cancel{Trade: open.TradeID}, notAfter); err != nil {
+				return err
+			}
+			return sign("xiaowang", transfer.SlotAccount, "thief-7", request.Cancel{Trade: open.TradeID})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"ask for the shop by the session that it has closed": {func() error {
+			return thief.Authorise(ctx, closed, "thief-8", request.Cancel{Trade: open.TradeID}, notAfter)
+		}, transfer.ErrSessionOver, nil},
+		"ask for the shop by the distributor's session": {func() error {
+			return thief.Authorise(ctx, seller, "thief-8", request.Offer{Seller: "xiaowang", Mode: request.Bearer, Outputs: []request.Output{{Lot: open.LotHash}}}, notAfter)
+		}, custody.ErrOwner, custody.ErrOwner},
+		"issue cards": {func() error {
+			return sign("cmcc", transfer.SlotAccount, "thief-10", request.Issue{Lot: strings.Repeat("ab", 32), Carrier: "cmcc", Rule: "SERIAL", RetailPolicy: request.Open})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"issue them as an import that nobody sent": {func() error {
+			_, err := thief.Sign(ctx, transfer.Ask{Owner: "cmcc", Slot: transfer.SlotAccount, Purpose: "Issue", Subject: "import-x-0", Asked: "import-x", Attempt: 1, NotAfter: notAfter, Actor: "thief"},
+				request.Issue{Lot: strings.Repeat("ab", 32), Carrier: "cmcc", Rule: "SERIAL", RetailPolicy: request.Open})
+			return err
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"freeze as the regulator": {func() error {
+			return sign("regulator", transfer.SlotAccount, "thief-11", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"freeze as the platform": {func() error {
+			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-12", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"change what the ledger goes by": {func() error { return sign(transfer.Admin1, transfer.SlotAccount, "thief-13", request.SetPolicy{}) }, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"another function of a key":      {func() error { return sign(transfer.PlatformID, transfer.SlotTicket, "thief-3", confirm) }, custody.ErrFunction, nil},
 		"give her another key, as the registrar": {func() error {
 			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-4", request.Register{Registration: request.Registration{Participant: victim, Role: request.Consumer, Key: his}})
 		}, custody.ErrKeyForeign, custody.ErrKeyForeign},

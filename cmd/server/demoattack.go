@@ -45,15 +45,23 @@ func (d *demo) submit(r request.Request, proof request.Proof, openings request.O
 	return err
 }
 
-// signed signs a crafted request with the custodial key of a participant, as a backend that lies could.
+// signed signs a crafted request with the custodial key of a participant, as a backend that lies could while somebody of
+// his is logged in to it.
 func (d *demo) signed(owner string, body request.Body) (request.Request, request.Proof, error) {
 	key, err := signer{d.app.Custody}.ActiveKey(d.ctx, owner, transfer.SlotAccount)
 	if err != nil {
 		return request.Request{}, request.Proof{}, err
 	}
+	who, err := d.app.atConsole(d.ctx, owner)
+	if err != nil {
+		return request.Request{}, request.Proof{}, err
+	}
+	act, until := fmt.Sprintf("demo-%d", time.Now().UnixNano()), time.Now().Add(time.Hour).UnixMilli()
+	if err := (signer{d.app.Custody}).Authorise(d.ctx, who.Session, act, body, until); err != nil {
+		return request.Request{}, request.Proof{}, err
+	}
 	sig, err := signer{d.app.Custody}.Sign(d.ctx, transfer.Ask{
-		Owner: owner, Slot: transfer.SlotAccount, Purpose: body.Function(), Subject: fmt.Sprintf("demo-%d", time.Now().UnixNano()), Attempt: 1, KeyID: key,
-		NotAfter: time.Now().Add(time.Hour).UnixMilli(), Actor: "demo",
+		Owner: owner, Slot: transfer.SlotAccount, Purpose: body.Function(), Subject: act, Attempt: 1, KeyID: key, NotAfter: until, Actor: "demo",
 	}, body)
 	return request.New(d.app.Ledger.Channel(), body), request.Proof{Signatures: []request.Signature{sig}}, err
 }

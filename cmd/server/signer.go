@@ -45,7 +45,7 @@ func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, erro
 // Sign implements transfer.Signer.
 func (s signer) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	sig, _, err := s.custody.Sign(ctx, custody.Ask{
-		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
+		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Asked: ask.Asked, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
 	}, body)
 	return sig, translate(err)
 }
