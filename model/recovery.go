@@ -62,6 +62,12 @@ func (tx *Tx) LastRecovery(participant string) (Recovery, error) {
 	return r, named("recovery of", participant, err)
 }
 
+// LiveRecovery fetches the recovery of a participant that is not done. Errors: ErrNotFound.
+func (tx *Tx) LiveRecovery(participant string) (Recovery, error) {
+	r, err := one[Recovery](tx.db.Where("live = ?", participant))
+	return r, named("recovery of", participant, err)
+}
+
 // LiveRecoveries lists the recoveries that are not done, by participant. after is the last participant seen.
 func (tx *Tx) LiveRecoveries(after string, limit int) ([]Recovery, error) {
 	return many[Recovery](tx.db.Where("live > ?", after).Order("live").Limit(limit))

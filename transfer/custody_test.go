@@ -74,6 +74,13 @@ func (m *moody) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (
 	return m.Signer.Sign(ctx, ask, body)
 }
 
+func (m *moody) OrderKey(ctx context.Context, keyID, what, actor string) (transfer.KeyWish, error) {
+	if err := m.no(false); err != nil {
+		return transfer.KeyWish{}, err
+	}
+	return m.Signer.OrderKey(ctx, keyID, what, actor)
+}
+
 func newMoody(t *testing.T) (*rig, *moody) {
 	m := &moody{}
 	return newStockedWith(t, nil, func(c *transfer.Config) {

@@ -232,6 +232,26 @@ func (s *Service) stopStolen(ctx context.Context, r model.Recovery) error {
 	return err
 }
 
+// outrun stops a key that is to sign for somebody who said that it was stolen: that he said so while custody was sealed must
+// not let those go first who have waited with what the thief wants signed.
+func (s *Service) outrun(ctx context.Context, p party) error {
+	if p.Slot != SlotAccount || p.Owner == Admin1 || p.Owner == Admin2 {
+		return nil
+	}
+	var r model.Recovery
+	err := s.DB.Read(ctx, func(tx *model.Tx) (err error) {
+		r, err = tx.LiveRecovery(p.Owner)
+		return err
+	})
+	if errors.Is(err, model.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = s.stopStolen(ctx, r)
+	}
+	return err
+}
+
 // SweepRecoveries takes the next step of each recovery that is not done. One that can't go on keeps no other from it.
 func (s *Service) SweepRecoveries(ctx context.Context) error {
 	var stuck []error

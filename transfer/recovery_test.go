@@ -2,6 +2,7 @@ package transfer_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -314,4 +315,74 @@ func (s *stubborn) OrderKey(ctx context.Context, keyID, what, actor string) (tra
 		}
 	}
 	return s.Signer.OrderKey(ctx, keyID, what, actor)
+}
+
+// A theft that is told while custody is sealed is not outrun by what the thief has asked for: when custody opens, the key
+// stops before anything is signed with it that has waited.
+func TestRecoveryOutrunsWhatWaits(t *testing.T) {
+	t.Parallel()
+	m := &moody{}
+	r := newStockedWith(t, nil, func(c *transfer.Config) {
+		c.Trade.SweepInterval = time.Hour // nobody sweeps in time
+		m.Signer = c.Signer
+		c.Signer = m
+	})
+	ann := r.consumer("ann")
+	key := r.keyOf(ann.Participant)
+	trade := r.offer(retailer, 1, 1)
+	m.set(transfer.ErrSealed)
+	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.until("custody was asked", func() bool { return m.asked() > 0 })
+	if _, err := r.Recover(r.ctx, operator, idem("recover"), ann.Participant); !errors.Is(err, transfer.ErrSealed) {
+		t.Fatalf("while it is sealed: %v", err)
+	}
+	if now := r.keyOf(ann.Participant); now.State != "active" {
+		t.Fatalf("the key is %s", now.State)
+	}
+	m.set(nil)
+	r.await(act, "KEY_STOPPED")
+	if now := must2(r.Signer.Key(r.ctx, key.ID))(t); now.State != "revoked" {
+		t.Errorf("the key is %s", now.State)
+	}
+	r.fsck()
+}
+
+// A server whose custody is sealed leaves recoveries to one whose custody is open.
+func TestRecoveryByAnotherServer(t *testing.T) {
+	t.Parallel()
+	var shared transfer.Config
+	m := &moody{}
+	r := newStockedWith(t, nil, func(c *transfer.Config) {
+		shared = *c
+		m.Signer = c.Signer
+		c.Signer = m
+	})
+	ann := r.consumer("ann")
+	holder := func() (name string) {
+		check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+			leases, err := tx.Leases("sweep")
+			for _, l := range leases {
+				if l.Name == "sweep" && l.UntilAt > r.now() {
+					name = l.Owner
+				}
+			}
+			return err
+		}))
+		return name
+	}
+	r.until("the server sweeps", func() bool { return holder() == r.Service.Server })
+	m.set(transfer.ErrSealed)
+	if _, err := r.Recover(r.ctx, operator, idem("recover"), ann.Participant); !errors.Is(err, transfer.ErrSealed) {
+		t.Fatalf("while it is sealed: %v", err)
+	}
+	other := transfer.New(shared)
+	check(t, other.Start(r.ctx))
+	t.Cleanup(func() { r.stop(); other.Wait() })
+	r.recovers(ann.Participant, "waiting")
+	if h := holder(); h != other.Server {
+		t.Errorf("%s sweeps, not %s", h, other.Server)
+	}
+	m.set(nil)
+	r.fsck()
 }

@@ -370,6 +370,9 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 				return a, stopped(err)
 			}
 		}
+		if err := s.outrun(ctx, p); err != nil {
+			return a, stopped(err)
+		}
 		ask := s.ask(a, p, key)
 		ask.Asked = f.Asked
 		sig, err := s.Signer.Sign(ctx, ask, body)

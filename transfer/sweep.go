@@ -10,7 +10,7 @@ import (
 )
 
 // sweep releases trades whose time is over: their cards go back to the seller. The platform's release key signs; the
-// ledger checks the time.
+// ledger checks the time. It ends when custody, as this server reaches it, keeps it from something.
 func (s *Service) sweep(ctx context.Context) {
 	interval := s.Trade.SweepInterval
 	if interval <= 0 {
@@ -27,6 +27,9 @@ func (s *Service) sweep(ctx context.Context) {
 		}
 		if err := s.SweepRecoveries(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Error("sweep recoveries", "error", err)
+			if errors.Is(err, ErrSealed) || errors.Is(err, ErrCustodyAway) {
+				return // a server whose custody is open is to go on with them
+			}
 		}
 		if err := s.SweepRealNames(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Warn("sweep real names", "error", err)

@@ -109,5 +109,5 @@ func translateLife(err error) error {
 	case errors.Is(err, model.ErrCursor):
 		return &transfer.Error{Code: "CURSOR_INVALID", Err: err}
 	}
-	return err
+	return translate(err)
 }
