@@ -6,6 +6,8 @@ export interface Segment { start: string, end: string, count: number }
 export interface Offered {
   tradeId: string
   seller: { name: string }
+  /** Who issued the cards, and wants to know who uses them. */
+  carrier?: { id: string, name?: string }
   segments: Segment[]
   count: number
   restrictions: string[]

@@ -26,6 +26,10 @@ Page({
     void this.know()
   },
 
+  realName() {
+    void wx.navigateTo({ url: '/pages/registrations/registrations' })
+  },
+
   retail() {
     void wx.navigateTo({ url: '/subpackages/retail/pages/home/home' })
   },

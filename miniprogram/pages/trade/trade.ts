@@ -28,6 +28,7 @@ Page({
     trade: undefined as Offered | undefined,
     segments: [] as SegmentText[],
     limits: [] as Limit[],
+    mustRegister: false,
     asking: false,
     reasons,
     reason: '' as Reason | '',
@@ -41,6 +42,17 @@ Page({
     const code = tidy(options['code'] ?? '') || codeIn(options['scene'] ?? options['q'] ?? '')
     if (code.length === 8) this.setData({ code, codeText: spaced(code) })
     else void wx.switchTab({ url: '/pages/home/home' })
+  },
+
+  // Back from the registration: whether it is still wanted is the server's to say.
+  onShow() {
+    if (this.data.stage === 'offer' && this.data.mustRegister) void this.look()
+  },
+
+  register() {
+    const { trade } = this.data
+    if (!trade?.carrier) return
+    void wx.navigateTo({ url: `/pages/real-name/real-name?carrier=${trade.carrier.id}&name=${encodeURIComponent(trade.carrier.name ?? '')}&from=trade` })
   },
 
   typed(e: WechatMiniprogram.CustomEvent<{ text: string }>) {
@@ -81,7 +93,7 @@ Page({
         this.follow(trade.confirmationId, trade)
         return
       }
-      this.setData({ stage: 'offer', trade, segments: segmentTexts(trade.segments), limits: limits(trade.restrictions) })
+      this.setData({ stage: 'offer', mustRegister: trade.requires.includes('real_name'), trade, segments: segmentTexts(trade.segments), limits: limits(trade.restrictions) })
       void wx.pageScrollTo({ scrollTop: 0, duration: 0 })
     } catch (err) {
       this.setData({ problem: asFailure(err).message })
@@ -101,7 +113,7 @@ Page({
     } catch (err) {
       const failure = asFailure(err)
       if (failure.code === 'TRADE_CODE_NOT_FOUND' || failure.code === 'TRADE_EXPIRED' || failure.code === 'TRADE_ENDED') this.setData({ stage: 'over' })
-      else this.setData({ problem: failure.message })
+      else this.setData({ problem: failure.message, mustRegister: failure.code === 'REAL_NAME_REQUIRED' && trade.carrier !== undefined })
     } finally {
       this.setData({ busy: false })
     }

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const repository = fileURLToPath(new URL('../../../../', import.meta.url))
-const binary = process.env.CARDFLOW_SERVER ?? path.join(repository, 'bin/server')
+const binary = process.env.SERVER ?? path.join(repository, 'bin/server')
 
 /** Starts the server; preview is the folder that it shows at /preview/. Resolves when it serves. */
 export async function startServer(preview, more = {}) {

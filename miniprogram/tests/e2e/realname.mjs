@@ -1,0 +1,166 @@
+// The law's gate: a carrier wants to know who uses its cards, once, before one of them changes hands.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Counter } from './support/server.mjs'
+import { openPhone, staff, withPhone } from './support/stage.mjs'
+
+const id = '11010519491231002X'
+let next = 600001
+
+/** A card that its carrier gives only to people whose name it knows. */
+async function gated() {
+  const carrier = await staff('yidong')
+  const start = Counter.iccid(next++)
+  const segments = [{ start, end: start }]
+  const { confirmations } = await carrier.post('/lots', { segments, retailPolicy: 'REAL_NAME' })
+  await Promise.all(confirmations.map((a) => carrier.ended(a)))
+  let { trades: [t] } = await carrier.post('/trades', { mode: 'BEARER', segments })
+  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  return { ...t, last6: start.slice(-6) }
+}
+
+async function toForm(phone, trade) {
+  await phone.type('交易码', trade.code)
+  await phone.tap('下一步')
+  await phone.type('卡号后六位', trade.last6)
+  await phone.tap('查看交易')
+  await phone.sees('要先向中国移动登记实名')
+  await phone.tap('去登记实名')
+  await phone.sees('向中国移动登记实名')
+}
+
+/** The carrier's people say yes to whoever waits, until this phone knows. */
+async function approved(phone) {
+  const carrier = await staff('yidong')
+  let known = false
+  const knows = phone.sees('已实名').finally(() => {
+    known = true
+  })
+  while (!known) {
+    const { items } = await carrier.get('/approvals?state=waiting')
+    // Somebody else may have been faster: the demo's own approver.
+    for (const { id: waiting } of items) await carrier.post(`/approvals/${waiting}/approve`).catch(() => {})
+  }
+  await knows
+}
+
+const agree = (phone) => phone.page.getByRole('checkbox', { name: '我已阅读并同意' }).tap()
+
+async function fill(phone, name, number = id) {
+  await phone.type('姓名', name)
+  await phone.type('身份证号', number)
+  await agree(phone)
+}
+
+for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
+  test(`a buyer registers, then confirms, ${JSON.stringify(look)}`, withPhone(look, async (phone) => {
+    await toForm(phone, await gated())
+    await phone.shot('real-name')
+    await phone.disabled('提交')
+    await fill(phone, '张三')
+    await phone.shot('real-name-filled')
+    await phone.tap('提交')
+    await approved(phone)
+    await phone.shot('real-name-approved')
+    await phone.tap('继续确认收卡')
+    await phone.tap('确认收卡')
+    await phone.sees('卡已归您')
+    // The next card of this carrier asks for nothing.
+    const again = await gated()
+    await phone.start()
+    await phone.type('交易码', again.code)
+    await phone.tap('下一步')
+    await phone.type('卡号后六位', again.last6)
+    await phone.tap('查看交易')
+    await phone.tap('确认收卡')
+    await phone.sees('卡已归您')
+    // The number is nowhere on the phone.
+    assert.ok(!(await phone.page.evaluate(() => JSON.stringify({ ...localStorage }))).includes(id))
+  }))
+}
+
+test('a number that can not be one is told at once', withPhone({}, async (phone) => {
+  await toForm(phone, await gated())
+  await phone.type('姓名', '李四')
+  await phone.type('身份证号', '110105194912310021')
+  await phone.sees('身份证号有误，请核对')
+  await phone.shot('real-name-wrong')
+  await agree(phone)
+  await phone.disabled('提交')
+  await phone.type('身份证号', '11010519491231002x')
+  await phone.gone('身份证号有误，请核对')
+  await phone.tap('提交')
+  await approved(phone)
+}))
+
+test('who is refused is told why, and may try again', withPhone({}, async (phone) => {
+  await toForm(phone, await gated())
+  await fill(phone, '王五不符')
+  await phone.tap('提交')
+  await phone.sees('上次没有通过')
+  await phone.shot('real-name-refused')
+  await fill(phone, '王五')
+  await phone.tap('提交')
+  await approved(phone)
+}))
+
+test('a person at the carrier decides', withPhone({}, async (phone) => {
+  await toForm(phone, await gated())
+  await fill(phone, '赵六人工')
+  await phone.tap('提交')
+  await phone.sees('中国移动正在核验')
+  await phone.shot('real-name-pending')
+  const carrier = await staff('yidong')
+  const { items } = await carrier.get('/approvals?state=waiting')
+  assert.equal(items.length, 1)
+  assert.ok(!JSON.stringify(items).includes(id), 'the list shows the whole number')
+  await carrier.post(`/approvals/${items[0].id}/approve`)
+  await phone.sees('已实名')
+  await phone.tap('继续确认收卡')
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+}))
+
+test('by the national network identity', withPhone({}, async (phone) => {
+  await toForm(phone, await gated())
+  await phone.page.getByRole('radio', { name: '网号网证' }).tap()
+  await phone.type('网证凭证', `demo:孙七:${id}`)
+  await agree(phone)
+  await phone.shot('real-name-credential')
+  await phone.tap('提交')
+  await approved(phone)
+}))
+
+test('a registration is taken back', withPhone({}, async (phone) => {
+  await toForm(phone, await gated())
+  await fill(phone, '周八')
+  await phone.tap('提交')
+  await approved(phone)
+  await phone.tap('继续确认收卡')
+  await phone.back()
+  await phone.tab('我的')
+  await phone.tap('实名登记')
+  await phone.sees('有效期到')
+  await phone.shot('registrations')
+  await phone.tap('撤回向中国移动的登记')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '撤回' }).tap()
+  await phone.sees('还没有登记过')
+}))
+
+test('who does not agree to the privacy guide gives nothing', async () => {
+  const trade = await gated()
+  const phone = await openPhone({ query: { privacy: 'unasked' } })
+  await phone.type('交易码', trade.code)
+  await phone.tap('下一步')
+  await phone.type('卡号后六位', trade.last6)
+  await phone.tap('查看交易')
+  await phone.tap('去登记实名')
+  await phone.sees('先看看我们怎样保护您的信息')
+  await phone.shot('privacy')
+  await phone.tap('不同意')
+  await phone.sees('要先向中国移动登记实名')
+  await phone.tap('去登记实名')
+  await phone.page.getByRole('button', { name: '同意', exact: true }).tap()
+  await phone.sees('向中国移动登记实名')
+  await phone.close()
+})
