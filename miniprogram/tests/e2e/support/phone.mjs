@@ -13,7 +13,7 @@ export class Phone {
   /** @param {import('playwright-core').Browser} browser */
   static async open(browser, url, { person, open = '', dark = false, size = 'usual', font = 16, query = {} } = {}) {
     const context = await browser.newContext({ viewport: sizes[size], deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: dark ? 'dark' : 'light', locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
-    context.setDefaultTimeout(10_000)
+    context.setDefaultTimeout(30_000)
     const phone = new Phone()
     phone.context = context
     phone.page = await context.newPage()
