@@ -38,6 +38,8 @@ import (
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens. Where its root is
 //	                        it reads in CARDFLOW_CUSTODY_…
 //	stop dir                stops it before
+//	parted dir              takes a directory apart: $KEEPER is its custodian's configuration, $SERVER the server's. From then on
+//	                        hold and stop know keeper and server
 //	papers file NAME        makes of what a ceremony printed the files NAME1, NAME2…, a share each, of two lines
 //
 // [sqlite] and [mysql] before a line say on which database it is run.
@@ -71,6 +73,7 @@ func TestCommands(t *testing.T) {
 			"hold":      func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
 			"stop":      func(ts *testscript.TestScript, _ bool, args []string) { stop(t, ts, args[0]) },
 			"papers":    papers,
+			"parted":    func(ts *testscript.TestScript, _ bool, args []string) { takeApart(t, ts, args[0]) },
 			"tamper":    func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
@@ -204,14 +207,27 @@ func hold(t *testing.T, ts *testscript.TestScript, dir string) {
 			env = append(env, "CARDFLOW_CUSTODY_"+name+"="+v)
 		}
 	}
-	dir = ts.MkAbs(dir)
-	p := startProcessWith(t, env, "--data", dir, "serve")
+	args := []string{"--data", ts.MkAbs(dir), "serve"}
+	if file := ts.Getenv(map[string]string{"keeper": "KEEPER", "server": "SERVER"}[dir]); file != "" {
+		args = []string{"--config", file, map[string]string{"keeper": "custodian", "server": "serve"}[dir]}
+	}
+	keeper := args[2] == "custodian"
+	p := startProcessWith(t, env, args...)
 	ts.Defer(func() { p.kill(); <-p.ended })
-	if !p.listening() {
+	if keeper && !p.keeping() || !keeper && !p.listening() {
 		ts.Fatalf("no server on %s: %s", dir, p.errs)
 	}
-	held.Store(dir, p)
+	held.Store(ts.MkAbs(dir), p)
+	if keeper {
+		return
+	}
 	ts.Setenv("HELD", strings.TrimPrefix(p.url, "http://"))
+}
+
+func takeApart(t *testing.T, ts *testscript.TestScript, dir string) {
+	p := newParted(t, ts.MkAbs(dir))
+	ts.Setenv("KEEPER", p.keys)
+	ts.Setenv("SERVER", p.web)
 }
 
 // held are the servers that scripts hold, by their directories.

@@ -82,6 +82,9 @@ func server() {
 			os.Setenv(name, value)
 		}
 	}
+	if file := os.Getenv(deathVariable); file != "" {
+		at = deathIn(file)
+	}
 	main()
 }
 

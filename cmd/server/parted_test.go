@@ -85,13 +85,20 @@ func serverAccount(t *testing.T, dsn string) (user, its string) {
 func (p *parted) custodian(args ...string) *process {
 	p.t.Helper()
 	c := startProcess(p.t, append([]string{"--config", p.keys, "custodian"}, args...)...)
-	for line := range c.said {
+	if !c.keeping() {
+		p.t.Fatalf("the custodian does not start:\n%s", c.errs)
+	}
+	return c
+}
+
+// keeping waits until a custodian says that it answers; false if it ended before.
+func (p *process) keeping() bool {
+	for line := range p.said {
 		if strings.Contains(line, "CardFlow 密钥托管") {
-			return c
+			return true
 		}
 	}
-	p.t.Fatalf("the custodian does not start:\n%s", c.errs)
-	return nil
+	return false
 }
 
 // begin starts the server, and does not wait for it.
