@@ -61,6 +61,7 @@ type App struct {
 	stopped   sync.Once
 	look      bool
 	apart     bool               // custody is in another process
+	custodian bool               // this is that process
 	cancel    context.CancelFunc // ends everything that runs in the background
 	closers   []func() error
 }
@@ -296,8 +297,13 @@ func (a *App) openKeeper(ctx, run context.Context) error {
 	return a.openCustody(ctx, run)
 }
 
+var errServersConfig = errors.New("there is no root key here: beside a custodian this takes the custodian's configuration, and its user")
+
 // openCustody opens custody, or finds it sealed, if the root is in shares or signing was stopped.
 func (a *App) openCustody(ctx, _ context.Context) error {
+	if c := a.Config; c.Custody.Process == Own && !a.custodian && custody.RootKind(c.Custody.Kind) == custody.InFile && !exists(c.Path(c.Custody.RootKeyFile)) {
+		return errServersConfig // rather than to make a root that nobody wants
+	}
 	root, err := a.Config.root()
 	if err != nil {
 		return err
