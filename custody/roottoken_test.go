@@ -317,23 +317,47 @@ func TestCustodyOnAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.stillSigns(c, "trade-1")
-	dir, away := filepath.Join(tokens(), "tokens"), filepath.Join(tokens(), "gone")
-	lib := custody.Module(softHSM)
-	if err := errors.Join(os.Rename(dir, away), os.Mkdir(dir, 0o700), lib.Finalize()); err != nil {
+	other, err := r.under(tokenRoot(t, token))
+	if err != nil {
 		t.Fatal(err)
 	}
+	r.stillSigns(c, "trade-1")
+	r.stillSigns(other, "trade-other-1")
+	dir, away := filepath.Join(tokens(), "tokens"), filepath.Join(tokens(), "gone")
+	lib := custody.Module(softHSM)
+	out := func() {
+		t.Helper()
+		if err := errors.Join(os.Rename(dir, away), os.Mkdir(dir, 0o700), lib.Finalize()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := func() {
+		t.Helper()
+		if err := errors.Join(os.Remove(dir), os.Rename(away, dir), lib.Finalize()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out()
 	r.stillSigns(c, "trade-2") // what it takes is in memory
 	if _, err := c.NewKEK(t.Context(), "ops"); !errors.Is(err, custody.ErrToken) {
 		t.Errorf("a key-encryption key without the token: %v", err)
 	}
 	r.stillSigns(c, "trade-3")
-	if err := errors.Join(os.Remove(dir), os.Rename(away, dir), lib.Finalize()); err != nil {
-		t.Fatal(err)
-	}
+	back()
 	if _, err := c.NewKEK(t.Context(), "ops"); err != nil {
 		t.Errorf("when it is back: %v", err)
 	}
+	// In the middle of a signature: it takes a key-encryption key that only the token opens.
+	out()
+	ask, body := confirm("trade-other-2")
+	if sig, _, err := other.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrToken) || sig.Bytes != nil {
+		t.Errorf("without the token: %v", err)
+	}
+	if n := r.count(`SELECT COUNT(*) FROM custody_signatures WHERE subject = 'trade-other-2' AND signature IS NOT NULL`); n != 0 {
+		t.Errorf("%d signatures are stored", n)
+	}
+	back()
+	r.stillSigns(other, "trade-other-2")
 	if p, err := c.Rewrap(t.Context(), "server-1", false, nil); err != nil || p.Done != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}

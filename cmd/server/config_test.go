@@ -620,3 +620,15 @@ func TestPath(t *testing.T) {
 		t.Errorf("SQLite file %q", got)
 	}
 }
+
+// TestCommandsKeepQuiet: what a server notes of its day doesn't run into a command's prompts and tables; what is wrong does.
+func TestCommandsKeepQuiet(t *testing.T) {
+	for _, c := range []struct{ command, level, want string }{
+		{"serve", "info", "info"}, {"custodian", "info", "info"}, {"keys list", "info", "warn"}, {"backup restore <file>", "info", "warn"},
+		{"fsck", "debug", "debug"}, {"fsck", "error", "error"},
+	} {
+		if got := beside(c.command, LogConfig{Level: c.level}); got.Level != c.want {
+			t.Errorf("%s at %s logs %s", c.command, c.level, got.Level)
+		}
+	}
+}
