@@ -27,8 +27,9 @@ type apart struct {
 	dir       string // of the web process
 	home      string // of the custodian
 	custodian *App
-	config    Config // the custodian's
-	database  Secret // how the web process reaches the database, if it has a user of its own there
+	config    Config           // the custodian's
+	database  Secret           // how the web process reaches the database, if it has a user of its own there
+	tls       CustodyTLSConfig // the web process's, if it goes by the network
 }
 
 // newApart takes the demo's world apart.
@@ -57,9 +58,23 @@ func newApart(t *testing.T) *apart {
 	return a
 }
 
+// overTLS has the two speak to each other by the network.
+func (a *apart) overTLS() {
+	a.t.Helper()
+	ours := newAuthority(a.t)
+	a.stop()
+	a.config.Custody.TLS = ours.issue(CustodyTLSConfig{Peer: serverName, Listen: "127.0.0.1:0"}, custodianName)
+	a.start()
+	a.config.Custody.TLS.Listen = a.custodian.URL // the next start, too
+	a.tls = ours.issue(CustodyTLSConfig{Peer: custodianName, Connect: a.custodian.URL}, serverName)
+}
+
 // web is the web process's configuration.
 func (a *apart) web(c *Config) {
 	a.apart(c)
+	if a.tls.Connect != "" {
+		c.Custody.TLS, c.Custody.Socket = a.tls, filepath.Join(a.dir, "no socket")
+	}
 	if a.database.IsSet() {
 		c.Database.DSN = a.database
 	}
@@ -114,7 +129,19 @@ func (a *apart) alarms(e *custody.Error) int {
 // is, and are told to come back with what they ask for; what was accepted before waits, and is signed when it is back.
 func TestCustodian(t *testing.T) {
 	t.Parallel()
-	a := newApart(t)
+	t.Run("socket", func(t *testing.T) {
+		t.Parallel()
+		peopleTradeApart(t, newApart(t))
+	})
+	t.Run("tls", func(t *testing.T) {
+		t.Parallel()
+		a := newApart(t)
+		a.overTLS()
+		peopleTradeApart(t, a)
+	})
+}
+
+func peopleTradeApart(t *testing.T, a *apart) {
 	s := openSite(t, a.dir, crowded, a.web)
 	if s.Custody != nil {
 		t.Fatal("the web process has a custody of its own")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -31,16 +30,9 @@ type signerRig struct {
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	a := newApart(t)
-	a.stop()
-	ours := newAuthority(t)
-	a.config.Custody.TLS = ours.issue(CustodyTLSConfig{Peer: serverName, Listen: "127.0.0.1:0"}, custodianName)
-	a.start()
-	far := tlsApp(t, ours.issue(CustodyTLSConfig{Peer: custodianName, Connect: a.custodian.URL}, serverName))
-	byTLS, err := far.reach()
+	a.overTLS()
+	byTLS, err := tlsApp(t, a.tls).reach()
 	check(t, err)
-	if a.config.Custody.Socket != filepath.Join(a.home, "s") {
-		t.Fatal("the socket is elsewhere")
-	}
 	ways := []struct {
 		name   string
 		signer transfer.Signer
