@@ -7,7 +7,7 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help miniprogram preview run run-full demo test crash bench build docker-build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help miniprogram preview run run-full demo test crash bench bench-custody build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ ifeq ($(LEDGER),fabric)
 else
 	./$(SERVER) bench
 endif
+
+bench-custody: build ## 托管签名的性能（SQLite、MariaDB），与 Vault 对照 · custody's signatures, beside Vault's
+	go test -run '^$$' -bench '^BenchmarkSign$$' ./custody
+	bin/stack run --mariadb -- env CARDFLOW_TEST_DATABASE=mysql go test -run '^$$' -bench '^BenchmarkSign$$' ./custody
+	cd docs/performance/peer && go test -vet=off -run '^$$' -bench .
 
 fabric-up: build ## 启动 Fabric 网络（三组织、三排序节点），数据在 ./data/fabric · start the Fabric network
 	bin/stack fabric up
