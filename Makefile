@@ -43,9 +43,9 @@ else
 endif
 
 bench-custody: build ## 托管签名的性能（SQLite、MariaDB），与 Vault 对照 · custody's signatures, beside Vault's
-	go test -run '^$$' -bench '^BenchmarkSign$$' ./custody
-	bin/stack run --mariadb -- env CARDFLOW_TEST_DATABASE=mysql go test -run '^$$' -bench '^BenchmarkSign$$' ./custody
-	cd docs/performance/peer && go test -vet=off -run '^$$' -bench .
+	go test -run '^$$' -bench '^BenchmarkSign$$' -benchtime 5s ./custody
+	bin/stack run --mariadb -- env CARDFLOW_TEST_DATABASE=mysql go test -run '^$$' -bench '^BenchmarkSign$$' -benchtime 5s ./custody
+	cd docs/performance/peer && go test -vet=off -run '^$$' -bench . -benchtime 5s
 
 fabric-up: build ## 启动 Fabric 网络（三组织、三排序节点），数据在 ./data/fabric · start the Fabric network
 	bin/stack fabric up
