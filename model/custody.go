@@ -186,7 +186,7 @@ func (tx *Tx) NewestCustodyKeys(owners []string, slot string) (map[string]Custod
 // AddCustodyKeys stores keys, all or none. Errors: ErrConflict as AddCustodyKey.
 func (tx *Tx) AddCustodyKeys(keys []CustodyKey) error {
 	// Written out: a million keys come through here.
-	for some := range slices.Chunk(keys, chunk) {
+	for some := range slices.Chunk(keys, tx.rowsOf(14)) {
 		values := make([]any, 0, 14*len(some))
 		for _, k := range some {
 			functions, err := listText(k.Functions)
@@ -206,6 +206,15 @@ func (tx *Tx) AddCustodyKeys(keys []CustodyKey) error {
 		}
 	}
 	return nil
+}
+
+// rowsOf is how many rows of so many columns a statement inserts. Over the network it is the statement that costs; SQLite's
+// driver looks for each value among all that were given to it.
+func (tx *Tx) rowsOf(columns int) int {
+	if tx.db.Name() == SQLite {
+		return 256 / columns
+	}
+	return chunk
 }
 
 // keyChunk is how many keys or audit rows go into one statement.
@@ -308,7 +317,7 @@ func (tx *Tx) AddAuditHead(h AuditHead) error {
 func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
 	tx.head = nil
 	// Written out: each signature comes through here.
-	for some := range slices.Chunk(rows, chunk) {
+	for some := range slices.Chunk(rows, tx.rowsOf(8)) {
 		values := make([]any, 0, 8*len(some))
 		for _, r := range some {
 			values = append(values, r.Seq, r.At, r.Actor, r.Act, r.Subject, r.Detail, r.PrevHash, r.Hash)
