@@ -7,7 +7,7 @@ export GOTOOLCHAIN ?= local
 SERVER := bin/server
 
 .DEFAULT_GOAL := help
-.PHONY: help miniprogram preview run run-full demo test crash bench bench-custody build docker-build clean fabric-up fabric-down fabric-status fabric-clean
+.PHONY: help run run-full demo test crash bench bench-custody build docker-build clean fabric-up fabric-down fabric-status fabric-clean
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,10 +59,18 @@ fabric-status: build ## 列出 Fabric 网络的各个进程 · list its servers
 fabric-clean: build ## 停止 Fabric 网络并删除其数据 · stop it and remove keys and data
 	bin/stack fabric down --clean
 
+.PHONY: miniprogram wechat-compile preview
 miniprogram: miniprogram/node_modules/.ready ## 准备小程序，然后用微信开发者工具打开 miniprogram/ · pack what it uses; then open it in WeChat DevTools
 	@cd miniprogram && node tests/tools/pack.mjs
 
-# What the lock file names, and nothing else; again only when it has changed.
+wechat-compile: miniprogram miniprogram/tools/node_modules/.ready ## 用微信自己的编译器离线编译小程序，列出包大小 · compile it by WeChat's own compiler, offline
+	node miniprogram/tools/compile.mjs
+
+# What the lock files name, and nothing else; again only when one has changed.
+miniprogram/tools/node_modules/.ready: miniprogram/tools/package-lock.json
+	cd miniprogram/tools && npm ci --prefer-offline --ignore-scripts --loglevel=error
+	@touch $@
+
 miniprogram/node_modules/.ready: miniprogram/package-lock.json
 	cd miniprogram && npm ci --prefer-offline --loglevel=error
 	@touch $@

@@ -25,6 +25,7 @@ async function toForm(phone, trade) {
   await phone.type('卡号后六位', trade.last6)
   await phone.tap('查看交易')
   await phone.sees('要先向中国移动登记实名')
+  await phone.shot('offer-real-name')
   await phone.tap('去登记实名')
   await phone.sees('向中国移动登记实名')
 }
