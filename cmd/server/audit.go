@@ -96,7 +96,7 @@ func openForLooking(e *environment) (*App, error) { return openBeside(e, true) }
 func openBeside(e *environment, look bool) (*App, error) {
 	// Opening would make whatever is missing, and find an empty platform in perfect order.
 	if name := e.config.Path(e.config.Ledger.File); e.config.Ledger.Kind == "embedded" && !exists(name) {
-		if c := e.config; c.Database.Driver != model.SQLite || exists(c.SQLiteFile()) {
+		if c := e.config; exists(c.DataDir) && (c.Database.Driver != model.SQLite || exists(c.SQLiteFile())) {
 			app, err := e.offline() // which says so where a restore was broken off: the ledger comes at its end
 			if err != nil {
 				return nil, err
