@@ -18,7 +18,7 @@ test('a card goes from the left phone to the right one, by mouse alone', async (
 
   await tap(seller, '卖卡')
   await tap(seller, '扫卡上的条码')
-  await tap(seller, /抽屉里的卡/)
+  await tap(seller, /抽屉里的中国移动卡/)
   await tap(seller, '卖出 1 张')
   await seller.getByText('等买家确认', { exact: true }).waitFor()
 

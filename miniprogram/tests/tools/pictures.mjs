@@ -10,7 +10,7 @@ const width = 250
 const strips = {
   buyer: ['home-code', 'prove', 'offer', 'done', 'card'],
   shop: ['retail-home', 'retail-sell', 'retail-code', 'retail-sold', 'retail-receive'],
-  'real-name': ['offer-real-name', 'real-name-filled', 'real-name-approved', 'registrations', 'offer-dark'],
+  'real-name': ['real-name-filled', 'real-name-approved', 'registrations', 'offer-dark', 'card-dark'],
 }
 
 const browser = await openBrowser()

@@ -13,8 +13,18 @@ export async function around(phone) {
   }
   const { token } = phone.wx.getStorageSync('staff')
   if (token && phone.router.top().route.startsWith('subpackages/retail/')) {
-    const r = await fetch('/api/v1/cards?status=OWNED&limit=3', { headers: { authorization: `Bearer ${token}` } })
-    if (r.ok) for (const { start } of (await r.json()).items) seen.push({ name: `抽屉里的卡 …${start.slice(-6)} 的条码`, text: start })
+    const r = await fetch('/api/v1/lots?limit=200', { headers: { authorization: `Bearer ${token}` } })
+    if (r.ok) seen.push(...drawer((await r.json()).items))
   }
   return seen
+}
+
+/** A card of each kind that lies in the drawer. */
+function drawer(lots) {
+  const kinds = new Map()
+  for (const { status, issuer, retailPolicy, segments: [first] } of lots) {
+    const kind = `抽屉里的${issuer?.name ?? ''}卡${retailPolicy === 'REAL_NAME' ? '（要实名）' : ''}`
+    if (status === 'OWNED' && !kinds.has(kind)) kinds.set(kind, first.start)
+  }
+  return [...kinds].map(([kind, start]) => ({ name: `${kind} …${start.slice(-6)}`, text: start }))
 }

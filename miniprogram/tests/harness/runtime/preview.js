@@ -2,7 +2,7 @@
 const demo = { username: 'xiaowang', password: 'cardflow-demo' }
 const phones = [
   { title: '店员的手机', who: '小王', note: '① 点“卖卡”，扫一张卡，生成交易码', open: 'subpackages/retail/pages/home/home', ready: logInShop },
-  { title: '买家的手机', who: '小李', note: '② 点“扫一扫”，核对，确认收卡', open: '' },
+  { title: '买家的手机', who: '小李', note: '② 点“扫一扫”，核对，确认收卡。要实名时可填：张三，11010519491231002X', open: '' },
 ]
 
 // The shop of the demo is logged in: nobody has to look up its password. Without the demo the phone asks for one.
