@@ -75,7 +75,7 @@ func FuzzFileRoot(f *testing.F) {
 // FuzzKeyRow: what stands beside the envelope in a key's row, and is bound to it.
 func FuzzKeyRow(f *testing.F) {
 	r := newRig(f)
-	key := r.ensure("c-0001", request.Retailer, custody.Account)
+	key := r.ensure("c-0001", custody.Machine, custody.Account)
 	r.unguarded()
 	type row struct {
 		functions, role, kind, slot string
@@ -242,7 +242,7 @@ func TestSuccessorEnvelopes(t *testing.T) {
 		} {
 			n++
 			waits := func(owner string) (old, next string) {
-				old = r.ensure(owner, request.Retailer, custody.Account).ID
+				old = r.ensure(owner, custody.Machine, custody.Account).ID
 				if _, err := r.Replace(t.Context(), old, "ops-1"); err != nil {
 					t.Fatal(err)
 				}
