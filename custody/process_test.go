@@ -239,7 +239,7 @@ var chores = map[string]chore{
 		},
 	},
 	"rewrap": {points: 6,
-		rig: func(r *rig) { r.stock(200) },
+		rig: func(r *rig) { r.stock(300) },
 		before: func(r *rig, _ string) {
 			if _, err := r.NewKEK(r.t.Context(), "ops"); err != nil {
 				r.t.Fatal(err)
@@ -261,7 +261,7 @@ var chores = map[string]chore{
 			if p, err := r.Rewrap(r.t.Context(), "server-2", false, nil); err != nil || p.Done != int64(left) || p.Left != 0 {
 				r.t.Errorf("%s: the next one, with %d to do: %+v, %v", j.Round, left, p, err)
 			}
-			r.has(j, 200, `SELECT COUNT(*) FROM custody_keys WHERE kek_version = ?`, newest)
+			r.has(j, 300, `SELECT COUNT(*) FROM custody_keys WHERE kek_version = ?`, newest)
 		},
 	},
 	"stop": {points: 2,
