@@ -171,7 +171,7 @@ func (tx *Tx) LockNewestCustodyKey(owner, slot string) (CustodyKey, error) {
 // NewestCustodyKeys fetches the keys that some owners have, or had last, in a slot, by owner.
 func (tx *Tx) NewestCustodyKeys(owners []string, slot string) (map[string]CustodyKey, error) {
 	found := map[string]CustodyKey{}
-	for some := range slices.Chunk(owners, chunk) {
+	for some := range slices.Chunk(owners, listChunk) {
 		keys, err := many[CustodyKey](tx.db.Where("owner IN ? AND slot = ?", some, slot).Order("version"))
 		if err != nil {
 			return nil, err
@@ -182,6 +182,11 @@ func (tx *Tx) NewestCustodyKeys(owners []string, slot string) (map[string]Custod
 	}
 	return found, nil
 }
+
+// listChunk is how many values of a list are looked up at once in a table that may have millions of rows. Of up to 200 MariaDB
+// asks the index how many rows there are (eq_range_index_dive_limit); of more it believes its statistics, and if those are
+// from when the table was small, it reads all of the table instead.
+const listChunk = 128
 
 // AddCustodyKeys stores keys, all or none. Errors: ErrConflict as AddCustodyKey.
 func (tx *Tx) AddCustodyKeys(keys []CustodyKey) error {

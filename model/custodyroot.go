@@ -87,16 +87,13 @@ func (tx *Tx) RewrapCustodyKeys(keys []CustodyKey, from, to int) (moved int64, e
 	return moved + result.RowsAffected, result.Error
 }
 
-// rewrapChunk is how many keys a statement rewraps: on a server each statement waits for its answer.
-const rewrapChunk = 256
-
 // rewrap puts the envelopes of keys in one of the two tables under another key-encryption key.
 func (tx *Tx) rewrap(table, and string, keys []CustodyKey, from, to int) (moved int64, err error) {
 	byID := func(a, b CustodyKey) int { return strings.Compare(a.ID, b.ID) }
 	if !slices.IsSortedFunc(keys, byID) {
 		keys = slices.SortedFunc(slices.Values(keys), byID)
 	}
-	for some := range slices.Chunk(keys, rewrapChunk) {
+	for some := range slices.Chunk(keys, listChunk) {
 		n, err := tx.rewrapSome(table, and, some, from, to)
 		if err != nil {
 			return moved, err

@@ -107,7 +107,7 @@ func (tx *Tx) LockKeyWish(keyID string, matter KeyMatter) (CustodyWish, error) {
 // WishesOf lists what is wished of some keys, by key.
 func (tx *Tx) WishesOf(keyIDs []string) (map[string][]CustodyWish, error) {
 	found := map[string][]CustodyWish{}
-	for some := range slices.Chunk(keyIDs, chunk) {
+	for some := range slices.Chunk(keyIDs, listChunk) {
 		list, err := many[CustodyWish](tx.db.Where("key_id IN ?", some).Order("key_id, matter"))
 		if err != nil {
 			return nil, err
@@ -122,7 +122,7 @@ func (tx *Tx) WishesOf(keyIDs []string) (map[string][]CustodyWish, error) {
 // LedgerKeys fetches the newest that the ledger has said of some keys, by key; none of those that have not moved there.
 func (tx *Tx) LedgerKeys(keyIDs []string) (map[string]CustodyLedgerKey, error) {
 	found := map[string]CustodyLedgerKey{}
-	for some := range slices.Chunk(keyIDs, chunk) {
+	for some := range slices.Chunk(keyIDs, listChunk) {
 		list, err := many[CustodyLedgerKey](tx.db.Where("key_id IN ?", some))
 		if err != nil {
 			return nil, err
@@ -136,7 +136,7 @@ func (tx *Tx) LedgerKeys(keyIDs []string) (map[string]CustodyLedgerKey, error) {
 
 // SuccessorsOf lists the keys that wait to take over from those of some owners.
 func (tx *Tx) SuccessorsOf(owners []string) (list []CustodySuccessor, err error) {
-	for some := range slices.Chunk(owners, chunk) {
+	for some := range slices.Chunk(owners, listChunk) {
 		found, err := many[CustodySuccessor](tx.db.Where("owner IN ?", some))
 		if err != nil {
 			return nil, err

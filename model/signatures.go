@@ -18,7 +18,7 @@ type CustodyPlace struct{ Owner, Slot string }
 // changing them until the transaction ends. Who never had one is not in the answer.
 func (tx *Tx) LockNewestCustodyKeys(owners []string) (map[CustodyPlace]CustodyKey, error) {
 	found := map[CustodyPlace]CustodyKey{}
-	for some := range slices.Chunk(owners, chunk) {
+	for some := range slices.Chunk(owners, listChunk) {
 		keys, err := many[CustodyKey](tx.locked().Where("owner IN ?", some).Order("version"))
 		if err != nil {
 			return nil, err
@@ -33,7 +33,7 @@ func (tx *Tx) LockNewestCustodyKeys(owners []string) (map[CustodyPlace]CustodyKe
 // LockCustodyKeyStates fetches the states of some keys by ID, and keeps others from changing them until the transaction ends.
 func (tx *Tx) LockCustodyKeyStates(ids []string) (map[string]CustodyKeyState, error) {
 	found := map[string]CustodyKeyState{}
-	for some := range slices.Chunk(ids, chunk) {
+	for some := range slices.Chunk(ids, listChunk) {
 		keys, err := many[CustodyKey](tx.locked().Select("id", "state").Where("id IN ?", some))
 		if err != nil {
 			return nil, err
@@ -128,7 +128,7 @@ func (tx *Tx) StoreSignatures(made []MadeSignature, at Millis) error {
 // LockUsages fetches what some owners' keys have signed, and keeps others from changing it until the transaction ends.
 func (tx *Tx) LockUsages(owners []string) (map[CustodyPlace]Usage, error) {
 	found := map[CustodyPlace]Usage{}
-	for some := range slices.Chunk(owners, chunk) {
+	for some := range slices.Chunk(owners, listChunk) {
 		list, err := many[Usage](tx.locked().Where("owner IN ?", some))
 		if err != nil {
 			return nil, err
