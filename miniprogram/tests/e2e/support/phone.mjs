@@ -13,7 +13,7 @@ export class Phone {
   /** @param {import('playwright-core').Browser} browser */
   static async open(browser, url, { person, open = '', dark = false, size = 'usual', font = 16, query = {} } = {}) {
     const context = await browser.newContext({ viewport: sizes[size], deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: dark ? 'dark' : 'light', locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
-    context.setDefaultTimeout(30_000)
+    context.setDefaultTimeout(60_000)
     const phone = new Phone()
     phone.context = context
     phone.page = await context.newPage()
@@ -24,7 +24,7 @@ export class Phone {
     })
     phone.page.on('pageerror', (e) => phone.logged.push(e.stack ?? String(e)))
     phone.base = `${url}/preview/phone.html`
-    phone.query = { person, font, ...query }
+    phone.query = { person, font, patience: 10, ...query }
     phone.suffix = `${dark ? '-dark' : ''}${size === 'small' ? '-small' : ''}${font > 16 ? '-large' : ''}`
     await phone.start(open)
     return phone

@@ -30,7 +30,7 @@ export const makeRequest = (phone) => (options = {}) => {
     const url = new URL(options.url)
     const origin = phone.domains[url.origin]
     if (origin === undefined) throw refuse('url not in domain list', 600002)
-    const timer = setTimeout(() => control.abort('timeout'), timeout)
+    const timer = setTimeout(() => control.abort('timeout'), timeout * phone.settings.patience)
     try {
       const { query, body } = written(options.data, method, header)
       if (query) for (const [k, v] of Object.entries(query)) url.searchParams.set(k, v)
