@@ -68,8 +68,6 @@ func (s *Service) authorise(ctx context.Context, c Caller, wishes ...wish) error
 			return &Error{Code: "UNAVAILABLE", Err: err}
 		case errors.Is(err, ErrKeyStopped):
 			return &Error{Code: "KEY_STOPPED", Err: err}
-		case err != nil && CodeOf(err) == "INTERNAL": // nothing was accepted: whoever asks again finds out
-			return &Error{Code: "UNAVAILABLE", Err: err}
 		case err != nil:
 			return err
 		}
