@@ -130,8 +130,7 @@ func translate(err error) error {
 // unreachable tells a connection that broke, or could not be made, from what a server said.
 func unreachable(err error) bool {
 	var network net.Error
-	return errors.Is(err, driver.ErrInvalidConn) || errors.Is(err, driver.ErrBusyBuffer) || errors.Is(err, driver.ErrPktSync) ||
-		errors.Is(err, driver.ErrMalformPkt) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.Is(err, driver.ErrInvalidConn) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.As(err, &network)
 }
 

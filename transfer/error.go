@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -87,7 +86,7 @@ func failf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// CodeOf is the stable code of any error of this package, "UNAVAILABLE" when the database is away or has not answered in time, and "INTERNAL" for
+// CodeOf is the stable code of any error of this package, "UNAVAILABLE" when the database is away, and "INTERNAL" for
 // what has none.
 func CodeOf(err error) string {
 	var e *Error
@@ -100,7 +99,7 @@ func CodeOf(err error) string {
 		return c.Code
 	case errors.As(err, &i):
 		return i.Code
-	case errors.Is(err, model.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, model.ErrUnavailable):
 		return "UNAVAILABLE" // whether anything was changed, the same Idempotency-Key finds out
 	}
 	return "INTERNAL"
