@@ -127,11 +127,12 @@ func translate(err error) error {
 	return err
 }
 
-// unreachable tells a connection that broke, or could not be made, from what a server said.
+// unreachable tells a connection that broke, or could not be made, from what a server said. One that ends while TLS is being
+// agreed on is a bare EOF.
 func unreachable(err error) bool {
 	var network net.Error
-	return errors.Is(err, driver.ErrInvalidConn) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &network)
+	return errors.Is(err, driver.ErrInvalidConn) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
 // fromSQLite: its messages name tables and columns only.

@@ -11,6 +11,9 @@ import (
 // CommitMark is the record that a commit leaves behind.
 type CommitMark = mark
 
+// Translate is what a driver's error is to whoever uses this package.
+func Translate(err error) error { return translate(err) }
+
 // Exec runs SQL as nobody else may: to see what the database itself refuses.
 func (tx *Tx) Exec(sql string, args ...any) error { return tx.db.Exec(sql, args...).Error }
 
