@@ -293,7 +293,7 @@ func (w *world) judge() {
 	p := w.start(1, nil)
 	defer func() {
 		if w.Failed() {
-			w.tells(p)
+			w.tells()
 		}
 	}()
 	w.market.at(p)
@@ -319,10 +319,10 @@ func (w *world) judge() {
 			}
 		}
 	}
-	w.servers = nil
 	if w.Failed() {
 		w.FailNow()
 	}
+	w.servers = nil
 }
 
 // fsck has the command of that name read every server's journal.
@@ -464,9 +464,13 @@ func (w *world) counts() {
 	w.kills++
 }
 
-// tells logs, for whoever looks into a failure, what a server wrote and which writes have not come to a good end.
-func (w *world) tells(p *process) {
-	w.Logf("%s", p.errs)
+// tells logs, for whoever looks into a failure, what the scene's servers wrote and which writes have not come to a good end.
+func (w *world) tells() {
+	w.mu.Lock()
+	for _, p := range w.servers {
+		w.Logf("%s", p.errs)
+	}
+	w.mu.Unlock()
 	if w.db == nil {
 		return
 	}
