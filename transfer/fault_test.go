@@ -380,11 +380,12 @@ func (m *meter) Alarm(name string)          { m.note("alarm " + name) }
 func (m *meter) RealName(event string)      { m.note("real name " + event) }
 
 // A confirmation that was sent and lost must not keep the cards for ever: when the trade's time is over and the
-// contract takes no request any more, the relay has the trade released, which proves that the lost one can't land.
+// contract takes no request any more, the relay has the trade released, which proves that the lost one can't land. Whoever
+// looks finds the trade released, and not open again, even where no block has been heard since.
 func TestLostConfirmationOfAnExpiredTradeIsReleased(t *testing.T) {
 	t.Parallel()
-	f := &faulty{}
-	r := newStockedWith(t, f.wrap, nil)
+	f, deaf := &faulty{}, &deafLedger{}
+	r := newStockedWith(t, func(l ledger.Ledger) ledger.Ledger { deaf.Ledger = l; return f.wrap(deaf) }, nil)
 	trade := r.offer(retailer, 1, 1)
 	sent := make(chan struct{})
 	var once sync.Once
@@ -395,14 +396,17 @@ func TestLostConfirmationOfAnExpiredTradeIsReleased(t *testing.T) {
 	act, err := r.Confirm(r.ctx, r.consumer("ann"), idem("confirm"), trade.TradeID, trade.Code, last6(1))
 	check(t, err)
 	<-sent
+	deaf.deaf.Store(true)
 	r.clock.forward(2 * time.Hour)
 	f.mu.Lock()
 	f.faults = nil
 	f.mu.Unlock()
-	r.await(act, contract.TradeEnded)
+	r.until("the trade is not being confirmed any more", func() bool { return r.trade(retailer, trade.TradeID).State != "confirming" })
 	if v := r.trade(retailer, trade.TradeID); v.State != "released" {
-		t.Fatalf("the trade is %s", v.State)
+		t.Errorf("the trade is %s", v.State)
 	}
+	deaf.deaf.Store(false)
+	r.await(act, contract.TradeEnded)
 	r.offer(retailer, 1, 1) // the card can be sold
 	r.fsck()
 }

@@ -224,6 +224,12 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 		}
 		return now, err
 	}
+	if refusal.Code == contract.TradeEnded {
+		// Followed first: else the trade would be open again, for whoever looks, until the listener comes by.
+		if now, err := s.followEnd(ctx, a, refusal); err != nil || now.State.Finished() {
+			return now, err
+		}
+	}
 	if a.Sent {
 		t, err := s.Ledger.Transaction(ctx, a.TxID)
 		if err == nil {
@@ -269,6 +275,26 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 		}
 	}
 	return a, &Error{Code: refusal.Code, Err: refusal}
+}
+
+// followEnd mirrors the transaction that has ended the trade of which the contract says so, and reads the act again: that
+// transaction may have been its own. A peer that answers may be behind the one that refused: then it is asked again.
+func (s *Service) followEnd(ctx context.Context, a model.Act, refusal *contract.Error) (model.Act, error) {
+	id, _ := refusal.Details["txId"].(string)
+	if id == "" {
+		return a, nil
+	}
+	t, err := s.Ledger.Transaction(ctx, id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return a, &later{err: fmt.Errorf("ended by %s: %w", id, err)}
+	}
+	if err != nil {
+		return a, err
+	}
+	if err := s.settleOne(ctx, t); err != nil {
+		return a, err
+	}
+	return s.act(ctx, a.ID)
 }
 
 // ended is how the attempt of an act ended that is planned and signed anew.
