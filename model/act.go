@@ -140,10 +140,18 @@ func (tx *Tx) SaveAct(a Act) error {
 
 // LeaseActs takes up to limit unfinished acts whose time has come and that nobody has, for owner, until a time. Two
 // workers never get the same act: they pass by each other's rows instead of waiting. Make owner a fresh word for each
-// call; then a worker that overslept its lease can't be taken for its successor.
+// call; then a worker that overslept its lease can't be taken for its successor. What a clock far ahead put off, or leased,
+// is due like anything else, and comes last.
 func (tx *Tx) LeaseActs(owner string, now, until Millis, limit int) ([]Act, error) {
-	acts, err := many[Act](tx.skipLocked().Where("state IN ? AND next_at <= ? AND lease_until <= ?", unfinished, now, now).
-		Order("next_at, id").Limit(limit))
+	due := func(when string, at Millis, limit int) ([]Act, error) {
+		return many[Act](free(tx.skipLocked().Where("state IN ?", unfinished).Where(when, at), now, until).Order("next_at, id").Limit(limit))
+	}
+	acts, err := due("next_at <= ?", now, limit)
+	if err == nil && len(acts) < limit { // two ranges of the index, not one walk along all that waits
+		var late []Act
+		late, err = due("next_at > ?", now+farNext, limit-len(acts))
+		acts = append(acts, late...)
+	}
 	if err != nil || len(acts) == 0 {
 		return nil, err
 	}
@@ -155,6 +163,10 @@ func (tx *Tx) LeaseActs(owner string, now, until Millis, limit int) ([]Act, erro
 	return acts, tx.db.Model(&Act{}).Where("id IN ?", ids).UpdateColumns(map[string]any{"lease_owner": owner, "lease_until": until}).Error
 }
 
+// farNext is later than any act, or any question to a verifier, is put off: the quota of a key comes back within a day. What is put off for longer was
+// so by a clock that had jumped ahead.
+const farNext Millis = 48 * 60 * 60 * 1000
+
 // LeaseAct is LeaseActs for one act, by ID, whether or not its time has come. Errors: ErrNotFound; ErrState if it is
 // finished or somebody has it.
 func (tx *Tx) LeaseAct(id, owner string, now, until Millis) (Act, error) {
@@ -162,7 +174,7 @@ func (tx *Tx) LeaseAct(id, owner string, now, until Millis) (Act, error) {
 	if err != nil {
 		return a, err
 	}
-	if a.State.Finished() || a.LeaseUntil > now {
+	if a.State.Finished() || a.LeaseUntil > now && a.LeaseUntil <= far(now, until) {
 		return a, named("act", id, ErrState)
 	}
 	a.LeaseOwner, a.LeaseUntil = owner, until

@@ -76,8 +76,8 @@ func (tx *Tx) SaveImport(i Import) error {
 // LeaseImport takes the oldest unfinished import that nobody has and that can be carried here, as far as fits says.
 // Errors: ErrNotFound if there is none.
 func (tx *Tx) LeaseImport(owner string, now, until Millis, fits func(Import) bool) (Import, error) {
-	waiting, err := many[Import](tx.skipLocked().
-		Where("state IN ? AND lease_until <= ?", []ImportState{ImportQueued, ImportReading, ImportIssuing}, now).
+	unended := []ImportState{ImportQueued, ImportReading, ImportIssuing}
+	waiting, err := many[Import](free(tx.skipLocked().Where("state IN ?", unended), now, until).
 		Order("created_at, id").Limit(importsAtOnce))
 	if err != nil {
 		return Import{}, named("import", "", err)

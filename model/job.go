@@ -65,7 +65,7 @@ func (tx *Tx) SaveJob(j Job) error {
 // LeaseJob takes the oldest unfinished job that nobody has, of these kinds or of any. Errors: ErrNotFound if there
 // is none.
 func (tx *Tx) LeaseJob(owner string, now, until Millis, kinds ...string) (Job, error) {
-	query := tx.skipLocked().Where("state IN ? AND lease_until <= ?", []JobState{JobQueued, JobRunning}, now)
+	query := free(tx.skipLocked().Where("state IN ?", []JobState{JobQueued, JobRunning}), now, until)
 	if len(kinds) > 0 {
 		query = query.Where("kind IN ?", kinds)
 	}

@@ -3,6 +3,8 @@ package model
 import (
 	"errors"
 	"strings"
+
+	"gorm.io/gorm"
 )
 
 // Lease is a duty that one server has at a time, as long as it comes back before the lease ends.
@@ -16,6 +18,15 @@ type Lease struct {
 // farLease is later than any lease of custody's ends. One that ends later still was taken by a clock that had jumped ahead,
 // and nobody waits for it: it might be years.
 const farLease Millis = 60 * 60 * 1000
+
+// far is the end of a lease from which on it was a wrong clock that took it, to one who now would take it until a time:
+// how long the others' leases are, he knows from his own.
+func far(now, until Millis) Millis { return now + max(farLease, 2*(until-now)) }
+
+// free restricts to the rows of acts, imports or jobs that nobody has.
+func free(query *gorm.DB, now, until Millis) *gorm.DB {
+	return query.Where("(lease_until <= ? OR lease_until > ?)", now, far(now, until))
+}
 
 // LeaseOver tells whether a lease that ends at until is over.
 func LeaseOver(until, now Millis) bool { return until <= now || until > now+farLease }
@@ -35,7 +46,7 @@ func (tx *Tx) TakeLease(name, owner string, now, until Millis) (bool, error) {
 		return err == nil, named("lease", name, err)
 	case err != nil:
 		return false, named("lease", name, err)
-	case old.Owner != owner && old.UntilAt > now && old.UntilAt <= now+max(farLease, 2*(until-now)):
+	case old.Owner != owner && old.UntilAt > now && old.UntilAt <= far(now, until):
 		return false, nil
 	}
 	return true, named("lease", name, tx.db.Model(&Lease{}).Where("name = ?", name).

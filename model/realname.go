@@ -146,7 +146,7 @@ func (tx *Tx) RealNamesWith(carrier string, waiting bool, cursor string, limit i
 
 // RealNamesDue lists the registrations whose verifier is to be asked by now.
 func (tx *Tx) RealNamesDue(now Millis, limit int) ([]RealName, error) {
-	return many[RealName](tx.db.Where("state = ? AND next_at <= ?", RealNameChecking, now).Order("next_at").Limit(limit))
+	return many[RealName](tx.db.Where("state = ? AND (next_at <= ? OR next_at > ?)", RealNameChecking, now, now+farNext).Order("next_at").Limit(limit))
 }
 
 // RealNamesUndecided lists the registrations that were made before a time, and nobody has decided about.
@@ -164,7 +164,7 @@ func (tx *Tx) RealNamesWaiting() (n int64, oldest Millis, err error) {
 
 // LeaseRealName makes asking the verifier one worker's until a time. Errors: ErrState if it is another's.
 func (tx *Tx) LeaseRealName(id string, now, until Millis) error {
-	return swapped("real name", id, tx.db.Model(&RealName{}).Where("id = ? AND state = ? AND next_at <= ?", id, RealNameChecking, now).
+	return swapped("real name", id, tx.db.Model(&RealName{}).Where("id = ? AND state = ? AND (next_at <= ? OR next_at > ?)", id, RealNameChecking, now, now+farNext).
 		Updates(map[string]any{"next_at": until, "tries": gorm.Expr("tries + 1")}))
 }
 

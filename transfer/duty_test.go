@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cardflow/ledger"
+	"cardflow/ledger/contract"
 	"cardflow/model"
 	"cardflow/transfer"
 )
@@ -175,4 +176,48 @@ func TestStartedAgain(t *testing.T) {
 			r.clock.forward(2 * time.Hour)
 		})
 	}
+}
+
+// A server whose clock was years ahead had taken acts up, or put them off, when it died. Nobody waits for its time to come, nor
+// for what it sent to turn up until then.
+func TestActsOfAClockThatJumped(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Server = "one" })
+	trade, other := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
+	ann := r.consumer("ann")
+	f.next("Confirm", 1, lost)
+	f.next("Confirm", 1_000_000, refusing(contract.KeyInactive))
+	sent, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	check(t, err)
+	r.until("it was sent, and is refused", func() bool { return f.tries("Confirm") > 2 })
+	r.stop()
+	r.Wait()
+	fresh, err := r.Cancel(context.Background(), retailer, idem("cancel"), other.TradeID)
+	check(t, err)
+	check(t, r.db.Write(context.Background(), func(tx *model.Tx) error {
+		for _, id := range []string{sent.ID, fresh.ID} {
+			ahead := model.MillisOf(r.clock.now().Add(10 * 365 * 24 * time.Hour))
+			a, err := tx.LeaseAct(id, "ahead/worker", ahead, ahead+30_000)
+			if err != nil {
+				return err
+			}
+			a.NextAt = a.LeaseUntil
+			if a.Sent {
+				a.SentAt = ahead
+			}
+			if err := tx.SaveAct(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	tries := f.tries("Confirm")
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	check(t, r.Start(r.ctx))
+	r.await(fresh, "")
+	r.until("it is tried again", func() bool { return f.tries("Confirm") > tries })
+	r.clock.forward(11 * time.Minute)
+	r.await(sent, contract.KeyInactive)
+	r.fsck()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	_ "github.com/glebarez/go-sqlite"
 
@@ -180,7 +181,7 @@ var damages = []damage{
 	{"a trade that was never offered", []string{"INSERT INTO trades (id, mode, lot_hash, seller, state, count, offered_at, expires_at, offer_block, end_block, ended_at, release_after, created_at) " +
 		"VALUES ('never', 'NAMED', '{lot}', 'shop-a', 'offered', 1, 0, 9000000000000, 0, 0, 0, 0, 0)"}, "TRADE is offered here and not on the ledger", "what the ledger says"},
 	{"an act that is called failed", []string{"UPDATE acts SET state = 'failed', error_code = 'X' WHERE id = '{act}'"}, "ACT failed here; the ledger applied it in", "as the ledger did"},
-	{"an act that is called unfinished", []string{"UPDATE acts SET state = 'submitted', next_at = 9000000000000000, lease_until = 9000000000000000 WHERE id = '{act}'"}, "ACT is submitted here; the ledger applied it in", "as the ledger did"},
+	{"an act that is called unfinished", []string{"UPDATE acts SET state = 'submitted', next_at = {soon}, lease_until = {soon} WHERE id = '{act}'"}, "ACT is submitted here; the ledger applied it in", "as the ledger did"},
 	{"an act with another transaction", []string{"UPDATE acts SET tx_id = 'x' WHERE id = '{act}'"}, "ACT is committed here; the ledger does not have its transaction x", "as the ledger did"},
 	{"request of an act", []string{"UPDATE acts SET request_id = 'x', body = x'00', proof = x'00' WHERE id = '{act}'"}, "ACT has another request here than its transaction on the ledger", "as the ledger did"},
 	{neverWas, []string{"UPDATE acts SET tx_id = 'never', request_id = 'never' WHERE id = '{act}'"}, "ACT is committed here; the ledger does not have its transaction never", "as the ledger did"},
@@ -208,7 +209,8 @@ func TestRepair(t *testing.T) {
 			act := r.confirm(ann, sold, card)
 			sales++
 			receipt := must2(r.Receipt(r.ctx, ann, act.ID))(t)
-			names := strings.NewReplacer("{lot}", sold.LotHash, "{trade}", sold.TradeID, "{open}", open.TradeID, "{act}", act.ID)
+			names := strings.NewReplacer("{lot}", sold.LotHash, "{trade}", sold.TradeID, "{open}", open.TradeID, "{act}", act.ID,
+				"{soon}", fmt.Sprint(r.clock.now().Add(30*time.Minute).UnixMilli()))
 			var statements []string
 			for _, s := range d.sql {
 				statements = append(statements, names.Replace(s))

@@ -251,6 +251,7 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 			// The ledger took this request once and refuses it now. Time has passed, and a new attempt consumes what the
 			// one in flight needs; or a record that it has read is another by now (a key was stopped, a lot frozen), and it
 			// can't land. Unless the peer that refuses is one that lags: so the one in flight gets its time to turn up.
+			a.SentAt = min(a.SentAt, s.now()) // a clock far ahead may have written it
 			if s.now() < a.SentAt+model.Millis(s.Relay.Grace.Milliseconds()) {
 				return a, &later{err: refusal}
 			}
