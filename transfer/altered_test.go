@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"cardflow/ledger/request"
 	"cardflow/model"
@@ -36,7 +37,7 @@ func TestAlteredActIsNotSigned(t *testing.T) {
 			m, alarms := &moody{early: c.early}, &meter{}
 			r := newStockedWith(t, nil, func(k *transfer.Config) {
 				m.Signer = k.Signer
-				k.Signer, k.Metrics = m, alarms
+				k.Signer, k.Metrics, k.Relay.AnswerWithin = m, alarms, time.Millisecond
 			})
 			asked, victim := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
 			m.set(transfer.ErrSealed)

@@ -190,7 +190,7 @@ func (s *Service) ApproveRealName(ctx context.Context, c Caller, idem Idem, id s
 	if err != nil {
 		return Act{}, err
 	}
-	wait, cancel := context.WithTimeout(ctx, waitForCommit)
+	wait, cancel := context.WithTimeout(ctx, s.Relay.AnswerWithin)
 	defer cancel()
 	return s.Await(wait, done)
 }

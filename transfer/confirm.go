@@ -358,7 +358,7 @@ func (s *Service) Return(ctx context.Context, c Caller, idem Idem, tradeID, reas
 	if err != nil {
 		return Act{}, err
 	}
-	wait, cancel := context.WithTimeout(ctx, waitForCommit)
+	wait, cancel := context.WithTimeout(ctx, s.Relay.AnswerWithin)
 	defer cancel()
 	return s.Await(wait, id)
 }

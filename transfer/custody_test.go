@@ -81,11 +81,14 @@ func (m *moody) OrderKey(ctx context.Context, keyID, what, actor string) (transf
 	return m.Signer.OrderKey(ctx, keyID, what, actor)
 }
 
-func newMoody(t *testing.T) (*rig, *moody) {
+func newMoody(t *testing.T, config ...func(*transfer.Config)) (*rig, *moody) {
 	m := &moody{}
 	return newStockedWith(t, nil, func(c *transfer.Config) {
 		m.Signer = c.Signer
 		c.Signer = m
+		for _, change := range config {
+			change(c)
+		}
 	}), m
 }
 

@@ -92,7 +92,7 @@ func (s *Service) Issue(ctx context.Context, c Caller, idem Idem, in IssueInput)
 // issued waits a little for the lots of an issue and shows them.
 func (s *Service) issued(ctx context.Context, c Caller, id string) (IssueResult, error) {
 	var r IssueResult
-	wait, cancel := context.WithTimeout(ctx, waitForCommit)
+	wait, cancel := context.WithTimeout(ctx, s.Relay.AnswerWithin)
 	defer cancel()
 	for n := 0; ; n++ {
 		a, err := s.Await(wait, part(id, n))

@@ -116,7 +116,7 @@ func (s *Service) actOnLot(ctx context.Context, c Caller, idem Idem, function, l
 	if err != nil {
 		return Act{}, err
 	}
-	wait, cancel := context.WithTimeout(ctx, waitForCommit)
+	wait, cancel := context.WithTimeout(ctx, s.Relay.AnswerWithin)
 	defer cancel()
 	return s.Await(wait, id)
 }

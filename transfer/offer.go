@@ -37,9 +37,6 @@ type OfferResult struct {
 // MaxEach bounds the cards of one each-card offer.
 const MaxEach = 100_000
 
-// waitForCommit is how long a request waits to show the end of what it asked for, before it answers how far it is.
-const waitForCommit = 5 * time.Second
-
 // Offer sets cards aside for a buyer and makes the trade, or one for each card. It waits a little for the ledger, so
 // that the code it answers with usually works at once.
 func (s *Service) Offer(ctx context.Context, c Caller, idem Idem, in OfferInput) (OfferResult, error) {
@@ -73,7 +70,7 @@ func (s *Service) Offer(ctx context.Context, c Caller, idem Idem, in OfferInput)
 	if err != nil {
 		return OfferResult{}, err
 	}
-	wait, cancel := context.WithTimeout(ctx, waitForCommit)
+	wait, cancel := context.WithTimeout(ctx, s.Relay.AnswerWithin)
 	defer cancel()
 	a, err := s.Await(wait, id)
 	if err != nil {

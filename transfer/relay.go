@@ -22,6 +22,8 @@ type RelayConfig struct {
 	Grace      time.Duration
 	BackoffMin time.Duration
 	BackoffMax time.Duration
+	// AnswerWithin is how long a request waits to show the end of what it asked for, before it answers how far that is.
+	AnswerWithin time.Duration
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
@@ -42,6 +44,9 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	}
 	if c.BackoffMax <= 0 {
 		c.BackoffMax = 30 * time.Second
+	}
+	if c.AnswerWithin <= 0 {
+		c.AnswerWithin = 5 * time.Second
 	}
 	return c
 }

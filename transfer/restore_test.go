@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"cardflow/model"
 	"cardflow/model/modeltest"
@@ -190,7 +191,7 @@ func TestAnotherLedgerIsRefused(t *testing.T) {
 func TestRestoreInTheMiddleOfWhatIsPlannedLate(t *testing.T) {
 	t.Parallel()
 	f := &faulty{}
-	r := newStockedWith(t, f.wrap, nil)
+	r := newStockedWith(t, f.wrap, func(c *transfer.Config) { c.Relay.AnswerWithin = time.Millisecond })
 	cut := r.offer(retailer, 50, 60) // leaves the shop two lots to merge
 	act, err := r.Cancel(r.ctx, retailer, idem("cancel"), cut.TradeID)
 	check(t, err)
@@ -288,7 +289,7 @@ func TestRestoreBeforeTheSignature(t *testing.T) {
 	for name, early := range map[string]bool{"accepted": true, "with key and deadline fixed": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, m := newMoody(t)
+			r, m := newMoody(t, func(c *transfer.Config) { c.Relay.AnswerWithin = time.Millisecond })
 			ann := r.consumer("ann")
 			trade, other := r.offer(retailer, 1, 1), r.offer(retailer, 2, 2)
 			m.early = early

@@ -190,7 +190,7 @@ func (r *rig) open(t *testing.T) {
 	c := transfer.Config{
 		DB: r.db, Ledger: r.ledger, Signer: signer{r.keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond},
+		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond, AnswerWithin: 2 * time.Minute},
 		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},
 		Imports: transfer.ImportConfig{Dir: r.path("imports"), MaxBytes: 64 << 20, MaxRows: 1_000_000, Keep: time.Hour, Self: xlsChild()},
 	}

@@ -402,6 +402,7 @@ func (a *App) openService(ctx, run context.Context) error {
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
 			Workers: c.Relay.Workers, Lease: c.Relay.Lease, Grace: c.Relay.Grace, Poll: c.Relay.PollInterval, BackoffMin: c.Relay.BackoffMin, BackoffMax: c.Relay.BackoffMax,
+			AnswerWithin: c.Relay.AnswerWithin,
 		},
 		Trade: transfer.TradeConfig{
 			DefaultExpiry: c.Trade.DefaultExpiry, MinExpiry: c.Trade.MinExpiry, MaxExpiry: c.Trade.MaxExpiry, SweepInterval: c.Trade.SweepInterval,

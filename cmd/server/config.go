@@ -207,6 +207,7 @@ type RelayConfig struct {
 	PollInterval time.Duration `yaml:"poll_interval"`
 	BackoffMin   time.Duration `yaml:"backoff_min"`
 	BackoffMax   time.Duration `yaml:"backoff_max"`
+	AnswerWithin time.Duration `yaml:"answer_within"`
 }
 
 // ImportsConfig bounds a carrier's card files.
@@ -309,6 +310,7 @@ func DefaultConfig() Config {
 			PollInterval: 500 * time.Millisecond,
 			BackoffMin:   200 * time.Millisecond,
 			BackoffMax:   30 * time.Second,
+			AnswerWithin: 5 * time.Second,
 		},
 		Imports: ImportsConfig{
 			Dir:      "imports",

@@ -228,6 +228,7 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 		"relay.lease":                     {"1ms", "1h"},
 		"relay.grace":                     {"1s", "48h"},
 		"relay.poll_interval":             {"1ms", "1h"},
+		"relay.answer_within":             {"1ms", "10m", "60s"}, // as long as http.write_timeout
 		"relay.backoff_min":               {"1ms"},
 		"relay.backoff_max":               {"2h", "100ms"},
 		"imports.dir":                     {`""`, "../imports"},

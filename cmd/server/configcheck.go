@@ -107,6 +107,9 @@ func (c Config) faults() Faults {
 			v.must(!risk.taken(c), risk.key, risk.what)
 		}
 	}
+	if len(v.faults) == 0 { // compared where each is allowed by itself
+		v.must(c.Relay.AnswerWithin < c.HTTP.WriteTimeout, "relay.answer_within", "must be shorter than http.write_timeout")
+	}
 	return v.faults
 }
 
@@ -267,6 +270,7 @@ func (r RelayConfig) check(v *checker) {
 	v.between("relay.poll_interval", r.PollInterval, 10*time.Millisecond, time.Minute)
 	v.between("relay.backoff_min", r.BackoffMin, 10*time.Millisecond, time.Minute)
 	v.between("relay.backoff_max", r.BackoffMax, 10*time.Millisecond, time.Hour)
+	v.between("relay.answer_within", r.AnswerWithin, 100*time.Millisecond, 5*time.Minute)
 	v.must(r.BackoffMin <= r.BackoffMax, "relay.backoff_max", "must not be shorter than relay.backoff_min")
 }
 

@@ -26,6 +26,7 @@ func openSite(t *testing.T, dir string, change ...func(*Config)) *site {
 	t.Helper()
 	c := DefaultConfig()
 	c.DataDir, c.HTTP.Listen = dir, "127.0.0.1:0"
+	c.Relay.AnswerWithin = 50 * time.Second // however slow the machine
 	engines(t, &c)
 	for _, f := range change {
 		f(&c)
