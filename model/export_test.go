@@ -69,3 +69,11 @@ func (tx *Tx) Watch(fn func(tx *Tx) error) ([]string, error) {
 
 // Full is why there is no room, as far as is known; nil if there is.
 func (db *DB) Full() error { cause, _ := db.room.full(time.Time{}); return cause }
+
+// Waiting is how many wait to share a commit.
+func (db *DB) Waiting() int {
+	if db.group != nil {
+		return db.group.gather.Waiting()
+	}
+	return db.together.gather.Waiting()
+}

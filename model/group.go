@@ -55,6 +55,12 @@ func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 
 // run takes some writers through one transaction.
 func (g *group) run(some []*member) {
+	ended := false
+	defer func() {
+		if !ended { // the commit has panicked: nobody knows what stands
+			lost(some, &unknownError{errors.New("the common commit has panicked")})
+		}
+	}()
 	// Nobody's context may end the common transaction: a statement that is interrupted half-way takes all of it along
 	// (https://www.sqlite.org/c3ref/interrupt.html), or the connection.
 	err := g.commit(context.Background(), func(tx *gorm.DB) error {
@@ -71,15 +77,21 @@ func (g *group) run(some []*member) {
 		}
 		return nil
 	})
-	if err == nil {
-		return
+	ended = true
+	switch {
+	case err == nil:
+	case len(some) == 1 || errors.Is(err, ErrUnknown): // what may stand is not begun again
+		lost(some, err)
+	default:
+		lost(some, errors.Join(errGroupLost, err))
 	}
+}
+
+// lost tells those whose functions did their work why that is not on the disk.
+func lost(some []*member, err error) {
 	for _, m := range some {
 		if m.err == nil && m.died == nil && !m.left {
-			m.err = errors.Join(errGroupLost, err)
-			if len(some) == 1 || errors.Is(err, ErrUnknown) { // what may stand is not begun again
-				m.err = err
-			}
+			m.err = err
 		}
 	}
 }

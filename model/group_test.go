@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"cardflow/model"
@@ -215,5 +216,55 @@ func TestSharedCommitsOfTwoServers(t *testing.T) {
 	wg.Wait()
 	if all := stored(t, modeltest.OpenConfig(t, place.Config)); len(all) < 2*each {
 		t.Errorf("%d of %d are stored", len(all), 2*each)
+	}
+}
+
+// A commit that panics is nobody's success: its leader dies, and none of the others is told that anything stands.
+func TestSharedCommitThatPanics(t *testing.T) {
+	place := modeltest.Fresh(t)
+	var armed atomic.Bool
+	place.Config.At = func(point string) {
+		if point == "model: "+model.AtCommitting && armed.Load() {
+			panic("boom")
+		}
+	}
+	db := modeltest.OpenConfig(t, place.Config)
+	busy, free := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := db.WriteTogether(context.Background(), func(*model.Tx) error { close(busy); <-free; return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-busy
+	var died, refused atomic.Int64
+	const writers = 20
+	for i := range writers {
+		wg.Go(func() {
+			defer func() {
+				if recover() != nil {
+					died.Add(1)
+				}
+			}()
+			err := db.WriteTogether(context.Background(), func(tx *model.Tx) error {
+				armed.Store(true) // from the next commit on, which is this one
+				return tx.AddParticipant(retailer(fmt.Sprintf("r-%03d", i)))
+			})
+			if errors.Is(err, model.ErrUnknown) {
+				refused.Add(1)
+			} else {
+				t.Errorf("writer %d was told %v", i, err)
+			}
+		})
+	}
+	await(t, "writers who wait", func() bool { return db.Waiting() == writers })
+	close(free)
+	wg.Wait()
+	armed.Store(false)
+	if died.Load() == 0 || died.Load()+refused.Load() != writers {
+		t.Errorf("%d died, %d were told that nobody knows", died.Load(), refused.Load())
+	}
+	if all := stored(t, db); len(all) != 0 {
+		t.Errorf("stored %v", all)
 	}
 }
