@@ -86,3 +86,6 @@ func WithValue(s Share, value []byte) Share {
 	s.value = gm.Secret(value)
 	return s
 }
+
+// Waiting is how many wait for what they want signed to be written down, and for their signatures to be stored.
+func (c *Custody) Waiting() (intents, made int) { return c.intents.Waiting(), c.made.Waiting() }

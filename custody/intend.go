@@ -65,7 +65,8 @@ func (c *Custody) intendAll(all []*intent) {
 		var some, rest []*intent
 		seen := map[model.SignedAct]bool{}
 		for _, i := range all {
-			if i.err = i.ctx.Err(); i.err != nil {
+			if err := i.ctx.Err(); err != nil {
+				i.err = err
 				continue
 			}
 			if act := i.act(); !seen[act] {
@@ -93,20 +94,27 @@ func (c *Custody) intendSome(some []*intent) {
 		}
 		return j.write(ctx)
 	})
-	if err == nil {
-		c.everybody.put(j.taken)
-		return
-	}
-	if _, said := codeOf(err); len(some) > 1 && !said && !errors.Is(err, model.ErrUnknown) {
-		// One of them may have what the database doesn't take. The others are not to pay for it.
+	if len(some) > 1 && refusedRow(err) {
 		for _, i := range some {
 			c.intendSome([]*intent{i})
 		}
 		return
 	}
-	for _, i := range some {
-		i.err = err // nothing of what was found holds
+	for n, i := range some {
+		if i.err = err; err == nil { // else nothing of what was found holds
+			i.err = j.verdicts[n]
+		}
 	}
+	if err == nil {
+		c.everybody.put(j.taken)
+	}
+}
+
+// refusedRow reports whether what several wrote together failed for what one of them wrote: the others are not to pay for it,
+// and each is tried by himself. A database that is away, or full, is away for each of them.
+func refusedRow(err error) bool {
+	e, said := codeOf(err)
+	return err != nil && (!said || e == ErrAuditUnwritable) && !errors.Is(err, model.ErrUnavailable)
 }
 
 // judgement is what intents are judged by, as it stands in the database, and what is to be written of them.
@@ -121,6 +129,8 @@ type judgement struct {
 	quotas map[string]int64
 	taken  share // of what all keys may sign, and not used yet
 
+	verdicts []error // of each: told after the commit, and not before
+
 	added   []model.CustodySignature
 	used    map[model.CustodyPlace]bool // whose usage has changed
 	entries []entry
@@ -128,15 +138,16 @@ type judgement struct {
 
 // judge says of each intent what is to come of it: an error, a line as it stands in the log, or one that is to be written.
 func (c *Custody) judge(tx *model.Tx, some []*intent) (*judgement, error) {
-	j := &judgement{c: c, tx: tx, used: map[model.CustodyPlace]bool{}}
+	j := &judgement{c: c, tx: tx, verdicts: make([]error, len(some)), used: map[model.CustodyPlace]bool{}}
 	if err := j.read(some); err != nil {
 		return nil, err
 	}
-	for _, i := range some {
-		i.err = j.one(i)
-		if _, said := codeOf(i.err); i.err != nil && !said {
-			return nil, i.err // nothing was decided, and the transaction may be gone
+	for n, i := range some {
+		err := j.one(i)
+		if _, said := codeOf(err); err != nil && !said {
+			return nil, err // nothing was decided, and the transaction may be gone
 		}
+		j.verdicts[n] = err
 	}
 	return j, nil
 }

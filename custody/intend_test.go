@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"cardflow/custody"
 	"cardflow/gm"
@@ -15,38 +17,64 @@ import (
 	"cardflow/model"
 )
 
-// atOnce has several ask while the database is busy, so that they are written together, and answers what each got.
-func (r *rig) atOnce(asks []custody.Ask, bodies []request.Confirm) ([]request.Signature, []error) {
+// busy keeps the database from all who write until free is called.
+func (r *rig) busy() (free func()) {
 	r.t.Helper()
-	sigs, errs := make([]request.Signature, len(asks)), make([]error, len(asks))
-	busy, free := make(chan struct{}), make(chan struct{})
+	held, let := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		err := r.db.Write(r.t.Context(), func(tx *model.Tx) error {
 			if _, err := tx.LockAuditHead(); err != nil {
 				return err
 			}
-			close(busy)
-			<-free
+			close(held)
+			<-let
 			return nil
 		})
 		if err != nil {
 			r.t.Error(err)
 		}
 	})
-	<-busy
-	var asked sync.WaitGroup
+	<-held
+	return func() { close(let); wg.Wait() }
+}
+
+// atOnce has several ask while the database is busy, so that all but the first are written together, and answers what each
+// got. One who dies on the way got errDied.
+func (r *rig) atOnce(asks []custody.Ask, bodies []request.Confirm) ([]request.Signature, []error) {
+	r.t.Helper()
+	sigs, errs := make([]request.Signature, len(asks)), make([]error, len(asks))
+	free := r.busy()
+	var wg sync.WaitGroup
 	for i := range asks {
-		asked.Add(1)
 		wg.Go(func() {
-			asked.Done()
+			defer func() {
+				if died := recover(); died != nil {
+					errs[i] = errDied
+				}
+			}()
 			sigs[i], _, errs[i] = r.Sign(r.t.Context(), asks[i], bodies[i])
 		})
 	}
-	asked.Wait()
-	close(free)
+	awaited(r.t, "all but one wait", func() bool {
+		intents, _ := r.Waiting()
+		return intents == len(asks)-1
+	})
+	free()
 	wg.Wait()
 	return sigs, errs
+}
+
+var errDied = errors.New("he has died")
+
+// awaited waits until something is so.
+func awaited(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !so(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
 }
 
 // TestSignTogether: those who sign at the same moment get each what they would get alone, and the log, the audit and the
@@ -159,37 +187,96 @@ func TestSignTogetherWithinQuota(t *testing.T) {
 	})
 }
 
-// TestSignTogetherWithOneThatFails: what the database doesn't take of one doesn't cost the others their signatures.
-func TestSignTogetherWithOneThatFails(t *testing.T) {
-	for table, moment := range map[string]string{"intent": "INSERT", "signature": "UPDATE"} {
-		t.Run(table, func(t *testing.T) {
-			each(t, func(t *testing.T, r *rig) {
-				r.ensure("c-0001", custody.Machine, custody.Account)
-				if r.cfg.Driver == model.SQLite {
-					r.exec(`CREATE TRIGGER poison BEFORE ` + moment + ` ON custody_signatures WHEN NEW.subject = 'trade-7' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
-				} else {
-					r.exec(`CREATE TRIGGER poison BEFORE ` + moment + ` ON custody_signatures FOR EACH ROW IF NEW.subject = 'trade-7' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'poison'; END IF`)
-				}
+// TestTwoDigestsTogether: of two that want something else signed for one act at the same moment one gets it, on whichever
+// server, and so does everybody who wants the same; the other is refused and alarms.
+func TestTwoDigestsTogether(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-0001", custody.Machine, custody.Account)
+		const acts = 6
+		servers := []*rig{r, {t: t, db: r.db, Custody: r.open()}}
+		errs := make([][]error, len(servers))
+		var wg sync.WaitGroup
+		for n, server := range servers {
+			wg.Go(func() {
 				var asks []custody.Ask
 				var bodies []request.Confirm
-				for n := range 20 {
-					ask, body := confirm(fmt.Sprint("trade-", n))
+				for i := range 4 * acts { // of each act two bodies, twice
+					ask, body := confirm(fmt.Sprint("trade-", i%acts))
+					body.Lot = strings.Repeat(fmt.Sprintf("%02x", i/acts%2), 32)
 					asks, bodies = append(asks, ask), append(bodies, body)
 				}
-				_, errs := r.atOnce(asks, bodies)
-				failed := slices.IndexFunc(errs, func(err error) bool { return err != nil })
-				if failed != 7 || slices.ContainsFunc(errs[8:], func(err error) bool { return err != nil }) {
-					t.Errorf("%v", errs)
-				}
-				if n := r.count(`SELECT COUNT(*) FROM custody_signatures WHERE signature IS NOT NULL`); n != 19 {
-					t.Errorf("%d signatures", n)
-				}
-				r.exec(`DROP TRIGGER poison`)
-				if _, _, err := r.Sign(t.Context(), asks[7], bodies[7]); err != nil {
-					t.Errorf("afterwards: %v", err)
-				}
-				r.whole()
+				_, errs[n] = server.atOnce(asks, bodies)
 			})
-		})
-	}
+		}
+		wg.Wait()
+		for act := range acts {
+			won := map[int]bool{}
+			for _, list := range errs {
+				for i := act; i < len(list); i += acts {
+					if list[i] == nil {
+						won[i/acts%2] = true
+					} else if !errors.Is(list[i], custody.ErrDigestConflict) {
+						t.Errorf("trade-%d: %v", act, list[i])
+					}
+				}
+			}
+			if len(won) != 1 {
+				t.Errorf("trade-%d: %d digests were signed", act, len(won))
+			}
+		}
+		lines, intents := r.count(`SELECT COUNT(*) FROM custody_signatures`), r.count(`SELECT COUNT(*) FROM custody_audit WHERE act = 'sign.intent'`)
+		if refusals := r.refusals(custody.ErrDigestConflict); lines != acts || intents != acts || refusals != 4*acts {
+			t.Errorf("%d lines, %d intents, %d refusals", lines, intents, refusals)
+		}
+		r.whole()
+	})
+}
+
+// TestUnusualTogether: a key that is asked for far more than usual at one moment, on two servers, signs up to what is usual
+// and not once more, and is stopped once.
+func TestUnusualTogether(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.staff()
+		key := r.ensure("c-0001", request.Consumer, custody.Account)
+		if err := r.signs(r.Custody, "first"); err != nil {
+			t.Fatal(err)
+		}
+		r.exec(`UPDATE custody_usage SET used = 95 WHERE owner = 'c-0001'`) // of 100
+		servers := []*rig{r, {t: t, db: r.db, Custody: r.open()}}
+		errs := make([][]error, len(servers))
+		var wg sync.WaitGroup
+		for n, server := range servers {
+			var asks []custody.Ask
+			var bodies []request.Confirm
+			for i := range 12 {
+				ask, body := confirm(fmt.Sprintf("trade-%d-%d", n, i))
+				r.asks(ask, body)
+				asks, bodies = append(asks, ask), append(bodies, body)
+			}
+			wg.Go(func() { _, errs[n] = server.atOnce(asks, bodies) })
+		}
+		wg.Wait()
+		signed := 0
+		for _, err := range slices.Concat(errs...) {
+			switch {
+			case err == nil:
+				signed++
+			case !errors.Is(err, custody.ErrUnusual) && !errors.Is(err, custody.ErrKeyStopped) && !errors.Is(err, custody.ErrKeyNotActive):
+				t.Error(err)
+			}
+		}
+		lines := r.count(`SELECT COUNT(*) FROM custody_signatures WHERE subject LIKE 'trade-%'`)
+		kept := r.count(`SELECT COUNT(*) FROM custody_signatures WHERE subject LIKE 'trade-%' AND signature IS NOT NULL`)
+		// One that was written down may have met the stop before its signature was stored.
+		if q := r.quota(annQuota); lines != 5 || signed != kept || q.Used != 100 || q.StoppedAt == 0 {
+			t.Errorf("%d signed, %d lines, %d signatures, %+v", signed, lines, kept, q)
+		}
+		if n := r.count(`SELECT COUNT(*) FROM custody_wishes`); n != 1 || r.state(key.ID) != model.CustodySuspended {
+			t.Errorf("%d wishes, the key is %s", n, r.state(key.ID))
+		}
+		if n := r.count(`SELECT COUNT(*) FROM custody_audit WHERE act = 'key.suspend'`); n != 1 {
+			t.Errorf("stopped %d times", n)
+		}
+		r.whole()
+	})
 }

@@ -3,7 +3,6 @@ package custody
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"cardflow/gm"
@@ -12,9 +11,14 @@ import (
 
 // kept is a signature that was made and is to be stored.
 type kept struct {
-	ctx   context.Context
-	line  model.CustodySignature // whose it is
-	made  gm.Signature
+	ctx  context.Context
+	line model.CustodySignature // whose it is
+	made gm.Signature
+	keeping
+}
+
+// keeping is what has come of it.
+type keeping struct {
 	bytes gm.Signature // the one that goes out
 	err   error
 }
@@ -28,51 +32,58 @@ func (k *kept) act() model.SignedAct {
 // stored together. A crash before the commit throws the signature away before anyone has seen it; a crash after it leaves a
 // line that Sign answers without signing.
 func (c *Custody) keep(ctx context.Context, line model.CustodySignature, made gm.Signature) (gm.Signature, error) {
-	k := &kept{ctx: ctx, line: line, made: made, err: errUnserved}
+	k := &kept{ctx: ctx, line: line, made: made, keeping: keeping{err: errUnserved}}
 	c.made.Do(k)
 	return k.bytes, k.err
 }
 
+// keepAll serves those who have come together. What they are told is told after the commit, and not before: whoever leads may
+// die on the way.
 func (c *Custody) keepAll(some []*kept) {
-	err := c.write(context.WithoutCancel(some[0].ctx), func(tx *model.Tx) error { return c.store(tx, some) })
-	if _, said := codeOf(err); len(some) > 1 && err != nil && !said && !errors.Is(err, model.ErrUnknown) {
+	var found []keeping
+	err := c.write(context.WithoutCancel(some[0].ctx), func(tx *model.Tx) (err error) {
+		found, err = c.store(tx, some)
+		return err
+	})
+	if len(some) > 1 && refusedRow(err) {
 		for _, k := range some {
 			c.keepAll([]*kept{k})
 		}
 		return
 	}
-	for _, k := range some {
-		if err != nil { // then nothing of what was found holds
-			k.bytes, k.err = nil, err
+	for n, k := range some {
+		if k.err = err; err == nil {
+			k.keeping = found[n]
 		}
 	}
 }
 
-// store puts signatures into their lines. A key that was stopped since the intent has signed for nothing.
-func (c *Custody) store(tx *model.Tx, some []*kept) error {
+// store puts signatures into their lines, and answers what is to be said of each. A key that was stopped since the intent has
+// signed for nothing.
+func (c *Custody) store(tx *model.Tx, some []*kept) ([]keeping, error) {
 	ids, acts := make([]string, len(some)), make([]model.SignedAct, len(some))
 	for n, k := range some {
 		ids[n], acts[n] = k.line.KeyID, k.act()
 	}
 	states, err := tx.LockCustodyKeyStates(ids)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lines, err := tx.SignaturesOf(acts)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	found := make([]keeping, len(some))
 	var first []model.MadeSignature
 	stored := map[int64]gm.Signature{}
-	for _, k := range some {
-		k.bytes, k.err = nil, nil
+	for n, k := range some {
 		switch state := states[k.line.KeyID]; state {
 		case model.CustodyActive:
 		case model.CustodyRotated:
-			k.err = fmt.Errorf("custodial key %s: %w", k.line.KeyID, ErrKeyReplaced)
+			found[n].err = fmt.Errorf("custodial key %s: %w", k.line.KeyID, ErrKeyReplaced)
 			continue
 		default:
-			k.err = fmt.Errorf("custodial key %s is %s: %w", k.line.KeyID, state, ErrKeyNotActive)
+			found[n].err = fmt.Errorf("custodial key %s is %s: %w", k.line.KeyID, state, ErrKeyNotActive)
 			continue
 		}
 		var line model.CustodySignature
@@ -83,19 +94,19 @@ func (c *Custody) store(tx *model.Tx, some []*kept) error {
 		}
 		switch {
 		case line.ID == 0:
-			return fmt.Errorf("line of attempt %d: %w", k.line.Attempt, model.ErrNotFound)
+			return nil, fmt.Errorf("line of attempt %d: %w", k.line.Attempt, model.ErrNotFound)
 		case line.Closed != model.AttemptOpen:
-			k.err = fmt.Errorf("%s, attempt %d, %s: %w", line.Purpose, line.Attempt, line.Closed, ErrAttemptClosed)
+			found[n].err = fmt.Errorf("%s, attempt %d, %s: %w", line.Purpose, line.Attempt, line.Closed, ErrAttemptClosed)
 		case line.Signature != nil:
-			k.bytes = line.Signature
+			found[n].bytes = line.Signature
 		case stored[line.ID] != nil:
-			k.bytes = stored[line.ID]
+			found[n].bytes = stored[line.ID]
 		default:
-			k.bytes, stored[line.ID] = k.made, k.made
+			found[n].bytes, stored[line.ID] = k.made, k.made
 			first = append(first, model.MadeSignature{Line: line.ID, Bytes: k.made})
 		}
 	}
-	return tx.StoreSignatures(first, c.now())
+	return found, tx.StoreSignatures(first, c.now())
 }
 
 // own reports whether the signature that is stored is the one that was made here, and was verified when it was made.

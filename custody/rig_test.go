@@ -48,6 +48,7 @@ type rig struct {
 	refused []string
 	alarms  []string
 	signed  atomic.Int64
+	at      atomic.Pointer[func(point string)] // is told the points of point.go, of custody and of its database
 }
 
 // each runs a test on a rig, as a subtest that has the engine's name.
@@ -70,6 +71,7 @@ func newRig(t testing.TB) *rig {
 func bareRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, cfg: modeltest.Fresh(t).Config, root: filepath.Join(t.TempDir(), "root.key"), clock: &clock{}, random: &random{}, log: &buffer{}}
+	r.cfg.At = r.passes
 	r.cfg.Logger = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.db = modeltest.OpenConfig(t, r.cfg)
 	dsn := r.cfg.DSN
@@ -114,12 +116,18 @@ func (r *rig) config() custody.Config {
 		}
 	}
 	return custody.Config{
-		DB: r.db, Root: root, Channel: channel, Stamp: gm.Secret("the stamp of logins of all tests"), Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger,
+		DB: r.db, Root: root, Channel: channel, Stamp: gm.Secret("the stamp of logins of all tests"), Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger, At: r.passes,
 		Metrics: custody.Metrics{
 			Signed:  func(string, time.Duration) { r.signed.Add(1) },
 			Refused: note(&r.refused),
 			Alarm:   note(&r.alarms),
 		},
+	}
+}
+
+func (r *rig) passes(point string) {
+	if at := r.at.Load(); at != nil {
+		(*at)(point)
 	}
 }
 
