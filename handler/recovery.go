@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -13,6 +15,7 @@ import (
 // it is proposed as recovery.release.
 type Recoverers interface {
 	Recover(ctx context.Context, c transfer.Caller, idem transfer.Idem, participant string) (transfer.RecoveryView, error)
+	Recoveries(ctx context.Context, c transfer.Caller, state, cursor string, limit int) (transfer.Page[transfer.RecoveryView], error)
 	RecoveryOf(ctx context.Context, c transfer.Caller, participant string) (transfer.RecoveryView, error)
 }
 
@@ -62,6 +65,23 @@ func startRecovery(c *call) error {
 		return err
 	}
 	return render(c, http.StatusAccepted, viewRecovery(r))
+}
+
+// listRecoveries is GET /custody/recoveries.
+func listRecoveries(c *call) error {
+	cursor, limit, err := c.page()
+	if err != nil {
+		return err
+	}
+	state := c.QueryParam("state")
+	if state != "" && !slices.Contains(model.RecoveryMoves.States(), model.RecoveryState(state)) {
+		return queryInvalid("state")
+	}
+	page, err := c.Service.Recoveries(c.ctx(), c.caller(), state, cursor, limit)
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, list[recoveryView]{each(page.Items, viewRecovery), page.Next})
 }
 
 // showRecovery is GET /custody/recoveries/{id}: the newest of a participant.

@@ -35,6 +35,40 @@ func (s *fakeService) RecoveryOf(ctx context.Context, c transfer.Caller, partici
 	return s.recovery(participant)
 }
 
+func (s *fakeService) Recoveries(ctx context.Context, c transfer.Caller, state, cursor string, limit int) (transfer.Page[transfer.RecoveryView], error) {
+	if err := s.note("Recoveries %s %s %d %s", state, cursor, limit, c.Person); err != nil {
+		return transfer.Page[transfer.RecoveryView]{}, err
+	}
+	one, err := s.recovery("c-1")
+	return transfer.Page[transfer.RecoveryView]{Items: []transfer.RecoveryView{one}, Next: "more"}, err
+}
+
+func TestListRecoveries(t *testing.T) {
+	r := newRig(t)
+	list := func(role, query string) ask {
+		return ask{method: "GET", path: "/api/v1/custody/recoveries" + query, token: r.staff(role)}
+	}
+	var got struct {
+		Items []struct {
+			Participant, State string
+			Steps              []any
+		}
+		NextCursor string
+	}
+	r.want(200, "", list("ops", "?state=waiting&limit=7&cursor=here")).into(t, &got)
+	if len(got.Items) != 1 || got.Items[0].Participant != "c-1" || len(got.Items[0].Steps) != 3 || got.NextCursor != "more" || r.service.called("Recoveries waiting here 7 p-ops") != 1 {
+		t.Errorf("%+v, %v", got, r.service.calls)
+	}
+	r.want(200, "", list("ops", ""))
+	r.want(400, "QUERY_INVALID", list("ops", "?state=stolen"))
+	r.want(400, "QUERY_UNKNOWN", list("ops", "?participant=c-1"))
+	for _, role := range []string{"carrier", "distributor", "retailer", "auditor", "regulator"} {
+		r.want(403, "FORBIDDEN", list(role, ""))
+	}
+	r.service.fail = bad("CURSOR_INVALID")
+	r.want(400, "CURSOR_INVALID", list("ops", "?cursor=elsewhere"))
+}
+
 func TestRecoveries(t *testing.T) {
 	r := newRig(t)
 	token := r.staff("ops")

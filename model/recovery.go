@@ -73,6 +73,15 @@ func (tx *Tx) LiveRecoveries(after string, limit int) ([]Recovery, error) {
 	return many[Recovery](tx.db.Where("live > ?", after).Order("live").Limit(limit))
 }
 
+// ListRecoveries lists recoveries, newest first; of all states for "".
+func (tx *Tx) ListRecoveries(state RecoveryState, cursor string, limit int) (Page[Recovery], error) {
+	query := tx.db
+	if state != "" {
+		query = query.Where("state = ?", state)
+	}
+	return newestFirst(query, "id", cursor, limit, func(r Recovery) newest { return newest{int64(r.CreatedAt), r.ID} })
+}
+
 // MoveRecovery moves a recovery between two states and stores what change makes of it. Errors: ErrNotFound; ErrState.
 func (tx *Tx) MoveRecovery(id string, from, to RecoveryState, change func(*Recovery)) (Recovery, error) {
 	r, err := one[Recovery](tx.locked().Where("id = ?", id))

@@ -96,6 +96,35 @@ func (s *Service) RecoveryOf(ctx context.Context, c Caller, participant string) 
 	return s.Recovery(ctx, participant)
 }
 
+// Recoveries lists recoveries to an operator, newest first; of all states for "". Those that wait are for a person to make
+// sure of the owner. Errors: FORBIDDEN, CURSOR_INVALID.
+func (s *Service) Recoveries(ctx context.Context, c Caller, state, cursor string, limit int) (Page[RecoveryView], error) {
+	if err := operates(c); err != nil {
+		return Page[RecoveryView]{}, err
+	}
+	return s.ListRecoveries(ctx, state, cursor, limit)
+}
+
+// ListRecoveries is the same at the machine itself.
+func (s *Service) ListRecoveries(ctx context.Context, state, cursor string, limit int) (Page[RecoveryView], error) {
+	var page model.Page[model.Recovery]
+	err := s.DB.Read(ctx, func(tx *model.Tx) (err error) {
+		page, err = tx.ListRecoveries(model.RecoveryState(state), cursor, limit)
+		return err
+	})
+	out := Page[RecoveryView]{Next: page.Next}
+	for _, r := range page.Items {
+		if err != nil {
+			break
+		}
+		var v RecoveryView
+		if v, err = s.viewRecovery(ctx, r); err == nil {
+			out.Items = append(out.Items, v)
+		}
+	}
+	return out, cursorError(err)
+}
+
 // beginRecovery finds the recovery of a participant that is under way, or begins one.
 func (s *Service) beginRecovery(tx *model.Tx, participant string, key KeyView, actor string) (id string, err error) {
 	p, err := tx.Participant(participant)

@@ -384,5 +384,14 @@ func TestRecoveryByAnotherServer(t *testing.T) {
 		t.Errorf("%s sweeps, not %s", h, other.Server)
 	}
 	m.set(nil)
+	for state, n := range map[string]int{"": 1, "waiting": 1, "done": 0} {
+		if page, err := r.Recoveries(r.ctx, operator, state, "", 10); err != nil || len(page.Items) != n || n == 1 && page.Items[0].Participant != ann.Participant {
+			t.Errorf("%q: %+v, %v", state, page, err)
+		}
+	}
+	_, err := r.Recoveries(r.ctx, operator, "", "elsewhere", 10)
+	wants(t, "a foreign cursor", err, "CURSOR_INVALID")
+	_, err = r.Recoveries(r.ctx, retailer, "", "", 10)
+	wants(t, "a shop", err, "FORBIDDEN")
 	r.fsck()
 }

@@ -18,17 +18,18 @@ import (
 // keysCommand is what an operator does with custodial keys at the machine itself. It works beside a server that runs: it
 // changes what custody says, and the server carries that to the ledger. What changes something is a dry run without --yes.
 type keysCommand struct {
-	List      keysList      `cmd:"" help:"List keys, newest first, by owner, state and age."`
-	Find      keysFind      `cmd:"" help:"Find keys by the beginning of their ID, or by their owner."`
-	Show      keysShow      `cmd:"" help:"Show all about one key."`
-	Suspend   keysSuspend   `cmd:"" help:"Stop a key for a while: at once here, then on the ledger."`
-	Resume    keysResume    `cmd:"" help:"Let a suspended key sign again, when the ledger has it."`
-	Rotate    keysRotate    `cmd:"" help:"Give the owner the next version of a key; also after one was revoked."`
-	Revoke    keysRevoke    `cmd:"" help:"Stop a key for ever: at once here, then on the ledger."`
-	Provision keysProvision `cmd:"" help:"Make participants and keys for many logins that are known beforehand."`
-	Recover   keysRecover   `cmd:"" help:"After a theft: stop a participant's key, freeze him, give him another one, let him go."`
-	Release   keysRelease   `cmd:"" help:"Propose that somebody may trade again whose key was stolen, and who has been identified."`
-	Destroy   keysDestroy   `cmd:"" help:"Propose to wipe the private half of a revoked key. The rest of its row stays."`
+	List       keysList       `cmd:"" help:"List keys, newest first, by owner, state and age."`
+	Find       keysFind       `cmd:"" help:"Find keys by the beginning of their ID, or by their owner."`
+	Show       keysShow       `cmd:"" help:"Show all about one key."`
+	Suspend    keysSuspend    `cmd:"" help:"Stop a key for a while: at once here, then on the ledger."`
+	Resume     keysResume     `cmd:"" help:"Let a suspended key sign again, when the ledger has it."`
+	Rotate     keysRotate     `cmd:"" help:"Give the owner the next version of a key; also after one was revoked."`
+	Revoke     keysRevoke     `cmd:"" help:"Stop a key for ever: at once here, then on the ledger."`
+	Provision  keysProvision  `cmd:"" help:"Make participants and keys for many logins that are known beforehand."`
+	Recover    keysRecover    `cmd:"" help:"After a theft: stop a participant's key, freeze him, give him another one, let him go."`
+	Recoveries keysRecoveries `cmd:"" help:"List what is done for those whose key was stolen, newest first."`
+	Release    keysRelease    `cmd:"" help:"Propose that somebody may trade again whose key was stolen, and who has been identified."`
+	Destroy    keysDestroy    `cmd:"" help:"Propose to wipe the private half of a revoked key. The rest of its row stays."`
 }
 
 // keyID is how a key is named on the command line: by its ID or the beginning of it.

@@ -94,6 +94,62 @@ func (c keysRecover) run(e *environment, keys *custody.Custody, s *transfer.Serv
 	return nil
 }
 
+// keysRecoveries is `server keys recoveries`.
+type keysRecoveries struct {
+	keysOutput
+	State  string `help:"Only those in a state: stopping, replacing, waiting, releasing, done. Those that wait are for a person to make sure of the owner."`
+	Limit  int    `help:"How many at most." default:"50"`
+	Cursor string `help:"Go on after another list: what it said at its end."`
+}
+
+// recoveryWords are what people read of a recovery's state.
+var recoveryWords = map[string]string{
+	string(model.RecoveryStopping): "停用冻结", string(model.RecoveryReplacing): "换发", string(model.RecoveryWaiting): "待核实",
+	string(model.RecoveryReleasing): "解冻", string(model.RecoveryDone): "完成",
+}
+
+// Run implements the command.
+func (c keysRecoveries) Run(e *environment) error {
+	if recoveryWords[c.State] == "" && c.State != "" {
+		return fmt.Errorf("no recovery is %q: stopping, replacing, waiting, releasing or done", c.State)
+	}
+	app, err := openKeys(e)
+	if err != nil {
+		return err
+	}
+	s := transfer.New(transfer.Config{DB: app.DB, Signer: signer{app.Custody}, Clock: time.Now, Random: rand.Reader, Logger: e.logger})
+	page, err := s.ListRecoveries(e.ctx, c.State, c.Cursor, c.Limit)
+	if err == nil {
+		err = c.print(e.stdout, page)
+	}
+	return errors.Join(err, app.Close(e.ctx))
+}
+
+func (c keysRecoveries) print(w io.Writer, page transfer.Page[transfer.RecoveryView]) error {
+	if c.JSON {
+		items := []recoveryJSON{}
+		for _, r := range page.Items {
+			items = append(items, recoveryOf(r))
+		}
+		return printJSON(w, struct {
+			Items []recoveryJSON `json:"items"`
+			Next  string         `json:"next,omitempty"`
+		}{items, page.Next})
+	}
+	if len(page.Items) == 0 {
+		fmt.Fprintln(w, "  没有符合条件的失窃恢复")
+		return nil
+	}
+	fmt.Fprintf(w, "  %s%s%s%s\n", pad("所有者", 32), pad("进度", 12), pad("失窃密钥", 14), "开始")
+	for _, r := range page.Items {
+		fmt.Fprintf(w, "  %s%s%s%s\n", pad(cut(r.Participant, 30), 32), pad(recoveryWords[r.State], 12), pad(r.KeyID[:12], 14), r.CreatedAt.Local().Format("01-02 15:04"))
+	}
+	if page.Next != "" {
+		fmt.Fprintf(w, "  还有更多：--cursor %s\n", page.Next)
+	}
+	return nil
+}
+
 // printSteps shows the steps that have been taken since the last time, in order.
 func printSteps(w io.Writer, r transfer.RecoveryView, shown int) int {
 	for ; shown < len(r.Steps) && (r.Steps[shown].Done || r.Steps[shown].Not); shown++ {
