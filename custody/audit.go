@@ -44,6 +44,7 @@ const (
 	actClose     = "attempt.close"
 	actAdopt     = "sign.adopt"
 	actRestored  = "audit.restored"
+	actVerify    = "audit.verify"
 	actReconcile = "restore.reconcile" // a bundle was restored, and the ledger followed to its end
 	actShare     = "seal.share"        // somebody brings a share
 	actRefused   = "seal.refuse"       // it was none that helps

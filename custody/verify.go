@@ -69,6 +69,8 @@ type VerifyOptions struct {
 	// Anchors are those of the ledger, by sequence. Without them a database that was put back as a whole to an older
 	// state can't be told from the newest one.
 	Anchors iter.Seq2[model.AuditAnchor, error]
+	// Actor is who wants to know, for the audit; "": nobody who has to be named.
+	Actor string
 	// Progress is told how many rows have been walked, of how many.
 	Progress func(done, total int64)
 }
@@ -115,5 +117,20 @@ func (c *Custody) VerifyAudit(ctx context.Context, o VerifyOptions) (AuditReport
 	if err := w.report.Err(); err != nil {
 		c.alarm(ErrAuditBroken, "error", err)
 	}
-	return w.report, nil
+	if o.Actor == "" {
+		return w.report, nil
+	}
+	return w.report, c.verified(ctx, o.Actor, w.report)
+}
+
+// verified writes down that somebody has had the audit verified, and what he was told. Where something was found it waits: a row
+// that comes after rows that are gone would make another finding of it.
+func (c *Custody) verified(ctx context.Context, actor string, r AuditReport) error {
+	e := entry{actor, actVerify, c.channel, map[string]any{
+		"first": r.First, "last": r.Last, "rows": r.Rows, "hash": r.Hash, "anchors": r.Anchors, "anchored": r.Anchored, "findings": len(r.Findings), "declared": len(r.Declared),
+	}}
+	if len(r.Findings) > 0 {
+		return c.wait(ctx, e)
+	}
+	return c.write(ctx, func(tx *model.Tx) error { return c.record(ctx, tx, e) })
 }

@@ -112,7 +112,7 @@ func verifyAudit(c *call) error {
 	if err := control.SetWriteDeadline(time.Now().Add(longestVerify + slowestRead)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	r, err := c.VerifyAudit(ctx, in.Scan)
+	r, err := c.VerifyAudit(ctx, c.who.Person, in.Scan)
 	if err != nil {
 		return err
 	}

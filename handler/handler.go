@@ -92,7 +92,7 @@ type Config struct {
 	Random   io.Reader // default: crypto/rand
 	// VerifyAudit holds custody's audit against its hashes, its head and the ledger's anchors; with scan it reads every block
 	// for them. It may take minutes.
-	VerifyAudit func(ctx context.Context, scan bool) (custody.AuditReport, error)
+	VerifyAudit func(ctx context.Context, person string, scan bool) (custody.AuditReport, error)
 	// Checks are what readiness needs beside what the service names itself, such as custody.
 	Checks map[string]func(context.Context) error
 	// Stopping closes when the server begins to shut down: event streams end, so that clients ask elsewhere. May be nil.

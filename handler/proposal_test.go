@@ -33,10 +33,11 @@ type fakeCustody struct {
 	shares  []string           // what was brought to it, and by whom
 	refused error              // what it says to shares
 
-	root   custody.RootStatus
-	report custody.AuditReport
-	walks  chan struct{} // a walk along the audit waits for it, if set
-	scans  []bool        // of the walks
+	root     custody.RootStatus
+	report   custody.AuditReport
+	walks    chan struct{} // a walk along the audit waits for it, if set
+	scans    []bool        // of the walks
+	verifier string        // who wanted the last one
 }
 
 func newFakeCustody() *fakeCustody {

@@ -87,8 +87,9 @@ func TestRotateRoot(t *testing.T) {
 }
 
 // verify is handler.Config's VerifyAudit.
-func (f *fakeCustody) verify(ctx context.Context, scan bool) (custody.AuditReport, error) {
+func (f *fakeCustody) verify(ctx context.Context, person string, scan bool) (custody.AuditReport, error) {
 	f.mu.Lock()
+	f.verifier = person
 	f.scans = append(f.scans, scan)
 	walks, report, fail := f.walks, f.report, f.fail
 	f.mu.Unlock()
@@ -118,6 +119,9 @@ func TestVerifyAudit(t *testing.T) {
 		}
 	}
 	r.want(200, "", a).into(t, &report)
+	if r.custody.verifier != "p-auditor" {
+		t.Errorf("%q has it verified", r.custody.verifier)
+	}
 	if !report.Whole || report.Rows != 9 || report.Anchored != 7 || report.Findings == nil || report.Declared == nil {
 		t.Errorf("%+v", report)
 	}

@@ -55,6 +55,8 @@ type PersonChange struct {
 	StaffNumber *string
 	Mobile      *string
 	Active      *bool // may log in, and be served where he has
+	// Note, if not nil, writes down elsewhere that the person of this ID is changed: both stand, or neither.
+	Note func(tx *model.Tx, person string) error
 }
 
 // ChangePerson changes an account. Errors: PERSON_UNKNOWN, IDENTITY_INVALID.
@@ -78,6 +80,9 @@ func (s *Service) ChangePerson(ctx context.Context, username string, c PersonCha
 			return err
 		}
 		i, err := tx.Identity(p.ID)
+		if err == nil && c.Note != nil {
+			err = c.Note(tx, p.ID)
+		}
 		if err != nil {
 			return err
 		}

@@ -201,6 +201,8 @@ type NewPerson struct {
 	Roles        []string
 	StaffNumber  string // as the organisation gave it; two accounts with one are one person's. May be empty
 	Mobile       string // likewise; kept as a keyed hash
+	// Note, if not nil, writes down elsewhere that the person of this ID is added: both stand, or neither.
+	Note func(tx *model.Tx, person string) error
 }
 
 // StaffRoles are what a person may be.
@@ -243,8 +245,16 @@ func (s *Service) AddPerson(ctx context.Context, n NewPerson) error {
 			ID: s.newID(), ParticipantID: n.Organisation, Username: strings.ToLower(n.Username), PasswordHash: hash, Roles: n.Roles,
 			MustChange: n.MustChange, State: model.PersonActive, CreatedAt: s.now(),
 		}
-		if err := tx.AddPerson(p); err != nil || n.StaffNumber == "" && mobile == "" {
+		if err := tx.AddPerson(p); err != nil {
 			return err
+		}
+		if n.Note != nil {
+			if err := n.Note(tx, p.ID); err != nil {
+				return err
+			}
+		}
+		if n.StaffNumber == "" && mobile == "" {
+			return nil
 		}
 		return tx.SetIdentity(model.Identity{PersonID: p.ID, StaffNumber: n.StaffNumber, MobileIndex: mobile, UpdatedAt: s.now()})
 	})

@@ -527,8 +527,8 @@ func (a *App) Listen() error {
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,
-		VerifyAudit: func(ctx context.Context, scan bool) (custody.AuditReport, error) {
-			return a.verifyAudit(ctx, scan, io.Discard)
+		VerifyAudit: func(ctx context.Context, person string, scan bool) (custody.AuditReport, error) {
+			return a.verifyAudit(ctx, person, scan, io.Discard)
 		},
 		Checks: map[string]func(context.Context) error{
 			"custody": a.Keeper.Ready,

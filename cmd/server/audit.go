@@ -46,7 +46,7 @@ func (c auditVerifyCommand) Run(e *environment) error {
 	}
 	defer app.Close(e.ctx)
 	start := time.Now()
-	report, err := app.verifyAudit(e.ctx, c.Scan, e.stderr)
+	report, err := app.verifyAudit(e.ctx, operator(), c.Scan, e.stderr)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c auditRestoredCommand) Run(e *environment) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.Close(e.ctx)) }()
-	report, err := app.verifyAudit(e.ctx, true, e.stderr)
+	report, err := app.verifyAudit(e.ctx, "", true, e.stderr)
 	if err != nil {
 		return err
 	}
@@ -133,13 +133,14 @@ func openBeside(e *environment, look bool) (*App, error) {
 }
 
 // verifyAudit holds the audit against its head and against the ledger's anchors. Findings about the anchors themselves
-// stand beside those about the rows.
-func (a *App) verifyAudit(ctx context.Context, scan bool, progress io.Writer) (custody.AuditReport, error) {
+// stand beside those about the rows. actor is who wants to know, "" if that needs no record.
+func (a *App) verifyAudit(ctx context.Context, actor string, scan bool, progress io.Writer) (custody.AuditReport, error) {
 	var faults []custody.Finding
 	anchors := a.Service.LedgerAnchors(ctx, scan, func(f transfer.AnchorFault) {
 		faults = append(faults, custody.Finding{Kind: custody.FindingKind(f.Kind), From: f.Sequence, To: f.Sequence, Text: f.Problem})
 	}, nil)
 	report, err := a.Keeper.VerifyAudit(ctx, custody.VerifyOptions{
+		Actor:    actor,
 		Anchors:  iter.Seq2[model.AuditAnchor, error](anchors),
 		Progress: func(done, total int64) { bar(progress, "审计链", float64(done)/float64(max(total, 1))) },
 	})

@@ -124,10 +124,6 @@ type (
 		Name  string
 		Daily int64
 	}
-	verifyCall struct {
-		Given   bool // there is a ledger, though it may have none
-		Anchors []model.AuditAnchor
-	}
 	shareCall    struct{ Share []byte }
 	passwordCall struct {
 		Username string
@@ -320,19 +316,6 @@ var calls = map[string]taken{
 	}),
 	"RootStatus": takes(func(ctx context.Context, k keeper, _ caller, _ none) (custody.RootStatus, error) {
 		return k.RootStatus(ctx)
-	}),
-	"VerifyAudit": takes(func(ctx context.Context, k keeper, _ caller, a verifyCall) (custody.AuditReport, error) {
-		o := custody.VerifyOptions{}
-		if a.Given {
-			o.Anchors = func(yield func(model.AuditAnchor, error) bool) {
-				for _, anchor := range a.Anchors {
-					if !yield(anchor, nil) {
-						return
-					}
-				}
-			}
-		}
-		return k.VerifyAudit(ctx, o)
 	}),
 	// The emergency stop doesn't wait for a database that can't say who asks: stopping harms nobody's cards.
 	"Seal": takes(func(ctx context.Context, k keeper, who caller, _ none) (none, error) {

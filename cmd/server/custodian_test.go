@@ -171,6 +171,13 @@ func peopleTradeApart(t *testing.T, a *apart) {
 	if root.Root == "" || root.Kind != "file" || !audit.Whole || audit.Rows == 0 {
 		t.Errorf("%+v, %+v", root, audit)
 	}
+	var rows struct {
+		Items []struct{ Act string }
+	}
+	ops.get("/custody/audit?act=audit.verify", &rows)
+	if len(rows.Items) != 1 || rows.Items[0].Act != "audit.verify" {
+		t.Errorf("who had the audit verified: %+v", rows)
+	}
 	ops.refused(404, "CUSTODY_PROPOSAL_NOT_FOUND", http.MethodGet, "/custody/proposals/nothing", nil)
 	s.visitor("nobody").refused(401, "LOGIN_FAILED", http.MethodPost, "/auth/login", map[string]string{"username": "xiaowang", "password": "wrong password"})
 	s.visitor("nobody").refused(400, "WECHAT_CODE_INVALID", http.MethodPost, "/wechat/login", map[string]string{"code": "no such code"})

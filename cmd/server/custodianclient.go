@@ -45,7 +45,12 @@ func asks[R any](ctx context.Context, c remote, name string, arguments any) (out
 		return out, err
 	}
 	defer clear(b)
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://custodian"+callPath+name, bytes.NewReader(b))
+	return sends[R](ctx, c, name, bytes.NewReader(b))
+}
+
+// sends makes a call whose arguments are written already, or are being written.
+func sends[R any](ctx context.Context, c remote, name string, arguments io.Reader) (out R, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://custodian"+callPath+name, arguments)
 	if err != nil {
 		return out, err
 	}
@@ -237,21 +242,6 @@ func (c remote) Seal(ctx context.Context, _ string) error { return tell(ctx, c, 
 
 func (c remote) RootStatus(ctx context.Context) (custody.RootStatus, error) {
 	return asks[custody.RootStatus](ctx, c, "RootStatus", none{})
-}
-
-// VerifyAudit implements keeper. The custodian has no ledger, so the anchors go with the call.
-func (c remote) VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error) {
-	a := verifyCall{}
-	if o.Anchors != nil {
-		a.Given = true
-		for anchor, err := range o.Anchors {
-			if err != nil {
-				return custody.AuditReport{}, err
-			}
-			a.Anchors = append(a.Anchors, anchor)
-		}
-	}
-	return asks[custody.AuditReport](ctx, c, "VerifyAudit", a)
 }
 
 // Ready implements keeper.

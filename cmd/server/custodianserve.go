@@ -26,7 +26,6 @@ const (
 	callPath    = "/1/"
 	sessionName = "Cardflow-Session" // the token of whoever asks, in a call that is somebody's
 	mostCall    = 8 << 20            // bytes of a call
-	mostAnchors = 256 << 20          // of one that brings the anchors of some years
 	mostAnswer  = 64 << 20
 	callTime    = 2 * time.Minute // a call ends by itself; one that checks the whole sign log, or the audit, may take longer
 )
@@ -73,26 +72,30 @@ func passes(point string) {
 var quiet = map[string]bool{"Ready": true, "ActiveKey": true}
 
 func custodianCall(r *http.Request, w http.ResponseWriter, k keeper, keys *custody.Custody, name string) (any, error) {
+	who := caller{keys, custody.LoginToken(r.Header.Get(sessionName))}
+	if name == verifyCallName {
+		// Its anchors come one by one, as the walk gets to them.
+		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return nil, err
+		}
+		return verifyRemotely(r.Context(), k, who, r.Body)
+	}
 	call, ok := calls[name]
 	if !ok {
 		return nil, errUnknownCall
 	}
-	most := int64(mostCall)
-	if name == "VerifyAudit" {
-		most = mostAnchors
-	}
-	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostCall))
 	defer clear(arguments) // they may hold a password, a token, or a share
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", custody.ErrAsk, err)
 	}
 	ctx := r.Context()
-	if name != "VerifySignLog" && name != "VerifyAudit" {
+	if name != "VerifySignLog" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTime)
 		defer cancel()
 	}
-	return call(ctx, k, caller{keys, custody.LoginToken(r.Header.Get(sessionName))}, arguments)
+	return call(ctx, k, who, arguments)
 }
 
 // listenSocket opens a Unix socket that its owner and its group may use. A file that a custodian has left which was killed

@@ -24,7 +24,7 @@ func (d *demo) verdict() error {
 			d.check(false, "账本：%v", err)
 		}
 	}
-	audit, err := d.app.verifyAudit(d.ctx, true, io.Discard)
+	audit, err := d.app.verifyAudit(d.ctx, "", true, io.Discard)
 	if err = cmp.Or(err, audit.Err()); err != nil {
 		d.check(false, "审计：%v", err)
 	}

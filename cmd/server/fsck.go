@@ -34,7 +34,7 @@ func (c fsckCommand) Run(e *environment) error {
 			return fmt.Errorf("the ledger file: %w", err)
 		}
 	}
-	audit, err := app.verifyAudit(e.ctx, true, e.stderr)
+	audit, err := app.verifyAudit(e.ctx, "", true, e.stderr)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"cardflow/custody"
+	"cardflow/model"
 	"cardflow/transfer"
 )
 
@@ -21,6 +23,13 @@ type peopleCommand struct {
 	Set  peopleSet  `cmd:"" help:"Change an account; without --yes nothing is changed."`
 
 	Password peoplePassword `cmd:"" help:"Change one's own password, the one-time password first of all."`
+}
+
+// noted writes into the audit who has changed the directory at this machine, and what.
+func noted(act string, detail map[string]any) func(tx *model.Tx, person string) error {
+	return func(tx *model.Tx, person string) error {
+		return custody.Note(tx, model.MillisOf(time.Now()), operator(), act, person, detail)
+	}
 }
 
 // directory opens what the directory needs: the database, and the data key for the hashes of mobile numbers.
@@ -122,6 +131,9 @@ func (c peopleAdd) Run(e *environment) error {
 	}
 	err = service.AddPerson(e.ctx, transfer.NewPerson{
 		Username: c.Username, Password: password, MustChange: true, Organisation: c.Organisation, Roles: c.Roles, StaffNumber: c.StaffNumber, Mobile: c.Mobile,
+		Note: noted(custody.PersonAdded, map[string]any{
+			"username": strings.ToLower(c.Username), "organisation": c.Organisation, "roles": c.Roles, "staffNumber": c.StaffNumber, "mobile": c.Mobile != "",
+		}),
 	})
 	if err != nil {
 		return said(err)
@@ -147,14 +159,18 @@ type peopleSet struct {
 func (c peopleSet) Run(e *environment) error {
 	change := transfer.PersonChange{StaffNumber: c.StaffNumber, Mobile: c.Mobile}
 	var words []string
+	detail := map[string]any{"username": strings.ToLower(c.Username)}
 	if c.StaffNumber != nil {
+		detail["staffNumber"] = *c.StaffNumber
 		words = append(words, "工号 "+*c.StaffNumber)
 	}
 	if c.Mobile != nil {
+		detail["mobile"] = *c.Mobile != ""
 		words = append(words, "手机号")
 	}
 	if c.Disable || c.Enable {
 		change.Active = &c.Enable
+		detail["active"] = c.Enable
 		words = append(words, map[bool]string{true: "恢复登录", false: "停用"}[c.Enable])
 	}
 	if len(words) == 0 {
@@ -169,6 +185,7 @@ func (c peopleSet) Run(e *environment) error {
 		return err
 	}
 	defer app.Close(e.ctx)
+	change.Note = noted(custody.PersonChanged, detail)
 	if err := service.ChangePerson(e.ctx, c.Username, change); err != nil {
 		return said(err)
 	}

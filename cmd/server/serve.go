@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"cardflow/custody"
 	"cardflow/ledger/request"
 	"cardflow/transfer"
 )
@@ -90,6 +91,7 @@ func (c serveCommand) firstPerson(e *environment, app *App) error {
 	}
 	err = app.Service.AddPerson(e.ctx, transfer.NewPerson{
 		Username: "admin", Password: password, MustChange: true, Organisation: transfer.PlatformID, Roles: []string{"ops"},
+		Note: noted(custody.PersonAdded, map[string]any{"username": "admin", "organisation": transfer.PlatformID, "roles": []string{"ops"}}),
 	})
 	if err != nil {
 		return err

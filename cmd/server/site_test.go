@@ -62,7 +62,7 @@ func (s *site) fsck() transfer.Report {
 	ctx := soon(s.t)
 	check(s.t, s.Service.CatchUp(ctx))
 	check(s.t, s.LedgerFile.Verify(ctx, nil))
-	audit, err := s.verifyAudit(ctx, true, io.Discard)
+	audit, err := s.verifyAudit(ctx, "", true, io.Discard)
 	check(s.t, err)
 	check(s.t, audit.Err())
 	r, err := s.Service.Check(ctx, nil)
