@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,10 +17,16 @@ import (
 	"cardflow/model"
 )
 
-// walker is a custody that can only be asked to verify its audit.
+// walker is a custody that can only be asked to verify its audit. A walk may still go on when whoever asked has hung up.
 type walker struct {
 	keeper
-	most  int64 // anchors that it looks at
+	most atomic.Int64 // anchors that it looks at; 0: all
+	mu   sync.Mutex
+	walk walked
+}
+
+// walked is what came with a call that was answered.
+type walked struct {
 	given bool
 	seen  int64
 	last  model.AuditAnchor
@@ -26,19 +34,28 @@ type walker struct {
 }
 
 func (w *walker) VerifyAudit(_ context.Context, o custody.VerifyOptions) (custody.AuditReport, error) {
-	w.given, w.seen, w.actor = o.Anchors != nil, 0, o.Actor
-	if w.given {
+	now := walked{given: o.Anchors != nil, actor: o.Actor}
+	if now.given {
 		for a, err := range o.Anchors {
 			if err != nil {
 				return custody.AuditReport{}, err
 			}
-			w.last = a
-			if w.seen++; w.seen == w.most {
+			now.last = a
+			if now.seen++; now.seen == w.most.Load() {
 				break
 			}
 		}
 	}
-	return custody.AuditReport{Rows: 7, Anchors: w.seen}, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.walk = now
+	return custody.AuditReport{Rows: 7, Anchors: now.seen}, nil
+}
+
+func (w *walker) saw() walked {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.walk
 }
 
 // TestAnchorsComeWithTheCall: as many as there are, more than any other call may bring; and what keeps the ledger from telling
@@ -52,11 +69,12 @@ func TestAnchorsComeWithTheCall(t *testing.T) {
 	stop := serveCustodian(l, custodianHandler(w, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { check(t, stop()) })
 	c := newRemote(bySocket(socket))
-	const many = 60_000
+	const many = mostCall/1000 + 1 // anchors of 1000 bytes and more
+	tx := strings.Repeat("cd", 500)
 	anchors := func(fail error) func(func(model.AuditAnchor, error) bool) {
 		return func(yield func(model.AuditAnchor, error) bool) {
 			for n := range int64(many) {
-				a := model.AuditAnchor{Stream: custody.AuditStream, Sequence: n + 1, Digest: strings.Repeat("ab", 32), TxID: strings.Repeat("cd", 32), BlockNumber: n, At: 1}
+				a := model.AuditAnchor{Stream: custody.AuditStream, Sequence: n + 1, Digest: strings.Repeat("ab", 32), TxID: tx, BlockNumber: n, At: 1}
 				if !yield(a, nil) {
 					return
 				}
@@ -68,19 +86,19 @@ func TestAnchorsComeWithTheCall(t *testing.T) {
 	}
 	ctx := soon(t)
 	report, err := c.VerifyAudit(ctx, custody.VerifyOptions{Anchors: anchors(nil)})
-	if err != nil || report.Rows != 7 || report.Anchors != many || w.last.Sequence != many || w.last.TxID != strings.Repeat("cd", 32) || w.actor != "" {
-		t.Errorf("%+v, %v, %+v", report, err, w.last)
+	if err != nil || report.Rows != 7 || report.Anchors != many || w.saw().last.Sequence != many || w.saw().last.TxID != tx || w.saw().actor != "" {
+		t.Errorf("%+v, %v, %+v", report, err, w.saw())
 	}
-	w.most = 3 // it has seen enough
+	w.most.Store(3) // it has seen enough
 	if report, err = c.VerifyAudit(ctx, custody.VerifyOptions{Anchors: anchors(nil)}); err != nil || report.Anchors != 3 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	w.most = 0
-	if report, err = c.VerifyAudit(ctx, custody.VerifyOptions{}); err != nil || w.given || report.Anchors != 0 { // no ledger
+	w.most.Store(0)
+	if report, err = c.VerifyAudit(ctx, custody.VerifyOptions{}); err != nil || w.saw().given || report.Anchors != 0 { // no ledger
 		t.Errorf("%+v, %v", report, err)
 	}
-	if _, err = c.VerifyAudit(ctx, custody.VerifyOptions{Anchors: func(func(model.AuditAnchor, error) bool) {}}); err != nil || !w.given || w.seen != 0 {
-		t.Errorf("given %v, %d, %v", w.given, w.seen, err)
+	if _, err = c.VerifyAudit(ctx, custody.VerifyOptions{Anchors: func(func(model.AuditAnchor, error) bool) {}}); err != nil || !w.saw().given || w.saw().seen != 0 {
+		t.Errorf("%+v, %v", w.saw(), err)
 	}
 	gone := errors.New("the ledger is away")
 	if _, err = c.VerifyAudit(ctx, custody.VerifyOptions{Anchors: anchors(gone)}); !errors.Is(err, gone) {
