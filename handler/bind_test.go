@@ -243,4 +243,7 @@ func TestQueriesAreKnown(t *testing.T) {
 	r.want(400, "FIELD_INVALID", post("/cards/search", retailer, fields{"from": "yesterday"}))
 	r.want(400, "FIELD_INVALID", post("/cards/search", retailer, fields{"to": "now"}))
 	r.want(400, "FIELD_INVALID", post("/cards/search", retailer, fields{"limit": 501}))
+	r.want(400, "FIELD_INVALID", post("/trades/search", retailer, fields{"side": "both"}))
+	r.want(400, "FIELD_INVALID", post("/trades/search", retailer, fields{"to": "now"}))
+	r.want(400, "FIELD_INVALID", post("/trades/search", retailer, fields{"limit": 501}))
 }

@@ -148,13 +148,9 @@ func searchCards(c *call) error {
 	if err := bounded(512, "start", in.Start, "end", in.End, "organisation", in.Organisation, "status", in.Status, "cursor", in.Cursor); err != nil {
 		return err
 	}
-	from, err := moment(in.From)
+	from, to, err := span(in.From, in.To)
 	if err != nil {
-		return field("from", "应为 RFC 3339 时间，如 2026-01-02T15:04:05+08:00")
-	}
-	to, err := moment(in.To)
-	if err != nil {
-		return field("to", "应为 RFC 3339 时间，如 2026-01-02T15:04:05+08:00")
+		return err
 	}
 	return c.search(transfer.CardFilter{
 		Start: in.Start, End: in.End, Organisation: in.Organisation, Status: in.Status, From: from, To: to, Cursor: in.Cursor, Limit: in.Limit,
@@ -177,6 +173,18 @@ func moment(s string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return time.Parse(time.RFC3339, s)
+}
+
+// span reads the two fields of a body that bound a time.
+func span(begin, end string) (from, to time.Time, err error) {
+	const how = "应为 RFC 3339 时间，如 2026-01-02T15:04:05+08:00"
+	if from, err = moment(begin); err != nil {
+		return from, to, field("from", how)
+	}
+	if to, err = moment(end); err != nil {
+		return from, to, field("to", how)
+	}
+	return from, to, nil
 }
 
 // between reads the two query parameters that bound a time.

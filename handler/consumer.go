@@ -151,6 +151,7 @@ type ownedCardView struct {
 	Frozen          bool       `json:"frozen"`
 	Status          string     `json:"status"`
 	TradeID         string     `json:"tradeId"`
+	ConfirmationID  string     `json:"confirmationId,omitempty"` // leads to the receipt
 	ReturnableUntil *time.Time `json:"returnableUntil,omitempty"`
 }
 
@@ -167,7 +168,7 @@ func myCards(c *call) error {
 	return render(c, http.StatusOK, list[ownedCardView]{each(page.Items, func(o transfer.OwnedCard) ownedCardView {
 		return ownedCardView{
 			CardID: o.CardID, ICCID: o.ICCID, Seller: nameView{o.SellerName}, ConfirmedAt: o.ConfirmedAt,
-			Restrictions: texts(o.Restrictions), Frozen: o.Frozen, Status: o.Status, TradeID: o.TradeID, ReturnableUntil: o.ReturnableUntil,
+			Restrictions: texts(o.Restrictions), Frozen: o.Frozen, Status: o.Status, TradeID: o.TradeID, ConfirmationID: o.Confirmation, ReturnableUntil: o.ReturnableUntil,
 		}
 	}), page.Next})
 }

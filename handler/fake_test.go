@@ -310,7 +310,7 @@ func (s *fakeService) MyCards(ctx context.Context, c transfer.Caller, cursor str
 	}
 	until := start.Add(time.Hour)
 	return transfer.Page[transfer.OwnedCard]{Next: "more", Items: []transfer.OwnedCard{{CardID: cardID, ICCID: oneCard, SellerName: "城南手机店", ConfirmedAt: start, Status: "OWNED",
-		TradeID: "trade-0", ReturnableUntil: &until}}}, s.note("MyCards %d", limit)
+		TradeID: "trade-0", Confirmation: "act-1", ReturnableUntil: &until}}}, s.note("MyCards %d", limit)
 }
 
 func (s *fakeService) Receipt(ctx context.Context, c transfer.Caller, id string) (transfer.Receipt, error) {

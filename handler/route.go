@@ -136,6 +136,7 @@ var routes = []route{
 
 	api(post, "/trades", traders, offer, withJSON, wished),
 	api(get, "/trades", traders|auditor, listTrades, paged("side", "state", "q")),
+	api(post, "/trades/search", traders|auditor, searchTrades, withJSON),
 	api(get, "/trades/{id}", traders|auditor|regulator, showTrade),
 	api(post, "/trades/{id}/cancel", traders, cancel, wished),
 	api(get, "/trades/{id}/qr.png", traders, showQR),

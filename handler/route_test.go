@@ -25,6 +25,7 @@ func good(r *rig, pattern string) ask {
 		"POST /approvals/{id}/refuse": fields{"reason": "OTHER"},
 		"POST /cards/find":            fields{"iccid": oneCard},
 		"POST /cards/search":          fields{"start": oneCard, "end": oneCard, "from": "2026-03-01T00:00:00+08:00"},
+		"POST /trades/search":         fields{"code": oneCode, "card": oneLast6, "from": "2026-03-01T00:00:00+08:00"},
 		"POST /trades":                fields{"mode": "BEARER", "segments": segments, "expiresIn": "24h"},
 		"POST /lots":                  fields{"segments": segments, "retailPolicy": "OPEN"},
 		"POST /lots/merge":            fields{"lots": []string{lotHash, strings.Repeat("0", 64)}},

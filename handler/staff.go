@@ -144,9 +144,44 @@ func listTrades(c *call) error {
 	if side != "" && side != "seller" && side != "receiver" {
 		return queryInvalid("side")
 	}
-	page, err := c.Service.Trades(c.ctx(), c.caller(), transfer.TradeFilter{
-		Side: side, State: c.QueryParam("state"), Query: c.QueryParam("q"), Cursor: cursor, Limit: limit,
+	return c.findTrades(transfer.TradeFilter{Side: side, State: c.QueryParam("state"), Query: c.QueryParam("q"), Cursor: cursor, Limit: limit})
+}
+
+// searchTrades is POST /trades/search: a search by what must stand in no address.
+func searchTrades(c *call) error {
+	in, err := bind[struct {
+		Code   string `json:"code"`
+		Card   string `json:"card"`
+		Side   string `json:"side"`
+		State  string `json:"state"`
+		From   string `json:"from"`
+		To     string `json:"to"`
+		Cursor string `json:"cursor"`
+		Limit  int    `json:"limit"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if in.Limit < 0 || in.Limit > 500 {
+		return field("limit", "应为 1 到 500")
+	}
+	if in.Side != "" && in.Side != "seller" && in.Side != "receiver" {
+		return field("side", "应为 seller 或 receiver")
+	}
+	if err := errors.Join(bounded(64, "code", in.Code, "card", in.Card, "state", in.State), bounded(512, "cursor", in.Cursor)); err != nil {
+		return err
+	}
+	from, to, err := span(in.From, in.To)
+	if err != nil {
+		return err
+	}
+	return c.findTrades(transfer.TradeFilter{
+		Side: in.Side, State: in.State, Code: in.Code, Card: in.Card, From: from, To: to, Cursor: in.Cursor, Limit: in.Limit,
 	})
+}
+
+func (c *call) findTrades(f transfer.TradeFilter) error {
+	page, err := c.Service.Trades(c.ctx(), c.caller(), f)
 	if err != nil {
 		return err
 	}

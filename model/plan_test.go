@@ -107,6 +107,15 @@ func lookups(t *testing.T) map[string]lookup {
 			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller}, "", 10)
 			return err
 		}, []string{"trades_seller"}},
+		"a seller's trades of a card by its end": {func(tx *model.Tx) error {
+			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller, End: "123456"}, "", 10)
+			return err
+		}, []string{"segments_lot_hash", "trades_seller"}},
+		"some of a seller's trades": {func(tx *model.Tx) error {
+			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller, IDs: []string{"a", "b"}}, "", 10)
+			return err
+		}, []string{"trades_primary"}},
+		"trades of lots":        {func(tx *model.Tx) error { _, err := tx.TradesAmong([]string{"a", "b"}, "ann"); return err }, []string{"trades_lot_hash"}},
 		"acts under way":        {func(tx *model.Tx) error { _, _, err := tx.UnfinishedActs(); return err }, []string{"acts_state"}},
 		"keys to rewrap":        {func(tx *model.Tx) error { _, err := tx.CustodyKeysOlder(2); return err }, []string{"custody_keys_under", "custody_successors_kek"}},
 		"newest trades":         {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},

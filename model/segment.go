@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
@@ -248,6 +249,42 @@ func (tx *Tx) overlapping(rule iccid.Rule, run iccid.Segment) *gorm.DB {
 		args = append(args, rule, run.Head, run.Width, m, least, run.Hi, run.Lo)
 	}
 	return tx.db.Raw(strings.Join(query, " UNION ALL "), args...)
+}
+
+// tailDigits is how many digits of a number count at most: see iccid.
+const tailDigits = 7
+
+// endingIn is a condition on runs (s): one of the run's cards has a number that ends so, or, under a rule that adds a check
+// digit, ends in all but the last of these characters. The work for a run doesn't depend on how many cards it has.
+func endingIn(end string) (condition string, args []any) {
+	var ways []string
+	add := func(rule string, end string) {
+		for width := range tailDigits + 1 {
+			digits := min(len(end), width) // the rest of end stands in the head
+			inHead, inTail := end[:len(end)-digits], end[len(end)-digits:]
+			n, err := strconv.ParseUint("0"+inTail, 10, 32)
+			if err != nil {
+				continue
+			}
+			way := rule + "s.width = ?"
+			args = append(args, width)
+			if inHead != "" {
+				way += " AND SUBSTR(s.head, ?) = ?"
+				args = append(args, -len(inHead), inHead)
+			}
+			step := uint64(1)
+			for range digits {
+				step *= 10
+			}
+			// The first card from lo on whose number ends so.
+			way += " AND s.lo + (? - s.lo % ?) % ? <= s.hi"
+			args = append(args, n+step, step, step)
+			ways = append(ways, way)
+		}
+	}
+	add("", end)
+	add("s.rule = '"+string(iccid.Luhn)+"' AND ", end[:len(end)-1])
+	return "(" + strings.Join(ways, ") OR (") + ")", args
 }
 
 // Lineage walks back from the lot in which a card is now to the lot in which it was issued: the chain of lots that

@@ -149,10 +149,14 @@ type TradeFilter struct {
 	Side        Side // of Participant; "" either
 	States      []TradeState
 	Mode        string
-	Lot         string // hash
-	From        Millis // of creation
-	To          Millis // exclusive
-	Q           string // the beginning of a trade ID or lot hash; or a whole participant, batch or transaction ID
+	Lot         string   // hash
+	From        Millis   // of creation
+	To          Millis   // exclusive
+	Q           string   // the beginning of a trade ID or lot hash; or a whole participant, batch or transaction ID
+	IDs         []string // one of these; an empty list that isn't nil is no trade at all
+	// End is the end of a card's number: trades that have a card with it, and some under whose rule the last character is a
+	// check digit and may be another. Whoever wants to know looks at the cards.
+	End string
 }
 
 func (f TradeFilter) on(query *gorm.DB) *gorm.DB {
@@ -180,6 +184,13 @@ func (f TradeFilter) on(query *gorm.DB) *gorm.DB {
 	if f.To > 0 {
 		query = query.Where("created_at < ?", f.To)
 	}
+	if f.IDs != nil {
+		query = query.Where("id IN ?", f.IDs)
+	}
+	if f.End != "" {
+		ending, args := endingIn(f.End)
+		query = query.Where("EXISTS (SELECT 1 FROM segments AS s WHERE s.lot_hash = trades.lot_hash AND ("+ending+"))", args...)
+	}
 	if q := strings.TrimSpace(f.Q); q != "" {
 		// Ranges instead of LIKE: they use the index, and % is no wildcard.
 		query = query.Where("((id >= ? AND id < ?) OR (lot_hash >= ? AND lot_hash < ?) OR seller = ? OR receiver = ? OR batch = ? OR offer_tx = ? OR end_tx = ?)",
@@ -191,6 +202,19 @@ func (f TradeFilter) on(query *gorm.DB) *gorm.DB {
 // ListTrades lists trades, newest first.
 func (tx *Tx) ListTrades(f TradeFilter, cursor string, limit int) (Page[Trade], error) {
 	return newestFirst(f.on(tx.db), "id", cursor, limit, func(t Trade) newest { return newest{int64(t.CreatedAt), t.ID} })
+}
+
+// TradesAmong answers the IDs of the trades of these lots that a participant is a side of.
+func (tx *Tx) TradesAmong(lots []string, participant string) ([]string, error) {
+	ids := []string{}
+	for some := range slices.Chunk(slices.Clone(lots), chunk) {
+		var found []string
+		if err := tx.db.Model(&Trade{}).Where("lot_hash IN ? AND (seller = ? OR receiver = ?)", some, participant, participant).Pluck("id", &found).Error; err != nil {
+			return nil, named("trades of lots", "", err)
+		}
+		ids = append(ids, found...)
+	}
+	return ids, nil
 }
 
 // ExpiredTrades lists offered trades whose time is over, longest over first.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"cardflow/iccid"
 	"cardflow/model"
 )
 
@@ -155,6 +156,10 @@ func TestListTrades(t *testing.T) {
 			"transaction": {model.TradeFilter{Q: "tx5"}, "05"},
 			"batch":       {model.TradeFilter{Q: "batch3"}, "11 07 03"},
 			"somebody":    {model.TradeFilter{Q: "bob", Participant: "ann"}, ""},
+			"some":        {model.TradeFilter{IDs: []string{"03trade", "05trade", "nothing"}}, "05 03"},
+			"none":        {model.TradeFilter{IDs: []string{}}, ""},
+			"a card":      {model.TradeFilter{End: iccid.Luhn.Format(run(25, 25).First())[14:]}, "05"},
+			"no card":     {model.TradeFilter{End: iccid.Luhn.Format(run(35, 35).First())[14:]}, ""},
 		} {
 			want := []string{}
 			for _, f := range strings.Fields(c.want) {

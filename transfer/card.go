@@ -235,7 +235,8 @@ type OwnedCard struct {
 	Restrictions    []string
 	Frozen          bool
 	Status          string
-	TradeID         string
+	TradeID         string // by which they came to him
+	Confirmation    string // the act by which he confirmed it, which has a receipt; "" if it was made elsewhere
 	ReturnableUntil *time.Time
 }
 
@@ -271,7 +272,7 @@ func (s *Service) MyCards(ctx context.Context, c Caller, cursor string, limit in
 				return nil
 			}
 			run := page.Items[0]
-			like, err := s.ownedCard(tx, run.LotHash, days)
+			like, err := s.ownedCard(tx, c, run.LotHash, days)
 			if err != nil {
 				return err
 			}
@@ -307,7 +308,7 @@ func (c cardCursor) encode() (string, error) {
 }
 
 // ownedCard is what the cards of a lot have in common.
-func (s *Service) ownedCard(tx *model.Tx, lot string, days int64) (OwnedCard, error) {
+func (s *Service) ownedCard(tx *model.Tx, c Caller, lot string, days int64) (OwnedCard, error) {
 	l, err := tx.Lot(lot)
 	if err != nil {
 		return OwnedCard{}, err
@@ -320,11 +321,24 @@ func (s *Service) ownedCard(tx *model.Tx, lot string, days int64) (OwnedCard, er
 	if err != nil {
 		return v, present(err)
 	}
+	if t.Seller == c.Participant && t.Reverses != "" {
+		// On their way back they still came from where they came from.
+		if t, err = tx.Trade(t.Reverses); err != nil {
+			return v, present(err)
+		}
+		v.TradeID, v.ConfirmedAt = t.ID, t.EndedAt.Time()
+	}
 	seller, err := tx.Participant(t.Seller)
 	if err != nil {
 		return v, err
 	}
 	v.SellerName = seller.Name
+	switch a, err := s.ownAct(tx, c, t, "Confirm"); {
+	case err == nil && a.State == model.ActCommitted:
+		v.Confirmation = a.ID
+	case err != nil && !errors.Is(err, model.ErrNotFound):
+		return v, err
+	}
 	if t.State == model.TradeConfirmed && l.Status == model.LotOwned {
 		v.ConfirmedAt = t.EndedAt.Time()
 		until := t.EndedAt.Time().Add(time.Duration(days) * 24 * time.Hour)

@@ -3,8 +3,11 @@ package transfer
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
+	"cardflow/iccid"
 	"cardflow/ledger/request"
 	"cardflow/model"
 )
@@ -107,36 +110,125 @@ type TradeFilter struct {
 	Side   string // seller, receiver, or "" for both
 	State  string
 	Query  string
+	Code   string // of a trade; one that has ended has its code still, though nobody can use it
+	Card   string // an ICCID, or its last six characters
+	From   time.Time
+	To     time.Time // exclusive
 	Cursor string
 	Limit  int
 }
 
-// Trades lists the trades of the caller's organisation, newest first.
+// Trades lists the trades of the caller's organisation, newest first. A page may have fewer than Limit, and there is more
+// as long as it has a Next.
 func (s *Service) Trades(ctx context.Context, c Caller, f TradeFilter) (Page[TradeView], error) {
 	var out Page[TradeView]
-	filter := model.TradeFilter{Participant: c.Participant, Side: model.Side(f.Side), Q: f.Query}
+	filter := model.TradeFilter{Participant: c.Participant, Side: model.Side(f.Side), Q: f.Query, From: model.MillisOf(f.From), To: model.MillisOf(f.To)}
 	if f.Side != "" && f.Side != string(model.Seller) && f.Side != string(model.Receiver) {
 		return out, fail("BAD_REQUEST")
 	}
 	if f.State != "" {
 		filter.States = []model.TradeState{model.TradeState(f.State)}
 	}
-	err := s.DB.Read(ctx, func(tx *model.Tx) error {
-		page, err := tx.ListTrades(filter, f.Cursor, f.Limit)
-		if err != nil {
+	card, end, err := s.wanted(f.Card)
+	if err != nil {
+		return out, err
+	}
+	filter.End = end
+	err = s.DB.Read(ctx, func(tx *model.Tx) error {
+		out = Page[TradeView]{}
+		filter := filter
+		if err := s.narrow(tx, c, f.Code, card, &filter); err != nil {
 			return err
 		}
-		out = Page[TradeView]{Next: page.Next}
-		for _, t := range page.Items {
-			v, err := s.tradeView(tx, c, t)
+		// Some of those that may have a card with this end have none: a page of nothing but these is passed over.
+		for cursor := f.Cursor; len(out.Items) == 0; cursor = out.Next {
+			page, err := tx.ListTrades(filter, cursor, f.Limit)
 			if err != nil {
 				return err
 			}
-			out.Items = append(out.Items, v)
+			for _, t := range page.Items {
+				has, err := s.hasEnd(tx, t, end)
+				if err != nil {
+					return err
+				}
+				if !has {
+					continue
+				}
+				v, err := s.tradeView(tx, c, t)
+				if err != nil {
+					return err
+				}
+				out.Items = append(out.Items, v)
+			}
+			if out.Next = page.Next; out.Next == "" {
+				return nil
+			}
 		}
 		return nil
 	})
 	return out, cursorError(err)
+}
+
+// wantedCard is a card whose whole number somebody knows.
+type wantedCard struct {
+	rule iccid.Rule
+	card iccid.Card
+}
+
+// wanted reads what somebody typed or scanned of a card: its whole number, or the end of it.
+func (s *Service) wanted(typed string) (card *wantedCard, end string, err error) {
+	if typed == "" {
+		return nil, "", nil
+	}
+	if t := strings.ToUpper(strings.TrimSpace(typed)); iccid.Last6(t) == t {
+		return nil, t, nil
+	}
+	c, issuer, err := s.Plan.Parse(typed)
+	return &wantedCard{issuer.Rule, c}, "", err
+}
+
+// narrow leaves the trades of the caller's that had a code, and those that went through a card.
+func (s *Service) narrow(tx *model.Tx, c Caller, typed string, card *wantedCard, f *model.TradeFilter) error {
+	if typed != "" {
+		f.IDs = []string{}
+		code, _ := NormaliseCode(typed)
+		list, err := tx.TradesByCode(s.Vault.Index("code", code))
+		if err != nil {
+			return err
+		}
+		for _, t := range list {
+			f.IDs = append(f.IDs, t.ID)
+		}
+	}
+	if card == nil {
+		return nil
+	}
+	runs, err := tx.SegmentsCovering(card.rule, card.card.Head, card.card.Width, card.card.Tail)
+	if err != nil {
+		return err
+	}
+	lots := make([]string, len(runs))
+	for i, r := range runs {
+		lots[i] = r.LotHash
+	}
+	ids, err := tx.TradesAmong(lots, c.Participant)
+	if err != nil {
+		return err
+	}
+	if f.IDs != nil {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(f.IDs, id) })
+	}
+	f.IDs = ids
+	return nil
+}
+
+// hasEnd reports whether a card of a trade has this end, if any is asked for.
+func (s *Service) hasEnd(tx *model.Tx, t model.Trade, end string) (bool, error) {
+	if end == "" {
+		return true, nil
+	}
+	_, set, err := s.lotCards(tx, t.LotHash)
+	return set.HasLast6(end), err
 }
 
 // GetTrade shows one trade to its sides, and to regulators.

@@ -201,6 +201,15 @@ func TestReturn(t *testing.T) {
 	_, err = r.Return(r.ctx, ann, idem("return"), trade.TradeID, "")
 	wants(t, "what is on its way back", err, "CARDS_RESERVED")
 
+	cards, err := r.MyCards(r.ctx, ann, "", 10)
+	check(t, err)
+	if len(cards.Items) == 0 || cards.Items[0].ICCID != id(1) || cards.Items[0].Status != "IN_TRADE" || cards.Items[0].SellerName != "小店" || cards.Items[0].TradeID != trade.TradeID {
+		t.Errorf("on its way back it is %+v", cards.Items)
+	}
+	if receipt, err := r.Receipt(r.ctx, ann, cards.Items[0].Confirmation); err != nil || receipt.TradeID != trade.TradeID {
+		t.Errorf("its receipt: %+v, %v", receipt, err)
+	}
+
 	page, err := r.Trades(r.ctx, retailer, transfer.TradeFilter{Side: "receiver", State: "offered"})
 	check(t, err)
 	if len(page.Items) != 1 || page.Items[0].Reverses != trade.TradeID || page.Items[0].ReasonText != "买错了" || page.Items[0].SellerID != ann.Participant {
@@ -226,7 +235,7 @@ func TestReturn(t *testing.T) {
 	if act.State != "failed" || act.Error.Code != "NOT_RETURNABLE" {
 		t.Errorf("after eight days: %+v", act)
 	}
-	cards, err := r.MyCards(r.ctx, ann, "", 10)
+	cards, err = r.MyCards(r.ctx, ann, "", 10)
 	check(t, err)
 	if len(cards.Items) != 1 || cards.Items[0].ICCID != id(3) || cards.Items[0].ReturnableUntil != nil {
 		t.Errorf("she has %+v", cards.Items)

@@ -41,6 +41,8 @@ export interface OwnedCard {
   frozen: boolean
   status: string
   tradeId: string
+  /** Has a receipt; not there if the cards were not taken by this program. */
+  confirmationId?: string
   returnableUntil?: string
 }
 

@@ -11,6 +11,8 @@ interface Ask {
   body?: object
   /** Idempotency-Key of a write: one for each thing that the person wants, the same for every try. */
   key?: string
+  /** A POST that changes nothing: it has in its body what may stand in no address. */
+  reads?: boolean
   /** The answer is a picture: an ArrayBuffer. */
   bytes?: boolean
 }
@@ -29,11 +31,11 @@ export interface Account {
 
 /**
  * Requests to the server for one account. A login that has ended is renewed, once, and the request sent again. What may be
- * asked twice (a GET, or a write with its key) is asked again while the network or the server is away for a moment.
+ * asked twice (what only reads, or a write with its key) is asked again while the network or the server is away for a moment.
  * Everything else is thrown, as a Failure.
  */
 export const requester = (account: Account) => async <T>(ask: Ask): Promise<T> => {
-  const repeatable = ask.method === 'GET' || ask.key !== undefined
+  const repeatable = ask.method === 'GET' || ask.reads === true || ask.key !== undefined
   let renewed = false
   for (let attempt = 0; ; ) {
     const { token } = await account.signIn()

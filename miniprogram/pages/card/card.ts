@@ -31,11 +31,12 @@ Page({
     hops: [] as HopText[],
     returnable: false,
     returnUntil: '',
+    returning: '',
     trouble: '',
     asking: false,
     reasons: ['买错了', '卡不能用', '和卖家说的不一样', '其他原因'],
     reason: '',
-    returning: false,
+    sending: false,
     returnProblem: '',
   },
 
@@ -54,7 +55,7 @@ Page({
       this.setData({
         trace: t, card: card ?? undefined, number: grouped(t.iccid), hops: t.hops.map(text).reverse(), time: when(card?.confirmedAt), ...state,
         limits: limits(card?.restrictions ?? []), returnable: until !== undefined && Date.parse(until) > Date.now() && card?.status === 'OWNED' && !card.frozen,
-        returnUntil: when(until),
+        returnUntil: when(until), returning: card?.status === 'IN_TRADE' ? card.seller.name : '',
       })
     } catch (err) {
       this.setData({ trouble: asFailure(err).message })
@@ -69,12 +70,16 @@ Page({
     void wx.setClipboardData({ data: String(e.currentTarget.dataset['text']) })
   },
 
+  receipt() {
+    void wx.navigateTo({ url: `/pages/receipt/receipt?id=${this.data.card?.confirmationId ?? ''}` })
+  },
+
   askReturn() {
     this.setData({ asking: true, returnProblem: '' })
   },
 
   closeReturn() {
-    if (!this.data.returning) this.setData({ asking: false })
+    if (!this.data.sending) this.setData({ asking: false })
   },
 
   chooseReason(e: WechatMiniprogram.RadioGroupChange) {
@@ -82,17 +87,17 @@ Page({
   },
 
   async giveBack() {
-    const { card, reason, returning } = this.data
+    const { card, reason, sending } = this.data
     const key = keys.get(this)
-    if (returning || !card || !reason || key === undefined) return
-    this.setData({ returning: true, returnProblem: '' })
+    if (sending || !card || !reason || key === undefined) return
+    this.setData({ sending: true, returnProblem: '' })
     try {
       const act = await giveBack(card.tradeId, reason, key)
       void wx.redirectTo({ url: `/pages/progress/progress?id=${act.confirmationId}` })
     } catch (err) {
       this.setData({ returnProblem: asFailure(err).message })
     } finally {
-      this.setData({ returning: false })
+      this.setData({ sending: false })
     }
   },
 })

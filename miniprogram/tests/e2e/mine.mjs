@@ -25,12 +25,16 @@ test('a buyer refuses, with a reason', withPhone({}, async (phone) => {
   assert.deepEqual([t.state, t.reason], ['declined', 'WRONG_CARDS'])
 }))
 
-test('a buyer returns a card', withPhone({ person: '退卡的人' }, async (phone) => {
+const returners = { 退卡的人甲: {}, 退卡的人乙: { dark: true }, 退卡的人丙: { size: 'small', font: 22 } }
+for (const [person, look] of Object.entries(returners)) test(`a buyer returns a card, ${JSON.stringify(look)}`, withPhone({ ...look, person }, async (phone) => {
   const trade = await counter.sell()
-  const me = await consumer('退卡的人')
+  const me = await consumer(person)
   await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
   await phone.tab('我的卡')
   await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.tap('收卡凭证')
+  await phone.sees('账本上的记录')
+  await phone.back()
   await phone.tap('退给卖家')
   await phone.choose('卡不能用')
   await phone.shot('return')
@@ -40,8 +44,39 @@ test('a buyer returns a card', withPhone({ person: '退卡的人' }, async (phon
   await phone.tab('我的卡')
   await phone.sees('退回中')
   await phone.shot('cards-returning')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.sees('正在退给小王通讯店')
+  await phone.gone('退给卖家')
+  await phone.shot('card-returning')
   const { items } = await shop.get('/trades?side=receiver&state=offered')
-  assert.equal(items.filter((t) => t.reverses === trade.tradeId).length, 1)
+  const [back, more] = items.filter((t) => t.reverses === trade.tradeId)
+  assert.deepEqual([back.reasonText, more], ['卡不能用', undefined])
+  // The shop says no: the card is his, and he may ask again.
+  await shop.ended(await shop.post(`/trades/${back.tradeId}/decline`, { reason: 'DAMAGED' }))
+  await phone.start(`pages/cards/cards`)
+  await phone.gone('退回中')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.tap('退给卖家')
+  await phone.choose('其他原因')
+  await phone.tap('退卡')
+  await phone.sees('退卡已提交')
+}))
+
+test('a card is kept too long to be returned', withPhone({ person: '留着卡的人' }, async (phone) => {
+  const trade = await counter.sell()
+  const me = await consumer('留着卡的人')
+  await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
+  await phone.answers(/\/me\/cards$/, async (route) => {
+    const answer = await route.fetch()
+    const { items } = await answer.json()
+    for (const card of items) delete card.returnableUntil
+    await route.fulfill({ response: answer, json: { items } })
+  })
+  await phone.tab('我的卡')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.sees('退卡期限已过')
+  await phone.gone('退给卖家')
+  await phone.shot('card-late')
 }))
 
 test('who logs out has nothing left on the phone', withPhone({}, async (phone) => {

@@ -43,7 +43,7 @@ export interface Job {
 export const inventory = () => request<Inventory>({ method: 'GET', path: '/inventory' })
 
 export const holdings = (start: string, end: string) =>
-  request<Page<Holding>>({ method: 'POST', path: '/cards/search', body: { start, end, limit: 200 } })
+  request<Page<Holding>>({ method: 'POST', path: '/cards/search', body: { start, end, limit: 200 }, reads: true })
 
 export const stock = (cursor: string) =>
   request<Page<Holding>>({ method: 'GET', path: '/cards', query: { limit: '50', ...(cursor && { cursor }) } })
@@ -55,6 +55,11 @@ export const job = (id: string) => request<Job>({ method: 'GET', path: `/jobs/${
 export const trade = (id: string) => request<Trade>({ method: 'GET', path: `/trades/${id}` })
 
 export const trades = (query: Record<string, string>) => request<Page<Trade>>({ method: 'GET', path: '/trades', query })
+
+/** What is wanted of the shop's sales; what is not there is not asked for. */
+export interface SaleQuery { code?: string, card?: string, state?: string, from?: string, to?: string, cursor?: string }
+
+export const sales = (query: SaleQuery) => request<Page<Trade>>({ method: 'POST', path: '/trades/search', body: { ...query, side: 'seller', limit: 20 }, reads: true })
 
 export const cancel = (id: string, key: string) => request<Act>({ method: 'POST', path: `/trades/${id}/cancel`, key })
 

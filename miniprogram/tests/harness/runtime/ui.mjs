@@ -77,6 +77,32 @@ export const ui = {
     box.append(no)
     cover.append(box)
   },
+  /** A day between two, all as 2026-11-27. */
+  date({ value, start, end }, done, cancelled) {
+    const cover = over()
+    const box = make('div', 'phone-scan')
+    box.setAttribute('role', 'dialog')
+    box.setAttribute('aria-label', '选日期')
+    const field = make('input')
+    field.type = 'date'
+    field.setAttribute('aria-label', '日期')
+    Object.assign(field, { value, min: start ?? '', max: end ?? '' })
+    const feet = make('footer')
+    const no = make('button', '', '取消')
+    const yes = make('button', 'main', '确定')
+    no.addEventListener('click', () => {
+      cover.remove()
+      cancelled()
+    })
+    yes.addEventListener('click', () => {
+      if (!field.value || !field.checkValidity()) return
+      cover.remove()
+      done(field.value)
+    })
+    feet.append(no, yes)
+    box.append(make('p', '', '选日期'), field, feet)
+    cover.append(box)
+  },
   /** A camera for those who have none: what it would have read is typed or pasted. */
   scanner(seen, done, cancelled) {
     const cover = over()

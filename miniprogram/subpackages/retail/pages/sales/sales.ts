@@ -1,7 +1,8 @@
 import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
 import { grouped, when } from '../../../../services/words'
-import { stateOf, trades, type Trade } from '../../services/shop'
+import { day, dayAt, dayText, wanted } from '../../services/search'
+import { sales, stateOf, type Trade } from '../../services/shop'
 import { askLogin } from '../../services/staff'
 
 interface Row { tradeId: string, state: { text: string, kind: string }, time: string, number: string, count: number, code: string, to: string }
@@ -16,9 +17,13 @@ const filters = [
 ]
 
 Page({
-  data: { filters, state: '', rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false },
+  data: {
+    filters, state: '', day: '', dayText: '', today: dayAt(Date.now()), text: '', asked: '', problem: '',
+    rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false, turn: 0,
+  },
 
   onShow() {
+    this.setData({ today: dayAt(Date.now()) })
     void this.reload()
   },
   async onPullDownRefresh() {
@@ -29,8 +34,51 @@ Page({
     if (this.data.more) void this.read(this.data.cursor)
   },
 
+  type(e: WechatMiniprogram.Input) {
+    this.setData({ text: e.detail.value, problem: '' })
+  },
+
+  async scan() {
+    let result: string
+    try {
+      result = (await wx.scanCode({ scanType: ['barCode', 'qrCode', 'datamatrix'] })).result
+    } catch (err) {
+      const reason = (err as { errMsg?: string }).errMsg ?? ''
+      if (!reason.includes('cancel')) this.setData({ problem: reason.includes('auth') ? '没有相机权限，请输入卡号后六位' : '没有扫出来，请输入卡号后六位' })
+      return
+    }
+    this.setData({ text: result })
+    this.search()
+  },
+
+  search() {
+    const { text } = this.data
+    if (text.trim() && !wanted(text)) this.setData({ problem: '请输入 8 位交易码、卡号后六位，或整个卡号' })
+    else this.anew({ asked: text.trim() })
+  },
+  clear() {
+    const { asked } = this.data
+    this.setData({ text: '', problem: '' })
+    if (asked) this.anew({ asked: '' })
+  },
   filter(e: WechatMiniprogram.TouchEvent) {
-    this.setData({ state: String(e.currentTarget.dataset['state']), rows: [], loaded: false, busy: false })
+    this.anew({ state: String(e.currentTarget.dataset['state']) })
+  },
+  setDay(e: WechatMiniprogram.PickerChange) {
+    const day = String(e.detail.value)
+    this.anew({ day, dayText: dayText(day) })
+  },
+  anyDay() {
+    this.anew({ day: '', dayText: '' })
+  },
+  everything() {
+    this.setData({ text: '', problem: '' })
+    this.anew({ asked: '', state: '', day: '', dayText: '' })
+  },
+
+  /** Another question: what is still on its way belongs to the one before. */
+  anew(change: Partial<{ asked: string, state: string, day: string, dayText: string }>) {
+    this.setData({ ...change, problem: '', rows: [], loaded: false, busy: false, turn: this.data.turn + 1 })
     void this.reload()
   },
 
@@ -40,11 +88,11 @@ Page({
 
   async read(cursor: string) {
     if (this.data.busy) return
-    const { state } = this.data
+    const { turn, state, day: of, asked } = this.data
     this.setData({ busy: true, trouble: '' })
     try {
-      const page = await trades({ side: 'seller', limit: '20', ...(state && { state }), ...(cursor && { cursor }) })
-      if (state !== this.data.state) return // another filter has been chosen meanwhile
+      const page = await sales({ ...(state && { state }), ...(of && day(of)), ...wanted(asked), ...(cursor && { cursor }) })
+      if (turn !== this.data.turn) return
       const n = cursor ? this.data.rows.length : 0
       const fresh = page.items.map(row)
       const rest = { cursor: page.nextCursor ?? '', more: page.nextCursor !== undefined, loaded: true }
@@ -52,9 +100,9 @@ Page({
       else this.setData({ ...Object.fromEntries(fresh.map((r, i) => [`rows[${n + i}]`, r])), ...rest })
     } catch (err) {
       const failure = asFailure(err)
-      if (!askLogin(failure)) this.setData({ trouble: failure.message, loaded: true })
+      if (!askLogin(failure) && turn === this.data.turn) this.setData({ trouble: failure.message, loaded: true })
     } finally {
-      this.setData({ busy: false })
+      if (turn === this.data.turn) this.setData({ busy: false })
     }
   },
 

@@ -96,11 +96,16 @@ export const controls = {
     tapped() {
       if (truthy(this.data.disabled)) return
       const { range = [], rangeKey, mode } = this.data
+      const chosen = (value) => {
+        this.setData({ value })
+        this.triggerEvent('change', { value })
+      }
+      if (mode === 'date') {
+        this.phone.ui.date(this.data, chosen, () => this.triggerEvent('cancel', {}))
+        return
+      }
       if ((mode ?? 'selector') !== 'selector') throw new Error(`picker: mode ${mode} is not there`)
-      this.phone.ui.sheet(range.map((r) => (rangeKey ? r[rangeKey] : r)), (index) => {
-        this.setData({ value: index })
-        this.triggerEvent('change', { value: index })
-      }, () => this.triggerEvent('cancel', {}))
+      this.phone.ui.sheet(range.map((r) => (rangeKey ? r[rangeKey] : r)), chosen, () => this.triggerEvent('cancel', {}))
     },
     methods: { formValue() { return this.data.value } },
   },
