@@ -30,9 +30,8 @@ export async function startServer(preview, more = {}) {
     url,
     said: () => said,
     async stop() {
-      const ended = new Promise((resolve) => child.once('exit', resolve))
       child.removeAllListeners('exit')
-      child.once('exit', () => {})
+      const ended = new Promise((resolve) => child.once('exit', resolve))
       child.kill('SIGTERM')
       await ended
       fs.rmSync(data, { recursive: true, force: true })
