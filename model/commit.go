@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -19,7 +20,7 @@ import (
 // After a lost answer the row is read under a lock: that waits until the server has made up its mind about the
 // transaction that wrote there, and then the row holds the token or it does not.
 
-// mark is a row of the table commits.
+// mark is a row of the table commits, or of CustodyMarks.
 type mark struct {
 	Slot  string `gorm:"primaryKey"`
 	Token string
@@ -29,15 +30,20 @@ type mark struct {
 // TableName places the record.
 func (mark) TableName() string { return "commits" }
 
+// CustodyMarks is the table for commits of whoever must not believe what a server has written: who could write the mark of
+// another one's commit could tell him that it stands.
+const CustodyMarks = "custody_commits"
+
 // marks are the rows of one DB.
 type marks struct {
-	name string // this DB among all that use the database
-	next atomic.Int64
-	free chan string // slots; as many as there are connections, so one is free whenever a transaction ends
+	table string
+	name  string // this DB among all that use the database
+	next  atomic.Int64
+	free  chan string // slots; as many as there are connections, so one is free whenever a transaction ends
 }
 
-func newMarks(conns int) *marks {
-	m := &marks{name: rand.Text(), free: make(chan string, conns)}
+func newMarks(table string, conns int) *marks {
+	m := &marks{table: cmp.Or(table, mark{}.TableName()), name: rand.Text(), free: make(chan string, conns)}
 	for n := range conns {
 		m.free <- fmt.Sprintf("%s.%d", m.name, n)
 	}
@@ -69,7 +75,7 @@ func (db *DB) transact(ctx context.Context, fn func(tx *Tx) error) (err error) {
 	// Held until the end is known: the next one's token would hide this one's.
 	defer func() { db.marks.free <- slot }()
 	m := mark{Slot: slot, Token: fmt.Sprintf("%s.%d", db.marks.name, db.marks.next.Add(1)), At: MillisOf(db.write.NowFunc())}
-	if err := g.Clauses(clause.OnConflict{UpdateAll: true}).Create(&m).Error; err != nil {
+	if err := g.Table(db.marks.table).Clauses(clause.OnConflict{UpdateAll: true}).Create(&m).Error; err != nil {
 		return err
 	}
 	db.at(AtCommitting)
@@ -108,7 +114,7 @@ func (db *DB) stands(ctx context.Context, m mark) (bool, error) {
 	for {
 		var found []mark
 		err := db.write.WithContext(asking).Transaction(func(g *gorm.DB) (err error) {
-			found, err = many[mark]((&Tx{db: g}).locked().Where("slot = ?", m.Slot))
+			found, err = many[mark]((&Tx{db: g}).locked().Table(db.marks.table).Where("slot = ?", m.Slot))
 			return err
 		}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err == nil {
@@ -137,5 +143,10 @@ func (db *DB) forgetMarks(ctx context.Context) error {
 		return nil
 	}
 	old := MillisOf(db.write.NowFunc().Add(-marksKept))
-	return db.write.WithContext(ctx).Where("at < ?", old).Delete(&mark{}).Error
+	for _, table := range []string{mark{}.TableName(), CustodyMarks} {
+		if err := db.write.WithContext(ctx).Table(table).Where("at < ?", old).Delete(&mark{}).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -82,8 +82,15 @@ func TestCommitIsAskedAboutUntilKnown(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	for name, fate := range map[string]modeltest.Fate{"done": modeltest.Unheard, "not done": modeltest.Lost} {
+	for name, x := range map[string]struct {
+		fate  modeltest.Fate
+		marks string
+	}{
+		"done": {modeltest.Unheard, ""}, "not done": {modeltest.Lost, ""},
+		"the custodian's, done": {modeltest.Unheard, model.CustodyMarks}, "the custodian's, not done": {modeltest.Lost, model.CustodyMarks},
+	} {
 		w := modeltest.NewWire(t, modeltest.Fresh(t).Config)
+		w.Config.Marks = x.marks
 		asked := make(chan struct{})
 		var once sync.Once
 		w.Config.Logger = watching("can't be asked yet", func() { once.Do(func() { close(asked) }) })
@@ -93,7 +100,7 @@ func TestCommitIsAskedAboutUntilKnown(t *testing.T) {
 				return modeltest.Heard
 			}
 			w.Decide(func(int, string) modeltest.Fate { return modeltest.Lost })
-			return fate
+			return x.fate
 		})
 		mended := make(chan struct{})
 		go func() {

@@ -51,6 +51,7 @@ type Config struct {
 	MaxConns int              // connections of the pool; on SQLite readers beside the one writer. Default 16, SQLite 4
 	LockWait time.Duration    // how long a statement waits for a lock before Write starts over. Default 5 s
 	Clock    func() time.Time // fills CreatedAt and UpdatedAt where the caller left them empty. Default time.Now
+	Marks    string           // MySQL: the table in which commits leave their marks, see commit.go. Default commits
 
 	At func(point string) // for the crash suite: called at the points of a transaction; may not return
 }
@@ -198,7 +199,7 @@ func (db *DB) openMySQL(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	db.mysql, db.marks = c, newMarks(conns)
+	db.mysql, db.marks = c, newMarks(cfg.Marks, conns)
 	db.together = newGroup(func(ctx context.Context, fn func(*gorm.DB) error) error {
 		return db.transact(ctx, func(tx *Tx) error { return fn(tx.db) })
 	})

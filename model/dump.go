@@ -34,7 +34,7 @@ type Table struct {
 
 // momentary are tables of this database's own, which mean nothing in another one: which migrations have run, whose
 // commits were heard, who does which duty.
-var momentary = []string{"goose_db_version", "commits", "leases"}
+var momentary = []string{"goose_db_version", "commits", CustodyMarks, "leases"}
 
 // Schema is the number of the newest migration that has run.
 func (tx *Tx) Schema() (version int64, err error) {

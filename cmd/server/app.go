@@ -129,6 +129,7 @@ func (a *App) openDatabase(ctx, _ context.Context) error {
 	if a.apart {
 		return a.awaitDatabase(ctx, c)
 	}
+	c.Marks = model.CustodyMarks // which a web process beside a custodian can't write
 	db, err := model.Open(ctx, c)
 	if err != nil {
 		return err

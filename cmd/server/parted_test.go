@@ -234,6 +234,7 @@ func TestServerRights(t *testing.T) {
 		{"SELECT", "custody_keys", "custody_keys"},
 		{"SELECT (digest)", "custody_sessions", "custody_sessions"},
 		{"INSERT", "custody_authorisations", "custody_authorisations"},
+		{"UPDATE", "custody_commits", "custody_commits"},
 		{"SELECT", "identities", "identities"},
 		{"SELECT (password_hash)", "people", "SELECT people.password_hash"},
 		{"SELECT", "accounts", "SELECT accounts.openid_sealed"},
@@ -253,6 +254,17 @@ func TestServerRights(t *testing.T) {
 				t.Errorf("without %s on %s it says %q", x.right, x.on, got)
 			}
 		}
+	}
+	// Whether what the custodian has committed stands it reads where the server can't write.
+	marks := func() (tokens string) {
+		t.Helper()
+		check(t, owner.QueryRowContext(soon(t), "SELECT COALESCE(GROUP_CONCAT(token ORDER BY slot), '') FROM custody_commits").Scan(&tokens))
+		return tokens
+	}
+	before := marks()
+	s.staff("xiaowang") // only the custodian writes who logs in
+	if marks() == before {
+		t.Error("the custodian marks its commits elsewhere")
 	}
 	// Whoever has one user for both has no walls.
 	s.close(t)
