@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -28,6 +29,7 @@ var checks = map[string]func(*tree) []string{
 	"machines":           checkMachines,
 	"documents":          checkDocuments,
 	"links in documents": checkDocumentLinks,
+	"migrations":         checkMigrations,
 }
 
 // tree is the source tree as a checkout has it: what .gitignore names is left out.
@@ -460,6 +462,25 @@ func checkDocumentLinks(t *tree) (faults []string) {
 				faults = append(faults, fmt.Sprintf("%s:%d: %s is not there", name, line, target))
 			}
 		}
+	}
+	return faults
+}
+
+var migration = regexp.MustCompile(`^model/migrations/(\w+)/(\d{5})_\w+\.sql$`)
+
+// checkMigrations wants each number once in each engine's folder: two branches may have taken the same one, and no database
+// can be brought up to date then.
+func checkMigrations(t *tree) (faults []string) {
+	numbered := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(t.files)) {
+		match := migration.FindStringSubmatch(name)
+		if match == nil {
+			continue
+		}
+		if other, twice := numbered[match[1]+match[2]]; twice {
+			faults = append(faults, fmt.Sprintf("%s and %s have one number", name, other))
+		}
+		numbered[match[1]+match[2]] = name
 	}
 	return faults
 }

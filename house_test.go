@@ -61,18 +61,19 @@ func small() fstest.MapFS {
 			"| `ledger`, `ledger/fabric` | `iccid` |\n| `cmd/*` | everything |\n\n" +
 			"## One door for each dangerous library\n\n| module | only in |\n| --- | --- |\n| `example.org/gmsm` | `gm` |\n| `example.org/sdk` | `ledger/fabric`, `cmd/server` |\n\n" +
 			"## What never meets in one program\n\n| program | never links |\n| --- | --- |\n| `cmd/chaincode` | `example.org/sdk` |\n",
-		"README.md":                "[why](docs/design/001-house.md#price) [web](https://example.org/x) [here](#top) `[not](a-link)`\n",
-		"iccid/iccid.go":           "// Package iccid is one.\npackage iccid\n",
-		"gm/gm.go":                 "// Package gm is guarded.\npackage gm\n\nimport _ \"example.org/gmsm/sm2\"\n",
-		"model/model.go":           "// Package model keeps.\npackage model\n\nimport _ \"cardflow/iccid\"\n",
-		"model/model_test.go":      "package model_test\n\nimport _ \"cardflow/custody\"\n",
-		"custody/internal/seal.go": "// Package internal seals.\npackage internal\n\nimport _ \"cardflow/gm\"\n",
-		"custody/custody.go":       "// Package custody signs.\npackage custody\n\nimport (\n\t_ \"cardflow/custody/internal\"\n\t_ \"cardflow/model\"\n)\n",
-		"ledger/fabric/fabric.go":  "// Package fabric carries.\npackage fabric\n\nimport _ \"example.org/sdk/v2/pkg\"\n",
-		"cmd/server/main.go":       "// Server serves.\npackage main\n\nimport (\n\t_ \"cardflow/custody\"\n\t_ \"cardflow/ledger/fabric\"\n)\n\nfunc main() {}\n",
-		"cmd/chaincode/main.go":    "// Chaincode answers peers.\npackage main\n\nimport _ \"cardflow/iccid\"\n\nfunc main() {}\n",
-		"data/leftover.go":         "not even Go",
-		"iccid/testdata/odd.go":    "not Go either",
+		"README.md":                             "[why](docs/design/001-house.md#price) [web](https://example.org/x) [here](#top) `[not](a-link)`\n",
+		"iccid/iccid.go":                        "// Package iccid is one.\npackage iccid\n",
+		"gm/gm.go":                              "// Package gm is guarded.\npackage gm\n\nimport _ \"example.org/gmsm/sm2\"\n",
+		"model/model.go":                        "// Package model keeps.\npackage model\n\nimport _ \"cardflow/iccid\"\n",
+		"model/migrations/lite/00001_first.sql": "-- +goose Up\n",
+		"model/model_test.go":                   "package model_test\n\nimport _ \"cardflow/custody\"\n",
+		"custody/internal/seal.go":              "// Package internal seals.\npackage internal\n\nimport _ \"cardflow/gm\"\n",
+		"custody/custody.go":                    "// Package custody signs.\npackage custody\n\nimport (\n\t_ \"cardflow/custody/internal\"\n\t_ \"cardflow/model\"\n)\n",
+		"ledger/fabric/fabric.go":               "// Package fabric carries.\npackage fabric\n\nimport _ \"example.org/sdk/v2/pkg\"\n",
+		"cmd/server/main.go":                    "// Server serves.\npackage main\n\nimport (\n\t_ \"cardflow/custody\"\n\t_ \"cardflow/ledger/fabric\"\n)\n\nfunc main() {}\n",
+		"cmd/chaincode/main.go":                 "// Chaincode answers peers.\npackage main\n\nimport _ \"cardflow/iccid\"\n\nfunc main() {}\n",
+		"data/leftover.go":                      "not even Go",
+		"iccid/testdata/odd.go":                 "not Go either",
 	} {
 		tree[name] = &fstest.MapFile{Data: []byte(text)}
 	}
@@ -116,6 +117,7 @@ func TestEachCheckCanFail(t *testing.T) {
 		"a gap in the numbers":           {"documents", "docs/design/003-late.md", "# 003\n", "002"},
 		"a number twice":                 {"documents", "docs/design/001-twin.md", "# 001\n", "001-twin.md"},
 		"a document without a number":    {"documents", "docs/design/idea.md", "# idea\n", "idea.md"},
+		"a migration's number twice":     {"migrations", "model/migrations/lite/00001_second.sql", "-- +goose Up\n", "00001_second.sql"},
 		"a dead link":                    {"links in documents", "README.zh-CN.md", "# 卡\n\n[说明](docs/none.md)\n", "README.zh-CN.md:3"},
 	} {
 		t.Run(name, func(t *testing.T) {
