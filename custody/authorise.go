@@ -20,7 +20,7 @@ import (
 // import, which is asked for as an Issue of no lot, which cards its file names. Asked twice it is one authorisation. It works
 // while custody is sealed.
 //
-// Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrAuthorisationConflict if something else was
+// Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrTwoPeople, ErrAuthorisationConflict if something else was
 // asked for under this subject.
 func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject string, body request.Body, notAfter int64) error {
 	var s model.CustodySession
@@ -69,6 +69,8 @@ func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject
 		return function, err
 	case !slices.Contains(duty.functions, function):
 		return function, fmt.Errorf("%s by a %s: %w", function, s.Role, ErrFunction)
+	case slices.Contains(ofTwo, function):
+		return function, fmt.Errorf("%s by one person of %s: %w", function, s.Participant, ErrTwoPeople)
 	case claim.named && claim.signer != s.Participant:
 		return function, ErrOwner
 	}
@@ -94,6 +96,13 @@ func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject
 		return err
 	})
 }
+
+// ofTwo are the functions that two people want, or nobody: what they want is an operation (dangerous.go), whose execution
+// stores the authorisation, in the name of the proposal.
+var ofTwo = []string{"Unfreeze", "UnfreezeParticipant"}
+
+// byTwo begins what stands in an authorisation in the place of a session, where two people have asked.
+const byTwo = "proposal/"
 
 // wanted is the digest of what of a request is its signer's to decide. What depends on how his cards stand when its turn
 // comes is left open; the ledger looks after it that it comes to the same cards.
@@ -159,6 +168,9 @@ func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, i *i
 	}
 	if err := c.tagged(a.Tag, authorisationFields(a)...); err != nil {
 		return a, fmt.Errorf("authorisation of %s: %w", owner, err)
+	}
+	if slices.Contains(ofTwo, function) && !strings.HasPrefix(a.Session, byTwo) { // by one, of before it took two
+		return a, fmt.Errorf("%s for %s: %w", function, owner, ErrUnauthorised)
 	}
 	if a.Digest != c.wanted(body) {
 		return a, fmt.Errorf("%s for %s: something else was asked for: %w", function, owner, ErrUnauthorised)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -20,15 +21,25 @@ type Dangerous struct {
 	operations map[string]operation
 }
 
+// Office is whose people propose an operation and decide on it.
+type Office struct {
+	Organisation string         // participant
+	Roles        []request.Role // of which it must have one, and its people the same
+}
+
+// officed are the arguments of an operation that is one organisation's own matter. All others are the platform's, for people
+// with the role ops.
+type officed interface{ Office() Office }
+
 // operation is one, with the type of its arguments forgotten.
 type operation struct {
-	canonical func(arguments []byte) ([]byte, error)
+	canonical func(arguments []byte) (text []byte, office Office, err error)
 	describe  func(ctx context.Context, tx *model.Tx, arguments []byte) (string, error)
 	execute   func(ctx context.Context, x *Execution, arguments []byte) error
 }
 
 // Operate registers an operation whose arguments are an A: a struct of exported fields that encoding/json turns into
-// one text and back.
+// one text and back. If it has a method Office, it is that organisation's people who decide.
 //
 // describe refuses arguments that make no sense (an *Error) and says, in Chinese, exactly what will happen as things
 // stand: one fact a line, nothing that changes by itself from minute to minute. It is asked when the act is proposed,
@@ -48,12 +59,18 @@ func Operate[A any](d *Dangerous, name string,
 		d.operations = map[string]operation{}
 	}
 	d.operations[name] = operation{
-		canonical: func(b []byte) ([]byte, error) {
+		canonical: func(b []byte) (text []byte, office Office, err error) {
 			a, err := argumentsOf[A](b)
 			if err != nil {
-				return nil, err
+				return nil, office, err
 			}
-			return json.Marshal(a)
+			if o, ok := any(a).(officed); ok {
+				if office = o.Office(); office.Organisation == "" {
+					return nil, office, fmt.Errorf("arguments that name no organisation: %w", ErrArguments)
+				}
+			}
+			text, err = json.Marshal(a)
+			return text, office, err
 		},
 		describe: func(ctx context.Context, tx *model.Tx, b []byte) (string, error) {
 			a, err := argumentsOf[A](b)

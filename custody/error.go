@@ -195,6 +195,15 @@ var (
 	// ErrNotOperator: no active account with the role ops.
 	ErrNotOperator = &Error{"CUSTODY_NOT_OPERATOR", "只有在职的运维账号（ops）可以提议或决定。"}
 
+	// ErrNotColleague: no active account of the organisation's own, with its role.
+	ErrNotColleague = &Error{"CUSTODY_NOT_COLLEAGUE", "只有本单位在职、角色相符的人员可以提议或决定。"}
+
+	// ErrTwoPeople: what takes two people was asked for by one, past the proposals. Raises an alarm.
+	ErrTwoPeople = &Error{"CUSTODY_TWO_PEOPLE", "此项业务需要双人复核：请提交提案，由另一位同事批准。"}
+
+	// ErrNotFrozen: there is nothing of the kind to unfreeze.
+	ErrNotFrozen = &Error{"CUSTODY_NOT_FROZEN", "没有可以解冻的卡：批次不存在或已变动，或其中没有由本单位冻结的这些卡。请核对批次和号段。"}
+
 	// ErrProposalNotFound: no such proposal.
 	ErrProposalNotFound = &Error{"CUSTODY_PROPOSAL_NOT_FOUND", "没有找到这份提案。"}
 
@@ -241,7 +250,7 @@ var (
 // alarming are the errors that someone has to look at, whoever caused them.
 var alarming = map[*Error]bool{ErrKeyUnreadable: true, ErrOwner: true, ErrDigestConflict: true, ErrAuditBroken: true,
 	ErrProposalForged: true, ErrSelfApproval: true, ErrPlatformQuota: true, ErrUnusual: true,
-	ErrUnauthorised: true, ErrAuthorisationConflict: true, ErrLoginForged: true, ErrKeyForeign: true}
+	ErrUnauthorised: true, ErrAuthorisationConflict: true, ErrLoginForged: true, ErrKeyForeign: true, ErrTwoPeople: true}
 
 // Alarms lists what Metrics.Alarm can be called with, in no order.
 func Alarms() []*Error {
@@ -258,7 +267,7 @@ func codeOf(err error) (*Error, bool) {
 // MessageOf is the sentence for the code with which a proposal failed.
 func MessageOf(code string) string {
 	for _, e := range []*Error{ErrQuota, ErrQuotaLower, ErrNotStopped, ErrProposalChanged, ErrArguments, ErrOperationUnknown,
-		ErrKeyNotFound, ErrKeyTransition, ErrKeyProtected, ErrRecovery} {
+		ErrKeyNotFound, ErrKeyTransition, ErrKeyProtected, ErrRecovery, ErrNotFrozen} {
 		if e.Code == code {
 			return e.Message
 		}

@@ -20,7 +20,7 @@ var all = []*Error{
 	ErrDigestConflict, ErrAttemptOpen, ErrAttemptClosed, ErrAttemptUnknown, ErrUnnoted, ErrAuditUnwritable,
 	ErrDailyQuota, ErrPlatformQuota, ErrRate, ErrUnusual, ErrKeyStopped, ErrSessionOver, ErrUnauthorised,
 	ErrAuthorisationConflict, ErrLoginForged, ErrKeyForeign, ErrRights, ErrLoginOld, ErrQuota, ErrQuotaRaise, ErrQuotaLower,
-	ErrNotStopped, ErrOperationUnknown, ErrArguments, ErrReason, ErrNotOperator, ErrProposalNotFound,
+	ErrNotStopped, ErrOperationUnknown, ErrArguments, ErrReason, ErrNotOperator, ErrNotColleague, ErrTwoPeople, ErrNotFrozen, ErrProposalNotFound,
 	ErrProposalDecided, ErrProposalExpired, ErrProposalChanged, ErrProposalForged, ErrSelfApproval, ErrApproverNew,
 	ErrProposerGone, ErrNotProposer, ErrWish, ErrClockBack, ErrNoRestore, ErrAuditRows, ErrAuditBroken,
 }

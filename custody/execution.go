@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -63,6 +64,21 @@ func (x *Execution) Commit(ctx context.Context, fn func(tx *model.Tx) error) err
 func (x *Execution) Record(ctx context.Context, tx *model.Tx, act, subject string, detail map[string]any) error {
 	detail["proposal"] = x.ID
 	return x.custody.record(ctx, tx, entry{x.Approver, act, subject, detail})
+}
+
+// Authorise stores, in the transaction of Commit, that two people want a request signed as the act that has this subject, until
+// notAfter (ms). It is the only way to a signature under what takes two.
+func (x *Execution) Authorise(tx *model.Tx, owner, subject string, body request.Body, notAfter int64) error {
+	c := x.custody
+	row := model.CustodyAuthorisation{
+		Owner: owner, Function: body.Function(), Subject: subject, Digest: c.wanted(body), Session: byTwo + x.ID,
+		LoginAt: c.now(), AskedAt: c.now(), NotAfter: model.Millis(notAfter),
+	}
+	var err error
+	if row.Tag, err = c.tag(authorisationFields(row)...); err != nil {
+		return err
+	}
+	return tx.AddCustodyAuthorisation(row)
 }
 
 // errExecutionLost: another server carries the proposal out by now.

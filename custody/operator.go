@@ -6,19 +6,49 @@ import (
 	"fmt"
 	"slices"
 
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
-// The people who decide about custody: who they are now, whatever their sessions say, and that two of them are two.
+// The people who decide about custody, and about what takes two of an organisation: who they are now, whatever their sessions say, and that two of them are two.
 
-// The role whose people propose and decide.
+// operatorRole is the role of the platform's people who propose and decide.
 const operatorRole = "ops"
 
-// operator finds a person who may propose and decide now, whatever his session says, and what shows who he is.
+// operator finds a person of the platform's who may decide now, whatever his session says, and what shows who he is.
 func operator(tx *model.Tx, id string) (model.Person, []string, error) {
+	return whoMay(tx, id, func(p model.Person) bool { return slices.Contains(p.Roles, operatorRole) }, ErrNotOperator)
+}
+
+// decider finds a person who may propose and decide in an office now: one of the platform's, or of the organisation's own who
+// have its role. What role that is its key says, which no web process writes.
+func decider(tx *model.Tx, organisation, id string) (model.Person, []string, error) {
+	if organisation == "" {
+		return operator(tx, id)
+	}
+	role, err := roleOf(tx, organisation)
+	if err != nil {
+		return model.Person{}, nil, err
+	}
+	return whoMay(tx, id, func(p model.Person) bool {
+		return p.ParticipantID == organisation && slices.Contains(p.Roles, string(role))
+	}, ErrNotColleague)
+}
+
+// roleOf is the role of an organisation whose key is kept here.
+func roleOf(tx *model.Tx, organisation string) (request.Role, error) {
+	key, err := tx.NewestCustodyKey(organisation, string(Account))
+	if errors.Is(err, model.ErrNotFound) {
+		err = ErrNotColleague
+	}
+	return request.Role(key.Role), err
+}
+
+// whoMay finds an active person who fits, and what shows who he is.
+func whoMay(tx *model.Tx, id string, fits func(model.Person) bool, not error) (model.Person, []string, error) {
 	p, err := tx.Person(id)
-	if errors.Is(err, model.ErrNotFound) || err == nil && (p.State != model.PersonActive || p.MustChange || !slices.Contains(p.Roles, operatorRole)) {
-		return p, nil, ErrNotOperator
+	if errors.Is(err, model.ErrNotFound) || err == nil && (p.State != model.PersonActive || p.MustChange || !fits(p)) {
+		return p, nil, not
 	}
 	if err != nil {
 		return p, nil, err

@@ -301,6 +301,7 @@ var chores = map[string]chore{
 			r.stillSigns(r.Custody, j.Round)
 		},
 	},
+	"unfreeze": unfreezing,
 	"unseal": {points: 8, // with shares
 		do: func(r *rig, j job) error {
 			for i, text := range j.Shares {

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"cardflow/gm"
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -27,15 +29,17 @@ type Proposal struct {
 	Description string          // exactly what will happen, one fact a line
 	Reason      string
 	State       model.ProposalState
-	Proposer    Person
-	Decider     Person // who approved, rejected or withdrew it
-	Decision    string // why it was rejected or withdrawn
-	ErrorCode   string // why it failed
-	CreatedAt   time.Time
-	ExpiresAt   time.Time
-	DecidedAt   time.Time
-	BegunAt     time.Time
-	EndedAt     time.Time
+
+	Organisation string // whose people decide; "" the platform's
+	Proposer     Person
+	Decider      Person // who approved, rejected or withdrew it
+	Decision     string // why it was rejected or withdrawn
+	ErrorCode    string // why it failed
+	CreatedAt    time.Time
+	ExpiresAt    time.Time
+	DecidedAt    time.Time
+	BegunAt      time.Time
+	EndedAt      time.Time
 }
 
 // Person is a member of staff, as others may see him.
@@ -46,7 +50,7 @@ type Person struct {
 
 // Draft is what somebody proposes.
 type Draft struct {
-	Person    string // who; an active one with the role ops
+	Person    string // who; an active one with the role ops, or of the organisation whose matter it is
 	Name      string // his name for this wish: asked for again under it, it is the same proposal
 	Operation string
 	Arguments []byte // JSON
@@ -73,8 +77,8 @@ const (
 )
 
 // Propose records that somebody wants a dangerous act. Nothing happens before another person approves it. Errors:
-// ErrOperationUnknown, ErrArguments or what the operation says of them, ErrReason, ErrNotOperator, ErrWish if the
-// name was used for something else.
+// ErrOperationUnknown, ErrArguments or what the operation says of them, ErrReason, ErrNotOperator, ErrNotColleague, ErrWish
+// if the name was used for something else.
 func (c *Custody) Propose(ctx context.Context, w Draft) (Proposal, error) {
 	var out Proposal
 	err := c.decide(ctx, w.Person, "", func(tx *model.Tx) error {
@@ -88,11 +92,17 @@ func (c *Custody) Propose(ctx context.Context, w Draft) (Proposal, error) {
 		if err := reasonFits(w.Reason); err != nil {
 			return err
 		}
-		arguments, err := op.canonical(w.Arguments)
+		arguments, office, err := op.canonical(w.Arguments)
 		if err != nil {
 			return err
 		}
-		who, marks, err := operator(tx, w.Person)
+		who, marks, err := decider(tx, office.Organisation, w.Person)
+		if err == nil && office.Organisation != "" {
+			var role request.Role
+			if role, err = roleOf(tx, office.Organisation); err == nil && !slices.Contains(office.Roles, role) {
+				err = ErrNotColleague
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -100,7 +110,7 @@ func (c *Custody) Propose(ctx context.Context, w Draft) (Proposal, error) {
 		sum := gm.SM3(bind("cardflow/custody/proposal/id/1", who.ID, w.Name))
 		p := model.Proposal{
 			ID: hex.EncodeToString(sum[:16]), Operation: w.Operation, Arguments: string(arguments), Reason: w.Reason, State: model.ProposalProposed,
-			Proposer: who.ID, ProposerMarks: marks, CreatedAt: now, ExpiresAt: now + model.Millis(c.proposalLife.Milliseconds()),
+			Organisation: office.Organisation, Proposer: who.ID, ProposerMarks: marks, CreatedAt: now, ExpiresAt: now + model.Millis(c.proposalLife.Milliseconds()),
 		}
 		switch old, err := tx.Proposal(p.ID); {
 		case err == nil && old.Operation == p.Operation && old.Arguments == p.Arguments && old.Reason == p.Reason:
@@ -157,7 +167,7 @@ func (c *Custody) approve(ctx context.Context, person, id string) (carry bool, e
 		if err != nil {
 			return err
 		}
-		who, marks, err := operator(tx, person)
+		who, marks, err := decider(tx, p.Organisation, person)
 		if err != nil {
 			return err
 		}
@@ -170,7 +180,7 @@ func (c *Custody) approve(ctx context.Context, person, id string) (carry bool, e
 		if err := c.undecided(p); err != nil {
 			return err
 		}
-		if _, _, err := operator(tx, p.Proposer); errors.Is(err, ErrNotOperator) {
+		if _, _, err := decider(tx, p.Organisation, p.Proposer); errors.Is(err, ErrNotOperator) || errors.Is(err, ErrNotColleague) {
 			return ErrProposerGone
 		} else if err != nil {
 			return err
@@ -209,7 +219,7 @@ func (c *Custody) refuseProposal(ctx context.Context, person, id, reason string,
 		if err != nil {
 			return err
 		}
-		who, marks, err := operator(tx, person)
+		who, marks, err := decider(tx, p.Organisation, person)
 		if err != nil {
 			return err
 		}
@@ -253,11 +263,11 @@ func (c *Custody) Proposal(ctx context.Context, id string) (out Proposal, err er
 	return out, err
 }
 
-// Proposals lists them, newest first; state "" means all. A row that custody didn't write is left out, and raises an
+// Proposals lists those on which an organisation's people decide, or the platform's for "", newest first; state "" means all. A row that custody didn't write is left out, and raises an
 // alarm.
-func (c *Custody) Proposals(ctx context.Context, state model.ProposalState, cursor string, limit int) (items []Proposal, next string, err error) {
+func (c *Custody) Proposals(ctx context.Context, organisation string, state model.ProposalState, cursor string, limit int) (items []Proposal, next string, err error) {
 	err = c.db.Read(ctx, func(tx *model.Tx) error {
-		page, err := tx.Proposals(state, cursor, limit)
+		page, err := tx.Proposals(organisation, state, cursor, limit)
 		if err != nil {
 			return err
 		}
@@ -330,7 +340,7 @@ func (c *Custody) view(ctx context.Context, tx *model.Tx, p model.Proposal) (Pro
 	}
 	v := Proposal{
 		ID: p.ID, Operation: p.Operation, Arguments: json.RawMessage(p.Arguments), Description: p.Description, Reason: p.Reason, State: p.State,
-		Decision: p.Decision, ErrorCode: p.ErrorCode, CreatedAt: p.CreatedAt.Time(), ExpiresAt: p.ExpiresAt.Time(),
+		Organisation: p.Organisation, Decision: p.Decision, ErrorCode: p.ErrorCode, CreatedAt: p.CreatedAt.Time(), ExpiresAt: p.ExpiresAt.Time(),
 		DecidedAt: p.DecidedAt.Time(), BegunAt: p.BegunAt.Time(), EndedAt: p.EndedAt.Time(),
 	}
 	if v.State == model.ProposalProposed && c.now() >= p.ExpiresAt {

@@ -104,7 +104,11 @@ func proposalTag(kek gm.Secret, p model.Proposal) []byte {
 	key := gm.Derive(kek, "cardflow/custody/proposal/1", 32)
 	defer key.Clear()
 	at := func(m model.Millis) string { return strconv.FormatInt(int64(m), 10) }
-	tag := gm.HMAC(key, bind(p.ID, p.Operation, p.Arguments, p.Description, p.Reason, string(p.State), p.Proposer, string(bind(p.ProposerMarks...)),
-		p.Decider, string(bind(p.DeciderMarks...)), p.Decision, p.ErrorCode, at(p.CreatedAt), at(p.ExpiresAt), at(p.DecidedAt), at(p.BegunAt), at(p.EndedAt)))
+	fields := []string{p.ID, p.Operation, p.Arguments, p.Description, p.Reason, string(p.State), p.Proposer, string(bind(p.ProposerMarks...)),
+		p.Decider, string(bind(p.DeciderMarks...)), p.Decision, p.ErrorCode, at(p.CreatedAt), at(p.ExpiresAt), at(p.DecidedAt), at(p.BegunAt), at(p.EndedAt)}
+	if p.Organisation != "" { // rows of before there were any keep their tags
+		fields = append(fields, p.Organisation)
+	}
+	tag := gm.HMAC(key, bind(fields...))
 	return tag[:]
 }

@@ -20,6 +20,8 @@ var keeping = map[*custody.Error]transfer.Kind{
 	custody.ErrReason:           transfer.Invalid,
 	custody.ErrQuota:            transfer.Invalid,
 	custody.ErrNotOperator:      transfer.Forbidden,
+	custody.ErrNotColleague:     transfer.Forbidden,
+	custody.ErrNotFrozen:        transfer.Conflict,
 	custody.ErrSelfApproval:     transfer.Forbidden,
 	custody.ErrApproverNew:      transfer.Forbidden,
 	custody.ErrNotProposer:      transfer.Forbidden,

@@ -481,8 +481,11 @@ func (s *fakeService) Freeze(ctx context.Context, c transfer.Caller, i transfer.
 	return s.onLot(c, i, "Freeze", lot, subset)
 }
 
-func (s *fakeService) Unfreeze(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, subset []transfer.Span) (transfer.Act, error) {
-	return s.onLot(c, i, "Unfreeze", lot, subset)
+func (s *fakeService) MayUnfreeze(ctx context.Context, c transfer.Caller, lot string, subset []transfer.Span) error {
+	if lot != lotHash {
+		return bad("LOT_UNKNOWN")
+	}
+	return s.note("MayUnfreeze %s", c.Participant)
 }
 
 func (s *fakeService) transaction() transfer.TransactionView {

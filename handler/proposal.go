@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cardflow/custody"
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -21,13 +22,13 @@ type TwoPeople interface {
 	Reject(ctx context.Context, person, id, reason string) (custody.Proposal, error)
 	Withdraw(ctx context.Context, person, id, reason string) (custody.Proposal, error)
 	Proposal(ctx context.Context, id string) (custody.Proposal, error)
-	Proposals(ctx context.Context, state model.ProposalState, cursor string, limit int) (items []custody.Proposal, next string, err error)
+	Proposals(ctx context.Context, organisation string, state model.ProposalState, cursor string, limit int) (items []custody.Proposal, next string, err error)
 	Quotas(ctx context.Context) ([]custody.Quota, error)
 	LowerQuota(ctx context.Context, person, name string, daily int64) (custody.Quota, error)
 }
 
 type proposalView struct {
-	ID          string          `json:"id"`
+	ID          string          `json:"id"` // also of the act that it becomes, if it is one on lots
 	Operation   string          `json:"operation"`
 	Arguments   json.RawMessage `json:"arguments"`
 	Description string          `json:"description"`
@@ -68,6 +69,14 @@ func (c *call) shown(status int, p custody.Proposal, err error) error {
 	return render(c, status, viewProposal(p))
 }
 
+// office is whose proposals the caller sees: those of his organisation, if such decide on anything; else the platform's.
+func (c *call) office() string {
+	if c.who.Role == request.Carrier || c.who.Role == request.Regulator {
+		return c.who.Participant
+	}
+	return ""
+}
+
 // proposalStates are what a list may be asked for.
 var proposalStates = model.ProposalMoves.States()
 
@@ -81,7 +90,7 @@ func listProposals(c *call) error {
 	if state != "" && !slices.Contains(proposalStates, state) {
 		return queryInvalid("state")
 	}
-	items, next, err := c.Custody.Proposals(c.ctx(), state, cursor, limit)
+	items, next, err := c.Custody.Proposals(c.ctx(), c.office(), state, cursor, limit)
 	if errors.Is(err, model.ErrCursor) {
 		return refuse("CURSOR_INVALID")
 	}
@@ -110,13 +119,20 @@ func propose(c *call) error {
 
 // propose proposes in the name of who calls.
 func (c *call) propose(operation string, arguments []byte, reason string) error {
-	p, err := c.Custody.Propose(c.ctx(), custody.Draft{Person: c.who.Person, Name: c.key, Operation: operation, Arguments: arguments, Reason: reason})
+	p, err := c.proposed(operation, arguments, reason)
 	return c.shown(http.StatusCreated, p, err)
+}
+
+func (c *call) proposed(operation string, arguments []byte, reason string) (custody.Proposal, error) {
+	return c.Custody.Propose(c.ctx(), custody.Draft{Person: c.who.Person, Name: c.key, Operation: operation, Arguments: arguments, Reason: reason})
 }
 
 // showProposal is GET /custody/proposals/{id}.
 func showProposal(c *call) error {
 	p, err := c.Custody.Proposal(c.ctx(), c.Param("id"))
+	if err == nil && p.Organisation != c.office() {
+		err = custody.ErrProposalNotFound
+	}
 	return c.shown(http.StatusOK, p, err)
 }
 

@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -65,8 +66,14 @@ func (f *fakeCustody) Propose(_ context.Context, w custody.Draft) (custody.Propo
 		}
 		return old, nil
 	}
+	var office struct{ Organisation string }
+	if w.Operation == custody.OperationUnfreeze {
+		if err := json.Unmarshal(w.Arguments, &office); err != nil || !strings.Contains(string(w.Arguments), lotHash) {
+			return custody.Proposal{}, errors.Join(custody.ErrNotFrozen, err)
+		}
+	}
 	p := custody.Proposal{
-		ID: id, Operation: w.Operation, Arguments: w.Arguments, Description: "会发生什么", Reason: w.Reason, State: model.ProposalProposed,
+		Organisation: office.Organisation, ID: id, Operation: w.Operation, Arguments: w.Arguments, Description: "会发生什么", Reason: w.Reason, State: model.ProposalProposed,
 		Proposer: custody.Person{ID: w.Person, Username: "ops"}, CreatedAt: start, ExpiresAt: start.Add(24 * time.Hour),
 	}
 	f.proposals[id] = p
@@ -117,12 +124,12 @@ func (f *fakeCustody) Proposal(_ context.Context, id string) (custody.Proposal, 
 	return p, f.fail
 }
 
-func (f *fakeCustody) Proposals(_ context.Context, state model.ProposalState, cursor string, limit int) ([]custody.Proposal, string, error) {
+func (f *fakeCustody) Proposals(_ context.Context, organisation string, state model.ProposalState, cursor string, limit int) ([]custody.Proposal, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []custody.Proposal
 	for _, id := range f.order {
-		if p := f.proposals[id]; state == "" || p.State == state {
+		if p := f.proposals[id]; p.Organisation == organisation && (state == "" || p.State == state) {
 			out = append(out, p)
 		}
 	}
@@ -223,6 +230,40 @@ func TestProposals(t *testing.T) {
 	}
 	r.want(400, "QUERY_INVALID", get("/custody/proposals?state=done", ops))
 	r.want(400, "CURSOR_INVALID", get("/custody/proposals?cursor=x", ops))
+}
+
+// TestUnfreeze: letting cards go is a proposal of the organisation's, which others don't see.
+func TestUnfreeze(t *testing.T) {
+	r := newRig(t)
+	carrier, ops := r.staff("carrier"), r.staff("ops")
+	path := "/lots/" + lotHash + "/unfreeze"
+	var p proposal
+	wish := r.wish(path, carrier, fields{"segments": []fields{{"iccid": oneCard}}, "reason": "已核实"})
+	r.want(201, "", wish).into(t, &p)
+	var arguments custody.UnfreezeLot
+	if err := json.Unmarshal(r.custody.proposals[p.ID].Arguments, &arguments); err != nil || arguments.Organisation != "carrier-1" || arguments.Lot != lotHash ||
+		!slices.Equal(arguments.Segments, []custody.CardRange{{Start: oneCard, End: oneCard}}) {
+		t.Errorf("%+v, %v", arguments, err)
+	}
+	r.want(201, "", wish)
+	if p.State != "proposed" || p.Proposer.ID != "p-carrier" {
+		t.Errorf("%+v", p)
+	}
+	r.want(400, "FIELD_INVALID", r.wish(path, carrier, fields{}))
+	r.want(404, "LOT_UNKNOWN", r.wish("/lots/"+strings.Repeat("0", 64)+"/unfreeze", carrier, fields{"reason": "已核实"}))
+	r.want(403, "FORBIDDEN", r.wish(path, ops, fields{"reason": "已核实"}))
+	for token, want := range map[string]int{carrier: 1, r.staff("regulator"): 0, ops: 0} {
+		var list struct{ Items []proposal }
+		r.want(200, "", get("/custody/proposals", token)).into(t, &list)
+		if len(list.Items) != want {
+			t.Errorf("%d proposals", len(list.Items))
+		}
+		if want == 0 {
+			r.want(404, "CUSTODY_PROPOSAL_NOT_FOUND", get("/custody/proposals/"+p.ID, token))
+		}
+	}
+	r.want(200, "", get("/custody/proposals/"+p.ID, carrier))
+	r.want(404, "CUSTODY_PROPOSAL_NOT_FOUND", get("/custody/proposals/proposal-of-ops", carrier))
 }
 
 // TestQuotas: who may look, who may lower, and that raising is refused here.

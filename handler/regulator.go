@@ -3,10 +3,12 @@ package handler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/transfer"
 )
 
@@ -14,7 +16,8 @@ import (
 // all staff may read it.
 type Regulators interface {
 	Freeze(ctx context.Context, c transfer.Caller, idem transfer.Idem, lotHash string, subset []transfer.Span) (transfer.Act, error)
-	Unfreeze(ctx context.Context, c transfer.Caller, idem transfer.Idem, lotHash string, subset []transfer.Span) (transfer.Act, error)
+	// MayUnfreeze says why his organisation can't let cards go, whoever approves it.
+	MayUnfreeze(ctx context.Context, c transfer.Caller, lotHash string, subset []transfer.Span) error
 	LedgerTransaction(ctx context.Context, txID string) (transfer.TransactionView, error)
 	LedgerBlock(ctx context.Context, number uint64) (transfer.BlockView, error)
 }
@@ -22,8 +25,37 @@ type Regulators interface {
 // freeze is POST /lots/{hash}/freeze.
 func freeze(c *call) error { return c.onLot(c.Service.Freeze) }
 
-// unfreeze is POST /lots/{hash}/unfreeze.
-func unfreeze(c *call) error { return c.onLot(c.Service.Unfreeze) }
+// unfreeze is POST /lots/{hash}/unfreeze: a proposal. What comes of it when another person of his organisation has approved it is
+// an act under the ID of the proposal.
+func unfreeze(c *call) error {
+	in, err := bind[struct {
+		Segments []spanInput `json:"segments"`
+		Reason   string      `json:"reason"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(required("reason", in.Reason), bounded(4096, "reason", in.Reason)); err != nil {
+		return err
+	}
+	spans, err := spansOf(in.Segments)
+	if err != nil {
+		return err
+	}
+	arguments, err := json.Marshal(custody.UnfreezeLot{
+		Organisation: c.who.Participant, Lot: c.Param("hash"), Segments: each(spans, func(s transfer.Span) custody.CardRange { return custody.CardRange{Start: s.Start, End: s.End} }),
+	})
+	if err != nil {
+		return err
+	}
+	p, err := c.proposed(custody.OperationUnfreeze, arguments, in.Reason)
+	if errors.Is(err, custody.ErrNotFrozen) || errors.Is(err, custody.ErrArguments) {
+		if why := c.Service.MayUnfreeze(c.ctx(), c.caller(), c.Param("hash"), spans); why != nil {
+			err = why // which says more
+		}
+	}
+	return c.shown(http.StatusCreated, p, err)
+}
 
 type transactionView struct {
 	TxID        string          `json:"txId"`

@@ -159,7 +159,7 @@ var routes = []route{
 	api(post, "/approvals/{id}/refuse", carrier, refuseRealName, withJSON, wished),
 
 	api(post, "/lots/{hash}/freeze", carrier|regulator, freeze, mayJSON, wished),
-	api(post, "/lots/{hash}/unfreeze", carrier|regulator, unfreeze, mayJSON, wished),
+	api(post, "/lots/{hash}/unfreeze", carrier|regulator, unfreeze, withJSON, wished),
 
 	api(get, "/custody/keys", ops, listKeys, paged("owner", "state", "from", "to")),
 	api(post, "/custody/keys", ops, provision, withJSON),
@@ -180,12 +180,12 @@ var routes = []route{
 	api(get, "/transactions/{txId}", staff, showTransaction),
 	api(get, "/blocks/{number}", staff, showBlock),
 
-	api(get, "/custody/proposals", ops|auditor, listProposals, paged("state")),
-	api(post, "/custody/proposals", ops, propose, withJSON, wished),
-	api(get, "/custody/proposals/{id}", ops|auditor, showProposal),
-	api(post, "/custody/proposals/{id}/approve", ops, approveProposal, wished),
-	api(post, "/custody/proposals/{id}/reject", ops, rejectProposal, withJSON, wished),
-	api(post, "/custody/proposals/{id}/withdraw", ops, withdrawProposal, withJSON, wished),
+	api(get, "/custody/proposals", ops|auditor|carrier|regulator, listProposals, paged("state")),
+	api(post, "/custody/proposals", ops|carrier|regulator, propose, withJSON, wished),
+	api(get, "/custody/proposals/{id}", ops|auditor|carrier|regulator, showProposal),
+	api(post, "/custody/proposals/{id}/approve", ops|carrier|regulator, approveProposal, wished),
+	api(post, "/custody/proposals/{id}/reject", ops|carrier|regulator, rejectProposal, withJSON, wished),
+	api(post, "/custody/proposals/{id}/withdraw", ops|carrier|regulator, withdrawProposal, withJSON, wished),
 	api(get, "/custody/audit", ops|auditor, listAudit, paged("actor", "act", "subject", "key", "from", "to")),
 	api(post, "/custody/audit/verify", ops|auditor, verifyAudit, mayJSON, slowly),
 	api(get, "/custody/quotas", ops|auditor, listQuotas),

@@ -37,6 +37,7 @@ type Proposal struct {
 	Arguments     string // JSON, in the one form that its operation gives it
 	Description   string // what will happen, as it stood when it was proposed
 	Reason        string
+	Organisation  string // whose people decide; "" the platform's
 	State         ProposalState
 	Proposer      string   // person
 	ProposerMarks []string `gorm:"serializer:list"` // what showed then who that is; see Identity
@@ -70,9 +71,10 @@ func (tx *Tx) LockProposal(id string) (Proposal, error) {
 	return p, named("proposal", id, err)
 }
 
-// Proposals lists proposals in a state, or in any for "", newest first.
-func (tx *Tx) Proposals(state ProposalState, cursor string, limit int) (Page[Proposal], error) {
-	query := tx.db
+// Proposals lists the proposals on which an organisation's people decide, or the platform's for "", in a state, or in any for
+// "", newest first.
+func (tx *Tx) Proposals(organisation string, state ProposalState, cursor string, limit int) (Page[Proposal], error) {
+	query := tx.db.Where("organisation = ?", organisation)
 	if state != "" {
 		query = query.Where("state = ?", state)
 	}

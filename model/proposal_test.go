@@ -55,7 +55,7 @@ func TestProposalIsFixed(t *testing.T) {
 		write(t, db, func(tx *model.Tx) error { return tx.AddProposal(proposal("a", model.ProposalProposed)) })
 		refused(t, db, model.ErrConflict, func(tx *model.Tx) error { return tx.AddProposal(proposal("a", model.ProposalProposed)) })
 		for _, change := range []string{
-			"operation = 'x'", "arguments = 'x'", "description = 'x'", "reason = 'x'", "proposer = 'x'", "proposer_marks = 'x'", "created_at = 1", "expires_at = expires_at + 1",
+			"operation = 'x'", "arguments = 'x'", "description = 'x'", "reason = 'x'", "proposer = 'x'", "proposer_marks = 'x'", "organisation = 'x'", "created_at = 1", "expires_at = expires_at + 1",
 		} {
 			refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.Exec("UPDATE custody_proposals SET " + change + " WHERE id = 'a'") })
 		}
@@ -112,14 +112,26 @@ func TestProposalsToDo(t *testing.T) {
 		if got := due(now + 1000); got != "proposed | approved executing " {
 			t.Errorf("due %q", got)
 		}
-		page := read(t, db, func(tx *model.Tx) (model.Page[model.Proposal], error) { return tx.Proposals("", "", 3) })
-		rest := read(t, db, func(tx *model.Tx) (model.Page[model.Proposal], error) { return tx.Proposals("", page.Next, 9) })
+		page := read(t, db, func(tx *model.Tx) (model.Page[model.Proposal], error) { return tx.Proposals("", "", "", 3) })
+		rest := read(t, db, func(tx *model.Tx) (model.Page[model.Proposal], error) { return tx.Proposals("", "", page.Next, 9) })
 		if got := ids(page.Items) + "| " + ids(rest.Items); got != "expired withdrawn rejected | failed executed executing approved proposed " {
 			t.Errorf("pages %q", got)
 		}
 		one := read(t, db, func(tx *model.Tx) (model.Page[model.Proposal], error) {
-			return tx.Proposals(model.ProposalFailed, "", 9)
+			return tx.Proposals("", model.ProposalFailed, "", 9)
 		})
+		write(t, db, func(tx *model.Tx) error {
+			p := proposal("theirs", model.ProposalProposed)
+			p.Organisation = "cmcc"
+			return tx.AddProposal(p)
+		})
+		for organisation, want := range map[string]string{"cmcc": "theirs ", "": "proposed ", "cucc": ""} {
+			if got := ids(read(t, db, func(tx *model.Tx) (model.Page[model.Proposal], error) {
+				return tx.Proposals(organisation, model.ProposalProposed, "", 9)
+			}).Items); got != want {
+				t.Errorf("proposals of %q: %q", organisation, got)
+			}
+		}
 		if ids(one.Items) != "failed " || one.Items[0].ProposerMarks[0] != "staff:platform/1" {
 			t.Errorf("%+v", one.Items)
 		}

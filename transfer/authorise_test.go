@@ -56,8 +56,7 @@ func TestNobodyAtTheConsole(t *testing.T) {
 			_, err := s.Freeze(r.ctx, c, idem("x"), r.lotOf(9), span(9, 9))
 			return err
 		}},
-		"unfreeze": {regulator, func(c transfer.Caller) error { _, err := s.Unfreeze(r.ctx, c, idem("x"), r.lotOf(9), nil); return err }},
-		"retire":   {carrier, func(c transfer.Caller) error { _, err := s.Retire(r.ctx, c, idem("x"), r.lotOf(9), nil); return err }},
+		"retire": {carrier, func(c transfer.Caller) error { _, err := s.Retire(r.ctx, c, idem("x"), r.lotOf(9), nil); return err }},
 	}
 	rows := func() (n int) {
 		check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {

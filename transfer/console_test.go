@@ -2,10 +2,13 @@ package transfer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 
 	"cardflow/custody"
+	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/transfer"
 )
@@ -90,8 +93,59 @@ func (r *rig) Freeze(ctx context.Context, c transfer.Caller, i transfer.Idem, lo
 	return r.Service.Freeze(ctx, r.console(c), i, lot, cards)
 }
 
+// Unfreeze is what two people of an organisation want: the caller, and a colleague.
 func (r *rig) Unfreeze(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, cards []transfer.Span) (transfer.Act, error) {
-	return r.Service.Unfreeze(ctx, r.console(c), i, lot, cards)
+	p, err := r.propose(ctx, c, i, lot, cards)
+	if err != nil {
+		return transfer.Act{}, err
+	}
+	if p, err = r.keys.Approve(ctx, r.colleague(c).Person, p.ID); err != nil || p.State != model.ProposalExecuted {
+		return transfer.Act{}, fmt.Errorf("proposal %s is %s (%s): %w", p.ID, p.State, p.ErrorCode, err)
+	}
+	return r.Await(ctx, p.ID)
+}
+
+// propose proposes to unfreeze cards.
+func (r *rig) propose(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, cards []transfer.Span) (custody.Proposal, error) {
+	if err := r.MayUnfreeze(ctx, c, lot, cards); err != nil {
+		return custody.Proposal{}, err
+	}
+	u := custody.UnfreezeLot{Organisation: c.Participant, Lot: lot}
+	for _, s := range cards {
+		u.Segments = append(u.Segments, custody.CardRange{Start: s.Start, End: s.End})
+	}
+	arguments, err := json.Marshal(u)
+	if err != nil {
+		return custody.Proposal{}, err
+	}
+	r.console(c)
+	r.colleague(c) // who has been there for long
+	return r.keys.Propose(ctx, custody.Draft{Person: c.Person, Name: i.Key, Operation: custody.OperationUnfreeze, Arguments: arguments, Reason: "已核实"})
+}
+
+// colleague is another person of a caller's organisation.
+func (r *rig) colleague(c transfer.Caller) transfer.Caller {
+	c.Person, c.Session = c.Person+"-2", ""
+	return r.console(c)
+}
+
+// lots introduces the use cases to custody.
+type lots struct{ *transfer.Service }
+
+func unfreezing(u custody.UnfreezeLot, role request.Role) transfer.Unfreezing {
+	out := transfer.Unfreezing{Organisation: u.Organisation, Role: role, Lot: u.Lot}
+	for _, s := range u.Segments {
+		out.Segments = append(out.Segments, transfer.Span{Start: s.Start, End: s.End})
+	}
+	return out
+}
+
+func (l lots) DescribeUnfreezing(tx *model.Tx, u custody.UnfreezeLot, role request.Role) (string, error) {
+	return l.Service.DescribeUnfreezing(tx, unfreezing(u, role))
+}
+
+func (l lots) AcceptUnfreezing(tx *model.Tx, act, person string, u custody.UnfreezeLot, role request.Role) (request.Body, int64, error) {
+	return l.Service.AcceptUnfreezing(tx, act, person, unfreezing(u, role))
 }
 
 func (r *rig) Retire(ctx context.Context, c transfer.Caller, i transfer.Idem, lot string, cards []transfer.Span) (transfer.Act, error) {

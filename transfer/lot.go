@@ -58,11 +58,6 @@ func (s *Service) Freeze(ctx context.Context, c Caller, idem Idem, lot string, s
 	return s.actOnLot(ctx, c, idem, "Freeze", lot, subset)
 }
 
-// Unfreeze lets them go again.
-func (s *Service) Unfreeze(ctx context.Context, c Caller, idem Idem, lot string, subset []Span) (Act, error) {
-	return s.actOnLot(ctx, c, idem, "Unfreeze", lot, subset)
-}
-
 // Retire ends the life of a lot's cards, or of some of them.
 func (s *Service) Retire(ctx context.Context, c Caller, idem Idem, lot string, subset []Span) (Act, error) {
 	return s.actOnLot(ctx, c, idem, "Retire", lot, subset)
@@ -72,13 +67,9 @@ func (s *Service) actOnLot(ctx context.Context, c Caller, idem Idem, function, l
 	if c.Role != request.Carrier && (c.Role != request.Regulator || function == "Retire") {
 		return Act{}, fail("FORBIDDEN")
 	}
-	p := lotPlan{Lot: lot}
-	if len(subset) > 0 {
-		set, err := s.parseSpans(subset)
-		if err != nil {
-			return Act{}, err
-		}
-		p.Cards, p.Salts = set.Canonical(), &lotSalts{s.salt(), s.salt()}
+	p, err := s.lotPlan(lot, subset)
+	if err != nil {
+		return Act{}, err
 	}
 	known := func(tx *model.Tx) (model.Lot, iccid.Set, error) {
 		l, set, err := s.lotCards(tx, lot)
@@ -88,7 +79,7 @@ func (s *Service) actOnLot(ctx context.Context, c Caller, idem Idem, function, l
 		return l, set, err
 	}
 	act := s.newID()
-	err := s.authorised(ctx, c, idem, func(tx *model.Tx) ([]wish, error) {
+	err = s.authorised(ctx, c, idem, func(tx *model.Tx) ([]wish, error) {
 		l, set, err := known(tx)
 		if err != nil {
 			return nil, err
@@ -119,6 +110,19 @@ func (s *Service) actOnLot(ctx context.Context, c Caller, idem Idem, function, l
 	wait, cancel := context.WithTimeout(ctx, s.Relay.AnswerWithin)
 	defer cancel()
 	return s.Await(wait, id)
+}
+
+// lotPlan is an act on a lot, or on some of its cards, as it is asked for.
+func (s *Service) lotPlan(lot string, subset []Span) (lotPlan, error) {
+	p := lotPlan{Lot: lot}
+	if len(subset) == 0 {
+		return p, nil
+	}
+	set, err := s.parseSpans(subset)
+	if err == nil {
+		p.Cards, p.Salts = set.Canonical(), &lotSalts{s.salt(), s.salt()}
+	}
+	return p, err
 }
 
 // LotView is a lot as its owner or a supervisor sees it.

@@ -198,6 +198,7 @@ func (r *rig) open(t *testing.T) {
 		r.config(&c)
 	}
 	r.Service = transfer.New(c)
+	r.keys.OperateLots(lots{r.Service})
 	check(t, r.Start(r.ctx))
 }
 

@@ -415,6 +415,7 @@ func (a *App) openService(ctx, run context.Context) error {
 	})
 	if a.Custody != nil {
 		a.Keeper = a.inside(a.Service)
+		a.Custody.OperateLots(lots{a.Service})
 	}
 	if err := a.Service.Start(run); err != nil {
 		return err

@@ -113,6 +113,7 @@ type (
 		Filter transfer.KeyFilter
 		Audit  model.AuditFilter
 		State  model.ProposalState
+		Office string // whose proposals
 		Cursor string
 		Limit  int
 	}
@@ -292,7 +293,7 @@ var calls = map[string]taken{
 		return k.Proposal(ctx, a.ID)
 	}),
 	"Proposals": takes(func(ctx context.Context, k keeper, _ caller, a listCall) (v proposalsAnswer, err error) {
-		v.Items, v.Next, err = k.Proposals(ctx, a.State, a.Cursor, a.Limit)
+		v.Items, v.Next, err = k.Proposals(ctx, a.Office, a.State, a.Cursor, a.Limit)
 		return v, err
 	}),
 	"Quotas": takes(func(ctx context.Context, k keeper, _ caller, _ none) ([]custody.Quota, error) { return k.Quotas(ctx) }),

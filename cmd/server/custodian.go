@@ -115,9 +115,10 @@ func (a *App) noRedis(context.Context, context.Context) error {
 	return nil
 }
 
-// openAccounts makes the use cases of accounts: who may log in. Nothing else of them runs here.
+// openAccounts makes the use cases of accounts: who may log in; and what two people want done to lots. Nothing else of them runs here.
 func (a *App) openAccounts(ctx, _ context.Context) error {
 	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
+	a.Custody.OperateLots(lots{a.Service})
 	return a.Service.Prepare(ctx) // the platform, whose people they are
 }
 

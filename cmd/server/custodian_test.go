@@ -246,6 +246,7 @@ func TestCompromisedWebProcess(t *testing.T) {
 		return err
 	}))
 	seller := transfer.SessionToken(s.staff("hualian").token)
+	official, watcher := transfer.SessionToken(s.staff("yidong").token), transfer.SessionToken(s.staff("jianguan").token)
 	own := s.consumer("小赵") // and he may log in as himself
 	own.get("/me", &me)
 	mine := transfer.SessionToken(own.token)
@@ -309,6 +310,19 @@ func TestCompromisedWebProcess(t *testing.T) {
 		"freeze as the regulator": {func() error {
 			return sign("regulator", transfer.SlotAccount, "thief-11", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})
 		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"unfreeze as the regulator": {func() error {
+			return sign("regulator", transfer.SlotAccount, "thief-14", request.Unfreeze{LotAct: request.LotAct{Lot: open.LotHash}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"unfreeze by the session of one of the carrier's": {func() error {
+			return thief.Authorise(ctx, official, "thief-15", request.Unfreeze{LotAct: request.LotAct{Lot: open.LotHash}}, notAfter)
+		}, custody.ErrTwoPeople, custody.ErrTwoPeople},
+		"let somebody trade again by the regulator's session": {func() error {
+			return thief.Authorise(ctx, watcher, "thief-16", request.UnfreezeParticipant{ParticipantAct: request.ParticipantAct{Participant: victim}}, notAfter)
+		}, custody.ErrTwoPeople, custody.ErrTwoPeople},
+		"propose in another's name": {func() error {
+			_, err := thief.Propose(ctx, custody.Draft{Person: "demo-cmcc", Name: "thief-17", Operation: custody.OperationUnfreeze, Arguments: []byte(`{"organisation":"cmcc","lot":"x"}`), Reason: "x"})
+			return err
+		}, custody.ErrSessionOver, nil},
 		"freeze as the platform": {func() error {
 			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-12", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})
 		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},

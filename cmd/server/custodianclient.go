@@ -215,8 +215,8 @@ func (c remote) Proposal(ctx context.Context, id string) (custody.Proposal, erro
 	return asks[custody.Proposal](ctx, c, "Proposal", decideCall{ID: id})
 }
 
-func (c remote) Proposals(ctx context.Context, state model.ProposalState, cursor string, limit int) ([]custody.Proposal, string, error) {
-	v, err := asks[proposalsAnswer](ctx, c, "Proposals", listCall{State: state, Cursor: cursor, Limit: limit})
+func (c remote) Proposals(ctx context.Context, organisation string, state model.ProposalState, cursor string, limit int) ([]custody.Proposal, string, error) {
+	v, err := asks[proposalsAnswer](ctx, c, "Proposals", listCall{Office: organisation, State: state, Cursor: cursor, Limit: limit})
 	return v.Items, v.Next, err
 }
 
