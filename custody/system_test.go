@@ -60,8 +60,7 @@ func TestOnlyWhatStaffAskedFor(t *testing.T) {
 			"another lot":       request.Freeze{LotAct: request.LotAct{Lot: lot("ff"), Subset: lot("c2"), Rest: lot("c3")}},
 			"for ever":          request.Retire{LotAct: split},
 		}},
-		"unfreeze": {request.Unfreeze{LotAct: split}, request.Unfreeze{LotAct: later}, map[string]request.Body{"again": request.Freeze{LotAct: later}}},
-		"retire":   {request.Retire{LotAct: split}, request.Retire{LotAct: later}, map[string]request.Body{"all of it": request.Retire{LotAct: request.LotAct{Lot: lot("c1")}}}},
+		"retire": {request.Retire{LotAct: split}, request.Retire{LotAct: later}, map[string]request.Body{"all of it": request.Retire{LotAct: request.LotAct{Lot: lot("c1")}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r *rig) {
