@@ -17,8 +17,8 @@ import (
 
 // Authorise stores that whoever shows a token asks for a request, as the act that has this subject, and that it may be
 // signed until notAfter (ms). Left open is what depends on how his cards stand when its turn comes (see wanted), and of an
-// import, which is asked for as an Issue of no lot, which cards its file names. Asked twice it is one authorisation. It works
-// while custody is sealed.
+// import, which is asked for as an Issue of no lot, which cards its file names: see AuthoriseParts. Asked twice it is one
+// authorisation. It works while custody is sealed.
 //
 // Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrTwoPeople, ErrAuthorisationConflict if something else was
 // asked for under this subject.
@@ -142,27 +142,14 @@ func authorisationFields(a model.CustodyAuthorisation) []string {
 	return []string{"authorisation", a.Owner, a.Function, a.Subject, a.Digest, a.Session, number(a.LoginAt), number(a.AskedAt), number(a.NotAfter)}
 }
 
-// whole is what of a request was asked for together with others like it, before anybody knew how many there will be: an
-// import issues whatever cards its file names.
-func whole(body request.Body) (request.Body, bool) {
-	b, ok := body.(request.Issue)
-	return request.Issue{Carrier: b.Carrier, RetailPolicy: b.RetailPolicy, Restrictions: b.Restrictions}, ok
-}
-
 // asked finds the authorisation by which a key is to sign. What the system signs of itself needs none.
 // Errors: ErrUnauthorised, ErrLoginForged, ErrLoginOld.
 func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, i *intent) (model.CustodyAuthorisation, error) {
-	function, owner, body := i.req.Function, i.ask.Owner, i.body
+	function, owner := i.req.Function, i.ask.Owner
 	if ofItself(i.key, function) {
 		return model.CustodyAuthorisation{}, nil
 	}
-	if i.ask.Asked != "" {
-		parts := false
-		if body, parts = whole(body); !parts || !strings.HasPrefix(i.ask.Subject, i.ask.Asked+"-") {
-			return model.CustodyAuthorisation{}, fmt.Errorf("%s for %s: no part of what was asked for: %w", function, owner, ErrUnauthorised)
-		}
-	}
-	a, ok := all[i.wish()]
+	a, ok := all[i.act()]
 	if !ok {
 		return a, fmt.Errorf("%s for %s: %w", function, owner, ErrUnauthorised)
 	}
@@ -172,7 +159,7 @@ func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, i *i
 	if slices.Contains(ofTwo, function) && !strings.HasPrefix(a.Session, byTwo) { // by one, of before it took two
 		return a, fmt.Errorf("%s for %s: %w", function, owner, ErrUnauthorised)
 	}
-	if a.Digest != c.wanted(body) {
+	if a.Digest != c.wanted(i.body) {
 		return a, fmt.Errorf("%s for %s: something else was asked for: %w", function, owner, ErrUnauthorised)
 	}
 	if a.NotAfter <= c.now() {

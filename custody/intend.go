@@ -1,7 +1,6 @@
 package custody
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,11 +36,6 @@ var errUnserved = errors.New("whoever wrote for several of them has failed")
 // act is what the intent is an attempt at.
 func (i *intent) act() model.SignedAct {
 	return model.SignedAct{Owner: i.ask.Owner, Function: i.req.Function, Subject: i.ask.Subject}
-}
-
-// wish is what was authorised of it, if anything was.
-func (i *intent) wish() model.SignedAct {
-	return model.SignedAct{Owner: i.ask.Owner, Function: i.req.Function, Subject: cmp.Or(i.ask.Asked, i.ask.Subject)}
 }
 
 // place is where the key is that is to sign.
@@ -164,7 +158,7 @@ func (j *judgement) read(some []*intent) (err error) {
 	}
 	people := slices.DeleteFunc(slices.Clone(some), func(i *intent) bool { return ofItself(j.keys[i.place()], i.req.Function) })
 	if len(people) > 0 {
-		if j.asked, err = j.tx.CustodyAuthorisations(distinct(people, (*intent).wish)); err != nil {
+		if j.asked, err = j.tx.CustodyAuthorisations(distinct(people, (*intent).act)); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,6 @@ type Ask struct {
 	Owner    string // participant whose key signs
 	Slot     Slot
 	Subject  string // the act: the same for each attempt at it, and for nothing else of this owner and function
-	Asked    string // the subject that was authorised, if it was a whole of which this is a part; "" if it was the act itself
 	Attempt  int    // from 1; the next one only after CloseAttempt
 	NotAfter int64  // ms since 1970: the ledger takes the signature until then
 	Actor    string // session or job that asks, for the audit

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,46 +88,89 @@ func TestOnlyWhatStaffAskedFor(t *testing.T) {
 	}
 }
 
-// TestImportIsAskedForAsAWhole: which cards an import issues is known when whoever asked has gone. Its terms are bound, and
-// that it is an import's.
+// TestImportIsAskedForAsAWhole: which cards an import issues is known when whoever asked has gone. Its terms are bound when
+// it is asked for, and its lots when they are named, which is once.
 func TestImportIsAskedForAsAWhole(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.ensure("m-0001", request.Carrier, custody.Account)
-		asked := request.Issue{Carrier: "m-0001", RetailPolicy: request.RealName}
-		part := custody.Ask{Owner: "m-0001", Slot: custody.Account, Subject: "import-1-0-0", Asked: "import-1", Attempt: 1, NotAfter: until, Actor: "p-m-0001"}
-		r.asks(part, asked)
-		body := asked
-		body.Lot, body.Rule = lot("aa"), "SERIAL"
-		open := body
+		terms := request.Issue{Carrier: "m-0001", RetailPolicy: request.RealName}
+		parts := []custody.Part{{Subject: "import-1-0-0", Rule: "SERIAL", Lot: lot("b0")}, {Subject: "import-1-0-0.1", Rule: "SERIAL", Lot: lot("b1")}, {Subject: "import-1-0-1", Rule: "LUHN", Lot: lot("b2")}}
+		as := func(subject string) custody.Ask {
+			return custody.Ask{Owner: "m-0001", Slot: custody.Account, Subject: subject, Attempt: 1, NotAfter: until, Actor: "p-m-0001"}
+		}
+		of := func(p custody.Part) request.Issue {
+			body := terms
+			body.Rule, body.Lot = p.Rule, p.Lot
+			return body
+		}
+		refused := func(what string, err error, want *custody.Error) {
+			t.Helper()
+			if !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+		name := func(asked string, terms request.Issue, parts ...custody.Part) error {
+			return r.AuthoriseParts(t.Context(), asked, terms, parts)
+		}
+		sign := func(subject string, body request.Body) error {
+			_, _, err := r.Sign(t.Context(), as(subject), body)
+			return err
+		}
+		refused("nobody asked", name("import-1", terms, parts...), custody.ErrUnauthorised)
+		r.asks(as("import-1"), terms)
+		refused("not named yet", sign(parts[0].Subject, of(parts[0])), custody.ErrUnauthorised)
+		open := terms
 		open.RetailPolicy = request.Open
-		other, alone, elsewhere, exact := part, part, part, part
-		other.Asked, other.Subject = "import-2", "import-2-0-0"
-		alone.Asked = ""
-		elsewhere.Subject = "import-10-0"
-		exact.Asked, exact.Subject = "", "import-1"
-		for what, x := range map[string]struct {
-			ask  custody.Ask
-			body request.Body
-		}{
-			"on other terms":    {part, open},
-			"another import":    {other, body},
-			"not as a part":     {alone, body},
-			"named otherwise":   {elsewhere, body},
-			"as the whole":      {exact, body},
-			"another function":  {part, request.Offer{Seller: "m-0001", Mode: request.Bearer}},
-			"cards to be taken": {part, request.Retire{LotAct: request.LotAct{Lot: lot("aa")}}},
-		} {
-			if _, _, err := r.Sign(t.Context(), x.ask, x.body); !errors.Is(err, custody.ErrUnauthorised) {
-				t.Errorf("%s: %v", what, err)
+		refused("on other terms", name("import-1", open, parts...), custody.ErrUnauthorised)
+		refused("for another import", name("import-2", terms, custody.Part{Subject: "import-2-0", Lot: lot("b0")}), custody.ErrUnauthorised)
+		refused("named otherwise", name("import-1", terms, custody.Part{Subject: "import-10-0", Lot: lot("b0")}), custody.ErrAsk)
+		refused("of no lot", name("import-1", terms, custody.Part{Subject: "import-1-0"}), custody.ErrAsk)
+		r.clock.ahead.Store(26 * hour)
+		refused("too late", name("import-1", terms, parts...), custody.ErrUnauthorised)
+		r.clock.ahead.Store(0)
+
+		// Two servers at once name the same ones, and another one others: either all of these count, or none.
+		custodies := []*custody.Custody{r.Custody, r.open()}
+		errs := make([]error, 8)
+		var all sync.WaitGroup
+		for i := range errs {
+			all.Go(func() { errs[i] = custodies[i%2].AuthoriseParts(t.Context(), "import-1", terms, parts) })
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Error(err)
+		}
+		refused("others", name("import-1", terms, custody.Part{Subject: "import-1-0-2", Rule: "SERIAL", Lot: lot("b3")}), custody.ErrUnauthorised)
+		refused("more", name("import-1", terms, append(slices.Clone(parts), custody.Part{Subject: "import-1-0-2", Rule: "SERIAL", Lot: lot("b3")})...), custody.ErrUnauthorised)
+		refused("less", name("import-1", terms, parts[:2]...), custody.ErrUnauthorised)
+		refused("none", name("import-1", terms), custody.ErrUnauthorised)
+		if err := name("import-1", terms, parts...); err != nil {
+			t.Errorf("named again: %v", err)
+		}
+
+		refused("another lot", sign(parts[0].Subject, of(custody.Part{Rule: "SERIAL", Lot: lot("aa")})), custody.ErrUnauthorised)
+		refused("a lot in another's place", sign(parts[0].Subject, of(parts[1])), custody.ErrUnauthorised)
+		refused("another rule", sign(parts[0].Subject, of(custody.Part{Rule: "LUHN", Lot: lot("b0")})), custody.ErrUnauthorised)
+		refused("on other terms, a lot that was named", sign(parts[0].Subject, func() request.Issue { b := of(parts[0]); b.RetailPolicy = request.Open; return b }()), custody.ErrUnauthorised)
+		refused("one that was not named", sign("import-1-0-2", of(custody.Part{Rule: "SERIAL", Lot: lot("b3")})), custody.ErrUnauthorised)
+		refused("as the whole", sign("import-1", of(parts[0])), custody.ErrUnauthorised)
+		refused("as the list", sign("import-1.parts", of(parts[0])), custody.ErrUnauthorised)
+		refused("cards to be taken", sign(parts[0].Subject, request.Retire{LotAct: request.LotAct{Lot: lot("b0")}}), custody.ErrUnauthorised)
+		for _, p := range parts {
+			if err := sign(p.Subject, of(p)); err != nil {
+				t.Errorf("%s: %v", p.Subject, err)
 			}
 		}
-		for n := range 3 {
-			part.Subject = "import-1-0-" + string(rune('0'+n))
-			body.Lot = lot("b" + string(rune('0'+n)))
-			if _, _, err := r.Sign(t.Context(), part, body); err != nil {
-				t.Error(err)
-			}
-		}
+
+		// Something else has been asked for under a name of theirs: it stays, and no part is named.
+		r.asks(as("import-3"), terms)
+		r.asks(as("import-3-1"), of(custody.Part{Rule: "SERIAL", Lot: lot("c1")}))
+		refused("a name that is taken", name("import-3", terms, custody.Part{Subject: "import-3-0", Lot: lot("c0")}, custody.Part{Subject: "import-3-1", Lot: lot("c2")}), custody.ErrAuthorisationConflict)
+		refused("a part of none", sign("import-3-0", of(custody.Part{Lot: lot("c0")})), custody.ErrUnauthorised)
+
+		// Whoever has the database has copied what was asked for.
+		r.exec("INSERT INTO custody_authorisations SELECT owner, a.`function`, 'import-9', digest, session, login_at, asked_at, not_after, tag FROM custody_authorisations a WHERE subject = 'import-3'")
+		refused("a whole that somebody wrote", name("import-9", terms, custody.Part{Subject: "import-9-0", Lot: lot("c0")}), custody.ErrLoginForged)
 		r.whole()
 	})
 }

@@ -59,6 +59,12 @@ func (tx *Tx) AddCustodyAuthorisation(a CustodyAuthorisation) error {
 	return named("authorisation of act", a.Subject, tx.db.Create(&a).Error)
 }
 
+// AddCustodyAuthorisations stores the parts of what somebody asked for. Errors: ErrConflict if something is stored for one
+// of these acts.
+func (tx *Tx) AddCustodyAuthorisations(list []CustodyAuthorisation) error {
+	return named("authorisations from act", list[0].Subject, tx.db.CreateInBatches(&list, keyChunk).Error)
+}
+
 // CustodyAuthorisation fetches what somebody asked for. Errors: ErrNotFound.
 func (tx *Tx) CustodyAuthorisation(owner, function, subject string) (CustodyAuthorisation, error) {
 	a, err := one[CustodyAuthorisation](tx.db.Where("owner = ? AND subject = ?", owner, subject).

@@ -80,7 +80,6 @@ type party struct {
 // turn comes, what to build it from (see plan.go).
 type fields struct {
 	Parties []party
-	Asked   string          `json:",omitempty"` // see Ask
 	Sealed  *asked          `json:",omitempty"` // nil in an act that an older version accepted
 	Ticket  *request.Ticket `json:",omitempty"`
 	Offer   *offerPlan      `json:",omitempty"`

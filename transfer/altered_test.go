@@ -1,7 +1,14 @@
 package transfer_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,6 +89,108 @@ func TestAlteredActIsNotSigned(t *testing.T) {
 			if v := r.trade(retailer, victim.TradeID); v.State != "offered" {
 				t.Errorf("the other trade is %s", v.State)
 			}
+		})
+	}
+}
+
+// deaf is a custody whose answer is lost, the first time that it is told the lots of an import.
+type deaf struct {
+	transfer.Signer
+	mu   sync.Mutex
+	told [][]transfer.Part
+}
+
+func (d *deaf) AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []transfer.Part) error {
+	err := d.Signer.AuthoriseParts(ctx, asked, terms, parts)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.told = append(d.told, parts); len(d.told) == 1 {
+		return errors.Join(err, transfer.ErrCustodyAway)
+	}
+	return err
+}
+
+func (d *deaf) heard() [][]transfer.Part {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.told)
+}
+
+// Custody is told the lots of an import as soon as they are known, and signs no others as a part of it, whoever asks. Where
+// the answer is lost they are the same lots the next time, and the file, which may be gone, isn't read again.
+func TestImportIssuesWhatItsFileNames(t *testing.T) {
+	t.Parallel()
+	d := &deaf{}
+	r := rigOn(t)
+	r.config = func(c *transfer.Config) {
+		d.Signer = c.Signer
+		c.Signer = d
+	}
+	fresh.copyTo(r)
+	r.start(t)
+	imp := r.begin(carrier, rows(id(1)+","+imsi(1), id(2)+","+imsi(2), id(7)+","+imsi(7)), transfer.ImportInput{Issue: true, RetailPolicy: "REAL_NAME"})
+	r.until("custody knows its lots", func() bool { return len(d.heard()) == 1 })
+	check(t, os.Remove(r.path("imports/"+imp)))
+	r.until("it is told again", func() bool {
+		r.clock.forward(6 * time.Second)
+		return len(d.heard()) > 1
+	})
+	v := r.ended(carrier, imp)
+	if v.State != "done" || v.Rows != 3 || v.Accepted != 3 || len(v.Lots) != 1 || r.total(carrier) != 3 {
+		t.Errorf("%+v %+v", v, v.Error)
+	}
+	told := d.heard()
+	if !reflect.DeepEqual(told[0], told[1]) || len(told[0]) != 1 || told[0][0].Lot != v.Lots[0] {
+		t.Errorf("custody was told %v, and %v was issued", told, v.Lots)
+	}
+
+	// Whoever has taken the web process over, or writes to its database, has nothing else issued.
+	terms := request.Issue{Carrier: carrier.Participant, RetailPolicy: request.RealName}
+	more := transfer.Part{Subject: told[0][0].Subject + ".1", Rule: "SERIAL", Lot: strings.Repeat("ab", 32)}
+	if err := d.Signer.AuthoriseParts(r.ctx, "import-"+imp, terms, append(told[0], more)); !errors.Is(err, transfer.ErrUnauthorised) {
+		t.Errorf("more lots: %v", err)
+	}
+	body := terms
+	body.Rule, body.Lot = more.Rule, more.Lot
+	for _, subject := range []string{more.Subject, "import-" + imp} {
+		ask := transfer.Ask{Owner: carrier.Participant, Slot: transfer.SlotAccount, Purpose: "Issue", Subject: subject, Attempt: 1, NotAfter: int64(r.now()) + 60_000, Actor: "thief"}
+		if _, err := d.Signer.Sign(r.ctx, ask, body); !errors.Is(err, transfer.ErrUnauthorised) {
+			t.Errorf("another lot as %s: %v", subject, err)
+		}
+	}
+	r.fsck()
+}
+
+// An import of which somebody has said in the database that it issues its cards, or on other terms, issues none.
+func TestAlteredImportIssuesNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		in  transfer.ImportInput
+		set string
+	}{
+		"it was not to issue": {transfer.ImportInput{}, "issue = 1"},
+		"other terms":         {transfer.ImportInput{Issue: true, RetailPolicy: "REAL_NAME"}, "retail_policy = 'OPEN'"},
+		"another carrier":     {transfer.ImportInput{Issue: true}, "participant_id = '" + otherCarrier.Participant + "'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			check(t, r.AddOrganisation(r.ctx, otherCarrier.Participant, request.Carrier, "中国联通"))
+			r.stop()
+			r.Wait()
+			imp := r.begin(carrier, rows(id(1)+","+imsi(1)), c.in)
+			r.close()
+			r.tamper([]string{fmt.Sprintf("UPDATE imports SET %s WHERE id = '%s'", c.set, imp)})
+			r.open(t)
+			who := carrier
+			if strings.HasPrefix(c.set, "participant_id") {
+				who = otherCarrier
+				check(t, r.SetIssuer(r.ctx, prefix, otherCarrier.Participant, "SERIAL"))
+			}
+			if v := r.ended(who, imp); v.State != "failed" || len(v.Lots) != 0 || r.total(who) != 0 {
+				t.Errorf("%+v %+v", v, v.Error)
+			}
+			r.fsck()
 		})
 	}
 }

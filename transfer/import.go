@@ -79,9 +79,10 @@ func (s *Service) StartImport(ctx context.Context, c Caller, idem Idem, in Impor
 		idem.BodyDigest = hex.EncodeToString(sum[:])
 	}
 	// Its cards are known when the file has been read, and whoever asks may have gone by then: he asks for whatever it names.
+	// Custody is told which they are as soon as they are known.
 	var wishes []wish
 	if in.Issue {
-		wishes = append(wishes, s.asks(importWish(row.ID), request.Issue{Carrier: c.Participant, RetailPolicy: request.RetailPolicy(in.RetailPolicy), Restrictions: restrictions}))
+		wishes = append(wishes, s.asks(importWish(row.ID), wholeIssue(&row)))
 	}
 	if idem.Key != "" {
 		err = s.authorised(ctx, c, idem, func(*model.Tx) ([]wish, error) { return wishes, nil })

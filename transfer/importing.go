@@ -60,19 +60,18 @@ func (s *Service) nextImport(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// canCarry reports whether this server has what an import needs: the file is on the server that was given it, unless all
-// servers share the folder. One that nobody could carry for long is taken by whoever comes, and ends for want of its file.
+// canCarry reports whether this server has what an import needs: the file, or the plan that was made of it, is on the server
+// that was given it, unless all servers share the folder. One that nobody could carry for long is taken by whoever comes, and ends for want of its file.
 func (s *Service) canCarry(i model.Import) bool {
-	file := s.importFile(i.ID)
-	if i.State == model.ImportIssuing {
-		file = s.issueFile(i.ID)
+	_, err := os.Stat(s.issueFile(i.ID))
+	if err != nil && i.State != model.ImportIssuing {
+		_, err = os.Stat(s.importFile(i.ID))
 	}
-	_, err := os.Stat(file)
 	return err == nil || s.now()-i.CreatedAt > model.Millis(importPatience.Milliseconds())
 }
 
-// run carries an import from the state that is recorded. A crash while it is read makes it begin anew; once it is
-// issuing, what it issues is fixed in a file, and each act has an ID of its own and so is accepted once.
+// run carries an import from the state that is recorded. A crash while it is read makes it begin anew; once that is done
+// what it issues is fixed in a file, custody is told, and each act has an ID of its own and so is accepted once.
 func (w *importing) run(ctx context.Context) error {
 	if w.row.State == model.ImportQueued {
 		if err := w.moveTo(ctx, model.ImportReading); err != nil {
@@ -82,7 +81,13 @@ func (w *importing) run(ctx context.Context) error {
 	if w.row.State == model.ImportReading {
 		var file *cardfile.FileError
 		var ours *Error
-		err := w.read(ctx)
+		var err error
+		if !w.planned() {
+			err = w.read(ctx)
+		}
+		if err == nil && w.row.Issue {
+			err = w.authorise(ctx)
+		}
 		switch {
 		case errors.As(err, &file):
 			return w.refuse(ctx, file.Code, file.Message)

@@ -63,7 +63,8 @@ func (s *Service) Issue(ctx context.Context, c Caller, idem Idem, in IssueInput)
 		return IssueResult{}, err
 	}
 	act := s.newID()
-	i, err := s.issueOf(act, c, set, in.RetailPolicy, in.Restrictions)
+	salts := s.salt()
+	i, err := issueOf(act, c, set, salts[:], in.RetailPolicy, in.Restrictions)
 	if err != nil {
 		return IssueResult{}, err
 	}
@@ -137,18 +138,17 @@ type issue struct {
 	lots         []drawn
 	policy       string
 	restrictions []string
-	asked        string // see Ask
 }
 
-// issueOf cuts cards into lots.
-func (s *Service) issueOf(id string, c Caller, set iccid.Set, policy string, restrictions []string) (issue, error) {
+// issueOf cuts cards into lots, always in the same way, whose salts come from a seed.
+func issueOf(id string, c Caller, set iccid.Set, seed []byte, policy string, restrictions []string) (issue, error) {
 	i := issue{id: id, by: c, cards: set, policy: policy, restrictions: restrictions}
 	for segs := range slices.Chunk(set.Segments(), lotSegments) {
 		piece, err := iccid.NewSet(set.Rule, segs...)
 		if err != nil {
 			return i, err
 		}
-		i.lots = append(i.lots, draw(piece, s.salt()))
+		i.lots = append(i.lots, drawFrom(seed, piece)...)
 	}
 	return i, nil
 }
@@ -184,7 +184,7 @@ func (s *Service) acceptIssue(tx *model.Tx, i issue, deadline model.Millis) erro
 		}
 		a, err := s.accept(tx, draft{
 			ID: part(i.id, n), Body: i.body(n), Person: i.by.Person, Subject: l.hash, Deadline: deadline,
-			Fields: fields{Parties: []party{{owner, SlotAccount}}, Asked: i.asked},
+			Fields: fields{Parties: []party{{owner, SlotAccount}}},
 		})
 		if err != nil {
 			return err

@@ -70,6 +70,7 @@ type issueStep []plannedSet
 type plannedSet struct {
 	Rule  iccid.Rule
 	Cards string // canonical
+	Seed  []byte // of the lots' salts: what they will be is what custody is told
 }
 
 // issueAtOnce bounds a step: 5 sets of 10,000 segments are 50 lots.
@@ -96,7 +97,8 @@ func (w *importing) planIssue(cards runs) error {
 		return enc.Encode(sealed)
 	}
 	err = cards.sets(func(set iccid.Set) error {
-		step = append(step, plannedSet{Rule: set.Rule, Cards: set.Canonical()})
+		seed := w.salt()
+		step = append(step, plannedSet{Rule: set.Rule, Cards: set.Canonical(), Seed: seed[:]})
 		if len(step) < issueAtOnce {
 			return nil
 		}
@@ -172,17 +174,14 @@ func (w *importing) issue(ctx context.Context) error {
 // acceptStep accepts the acts of one step, all or none, and answers their IDs. They follow from the import's, so that
 // a step that was accepted before a crash is recognised.
 func (w *importing) acceptStep(ctx context.Context, n int, step issueStep) ([]string, error) {
-	c := Caller{Participant: w.row.ParticipantID, Role: request.Carrier, Person: w.row.Person}
-	var sets []iccid.Set
+	issues, err := w.issues(n, step)
+	if err != nil {
+		return nil, err
+	}
 	var acts []string
-	for k, p := range step {
-		set, err := iccid.ParseCanonical(p.Rule, p.Cards)
-		if err != nil {
-			return nil, err
-		}
-		sets = append(sets, set)
-		for i := range (set.Len() + lotSegments - 1) / lotSegments {
-			acts = append(acts, part(w.setAct(n, k), i))
+	for _, i := range issues {
+		for k := range i.lots {
+			acts = append(acts, part(i.id, k))
 		}
 	}
 	return acts, w.save(ctx, func(tx *model.Tx) error {
@@ -190,18 +189,63 @@ func (w *importing) acceptStep(ctx context.Context, n int, step issueStep) ([]st
 		if !errors.Is(err, model.ErrNotFound) {
 			return err
 		}
-		for k, set := range sets {
-			i, err := w.issueOf(w.setAct(n, k), c, set, w.row.RetailPolicy, w.row.Restrictions)
-			if err != nil {
-				return err
-			}
-			i.asked = importWish(w.row.ID)
+		for _, i := range issues {
 			if err := w.acceptIssue(tx, i, w.row.CreatedAt+model.Millis(patient.Milliseconds())); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// issues are the lots of a step, which are the same whenever they are drawn.
+func (w *importing) issues(n int, step issueStep) ([]issue, error) {
+	c := Caller{Participant: w.row.ParticipantID, Role: request.Carrier, Person: w.row.Person}
+	out := make([]issue, len(step))
+	for k, p := range step {
+		set, err := iccid.ParseCanonical(p.Rule, p.Cards)
+		if err != nil {
+			return nil, err
+		}
+		if out[k], err = issueOf(w.setAct(n, k), c, set, p.Seed, w.row.RetailPolicy, w.row.Restrictions); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// authorise tells custody which lots the plan has. Whoever sent the file asked for its cards before they were known; from here
+// on they are, and nothing that happens to this database, or to the plan, has others signed for.
+func (w *importing) authorise(ctx context.Context) error {
+	var parts []Part
+	err := w.steps(func(n int, step issueStep) error {
+		issues, err := w.issues(n, step)
+		for _, i := range issues {
+			for k := range i.lots {
+				parts = append(parts, Part{part(i.id, k), string(i.cards.Rule), i.lots[k].hash})
+			}
+		}
+		return err
+	})
+	if err == nil {
+		err = w.Signer.AuthoriseParts(ctx, importWish(w.row.ID), wholeIssue(&w.row), parts)
+	}
+	if errors.Is(err, ErrUnauthorised) {
+		return &Error{Code: "NOT_AUTHORISED", Err: err}
+	}
+	return err
+}
+
+// wholeIssue is what an import is asked for as while its cards are not known: an issue of no lot.
+func wholeIssue(i *model.Import) request.Issue {
+	return request.Issue{Carrier: i.ParticipantID, RetailPolicy: request.RetailPolicy(i.RetailPolicy), Restrictions: i.Restrictions}
+}
+
+// planned reports whether the plan is there. It is made when the file has been read, and then stays as it is: custody may
+// know of it.
+func (w *importing) planned() bool {
+	_, err := os.Stat(w.issueFile(w.row.ID))
+	return err == nil
 }
 
 // importWish is what an import was asked for as, and how the names of its acts begin.

@@ -74,6 +74,9 @@ func (w *importing) read(ctx context.Context) (err error) {
 		return err
 	}
 	if verdict == nil && w.row.Issue {
+		if err := w.save(ctx, nil); err != nil { // with the plan it isn't read again, nor counted
+			return err
+		}
 		return w.planIssue(r.cards)
 	}
 	return verdict

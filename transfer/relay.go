@@ -378,9 +378,7 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 		if err := s.outrun(ctx, p); err != nil {
 			return a, stopped(err)
 		}
-		ask := s.ask(a, p, key)
-		ask.Asked = f.Asked
-		sig, err := s.Signer.Sign(ctx, ask, body)
+		sig, err := s.Signer.Sign(ctx, s.ask(a, p, key), body)
 		if err != nil {
 			return a, stopped(err)
 		}

@@ -221,6 +221,14 @@ func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, su
 	return stopped(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
 }
 
+func (s signer) AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []transfer.Part) error {
+	list := make([]custody.Part, len(parts))
+	for i, p := range parts {
+		list[i] = custody.Part(p)
+	}
+	return stopped(s.custody.AuthoriseParts(ctx, asked, terms, list))
+}
+
 func (s signer) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
 	return s.custody.Provision(ctx, owners, role, custody.Slot(slot), actor)
 }
@@ -248,7 +256,7 @@ func stopped(err error) error {
 }
 
 func (s signer) Sign(ctx context.Context, a transfer.Ask, body request.Body) (request.Signature, error) {
-	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Asked: a.Asked, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
+	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
 	return sig, stopped(err)
 }
 

@@ -35,6 +35,10 @@ type Signer interface {
 	// it is his to decide, under the act's ID. It may be signed until notAfter (ms). Asked twice it is one authorisation. It
 	// works while custody is sealed. ErrSessionOver, ErrLoginOld: he has to log in again.
 	Authorise(ctx context.Context, session SessionToken, subject string, body request.Body, notAfter int64) error
+	// AuthoriseParts names, once and for all, the lots of an import that was asked for as an Issue of no lot, on these terms:
+	// from then on they may be signed, and no others. Named twice they are the same. ErrUnauthorised: it was not asked for, or
+	// too long ago, or others were named.
+	AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []Part) error
 	// EnrolAll does that for many owners at once, and answers how many keys it has made. The key of an owner whose key was
 	// stopped is the zero one. actor is the person who asks.
 	EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) (keys []request.NewKey, made int, err error)
@@ -50,13 +54,19 @@ type Signer interface {
 	KeyLife
 }
 
+// Part is an act of an import, and the lot that it issues.
+type Part struct {
+	Subject string // the act
+	Rule    string
+	Lot     string
+}
+
 // Ask says for which act a signature is wanted.
 type Ask struct {
 	Owner    string
 	Slot     string
 	Purpose  string // the contract function
 	Subject  string // the act
-	Asked    string // what it is a part of, if that was asked for as a whole; "" if it was itself
 	Attempt  int
 	KeyID    string
 	NotAfter int64  // ms

@@ -87,6 +87,11 @@ type (
 		Body     typedBody
 		NotAfter int64
 	}
+	partsCall struct {
+		Asked string
+		Terms request.Issue
+		Parts []transfer.Part
+	}
 	signCall struct {
 		Ask  transfer.Ask
 		Body typedBody
@@ -199,6 +204,9 @@ var calls = map[string]taken{
 			return none{}, err
 		}
 		return none{}, k.Authorise(ctx, a.Session, a.Subject, body, a.NotAfter)
+	}),
+	"AuthoriseParts": takes(func(ctx context.Context, k keeper, _ caller, a partsCall) (none, error) {
+		return none{}, k.AuthoriseParts(ctx, a.Asked, a.Terms, a.Parts)
 	}),
 	"ActiveKey": takes(func(ctx context.Context, k keeper, _ caller, a enrolCall) (string, error) {
 		return k.ActiveKey(ctx, a.Owner, a.Slot)

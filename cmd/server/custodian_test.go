@@ -303,9 +303,8 @@ func TestCompromisedWebProcess(t *testing.T) {
 			return sign("cmcc", transfer.SlotAccount, "thief-10", request.Issue{Lot: strings.Repeat("ab", 32), Carrier: "cmcc", Rule: "SERIAL", RetailPolicy: request.Open})
 		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
 		"issue them as an import that nobody sent": {func() error {
-			_, err := thief.Sign(ctx, transfer.Ask{Owner: "cmcc", Slot: transfer.SlotAccount, Purpose: "Issue", Subject: "import-x-0", Asked: "import-x", Attempt: 1, NotAfter: notAfter, Actor: "thief"},
-				request.Issue{Lot: strings.Repeat("ab", 32), Carrier: "cmcc", Rule: "SERIAL", RetailPolicy: request.Open})
-			return err
+			terms := request.Issue{Carrier: "cmcc", RetailPolicy: request.Open}
+			return thief.AuthoriseParts(ctx, "import-x", terms, []transfer.Part{{Subject: "import-x-0", Rule: "SERIAL", Lot: strings.Repeat("ab", 32)}})
 		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
 		"freeze as the regulator": {func() error {
 			return sign("regulator", transfer.SlotAccount, "thief-11", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})

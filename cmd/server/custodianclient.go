@@ -120,6 +120,10 @@ func (c remote) Authorise(ctx context.Context, session transfer.SessionToken, su
 	return tell(ctx, c, "Authorise", authoriseCall{session, subject, typed(body), notAfter})
 }
 
+func (c remote) AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []transfer.Part) error {
+	return tell(ctx, c, "AuthoriseParts", partsCall{asked, terms, parts})
+}
+
 func (c remote) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
 	return asks[string](ctx, c, "ActiveKey", enrolCall{Owner: owner, Slot: slot})
 }

@@ -30,6 +30,15 @@ func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, su
 	return translate(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
 }
 
+// AuthoriseParts implements transfer.Signer.
+func (s signer) AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []transfer.Part) error {
+	list := make([]custody.Part, len(parts))
+	for i, p := range parts {
+		list[i] = custody.Part(p)
+	}
+	return translate(s.custody.AuthoriseParts(ctx, asked, terms, list))
+}
+
 // EnrolAll implements transfer.Signer.
 func (s signer) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
 	keys, made, err := s.custody.Provision(ctx, owners, role, custody.Slot(slot), actor)
@@ -45,7 +54,7 @@ func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, erro
 // Sign implements transfer.Signer.
 func (s signer) Sign(ctx context.Context, ask transfer.Ask, body request.Body) (request.Signature, error) {
 	sig, _, err := s.custody.Sign(ctx, custody.Ask{
-		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Asked: ask.Asked, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
+		Owner: ask.Owner, Slot: custody.Slot(ask.Slot), Subject: ask.Subject, Attempt: ask.Attempt, NotAfter: ask.NotAfter, Actor: ask.Actor,
 	}, body)
 	return sig, translate(err)
 }

@@ -21,6 +21,7 @@ type signerRig struct {
 	*testing.T
 	transfer.Signer
 	keys  *custody.Custody
+	db    *model.DB
 	place string // names of this way's own
 	until int64
 }
@@ -46,7 +47,7 @@ func TestSigner(t *testing.T) {
 			for name, promise := range signerPromises {
 				t.Run(name, func(t *testing.T) {
 					promise(&signerRig{
-						T: t, Signer: w.signer, keys: a.custodian.Custody, place: w.name + "-" + strings.ReplaceAll(name, " ", "-"),
+						T: t, Signer: w.signer, keys: a.custodian.Custody, db: a.custodian.DB, place: w.name + "-" + strings.ReplaceAll(name, " ", "-"),
 						until: time.Now().Add(time.Hour).UnixMilli(),
 					})
 				})
@@ -56,7 +57,7 @@ func TestSigner(t *testing.T) {
 	// Sealed it is last, and for all.
 	check(t, a.custodian.Custody.Seal(soon(t), "test"))
 	for _, w := range ways {
-		r := &signerRig{T: t, Signer: w.signer, keys: a.custodian.Custody, place: w.name + "-sealed", until: time.Now().Add(time.Hour).UnixMilli()}
+		r := &signerRig{T: t, Signer: w.signer, keys: a.custodian.Custody, db: a.custodian.DB, place: w.name + "-sealed", until: time.Now().Add(time.Hour).UnixMilli()}
 		session := r.logIn(r.owner())
 		ask, body := r.confirm(r.owner(), "act")
 		check(t, r.Authorise(soon(t), session, ask.Subject, body, r.until)) // which takes no key
@@ -121,6 +122,26 @@ var signerPromises = map[string]func(r *signerRig){
 		}
 		check(r.T, r.Adopt(soon(r.T), r.place, req, sig)) // which is known
 		check(r.T, r.VerifySignLog(soon(r.T), func(subject, problem string) { r.Errorf("sign log: %s %s", subject, problem) }))
+	},
+	"lots of an import": func(r *signerRig) {
+		terms := request.Issue{Carrier: "m-" + r.place, RetailPolicy: request.Open, Restrictions: []string{"NO_SMS"}}
+		_, err := r.keys.Ensure(soon(r.T), custody.Post{Owner: terms.Carrier, Role: request.Carrier, Slot: custody.Account}, "test")
+		check(r.T, err)
+		asked := "import-" + r.place
+		parts := []transfer.Part{{Subject: asked + "-0-0", Rule: "SERIAL", Lot: strings.Repeat("c", 64)}}
+		r.is(r.AuthoriseParts(soon(r.T), asked, terms, parts), transfer.ErrUnauthorised, custody.ErrUnauthorised)
+		check(r.T, r.Authorise(soon(r.T), r.works(terms.Carrier, request.Carrier), asked, terms, r.until))
+		check(r.T, r.AuthoriseParts(soon(r.T), asked, terms, parts))
+		check(r.T, r.AuthoriseParts(soon(r.T), asked, terms, parts))
+		r.is(r.AuthoriseParts(soon(r.T), asked, terms, nil), transfer.ErrUnauthorised, custody.ErrUnauthorised)
+		body := terms
+		body.Rule, body.Lot = parts[0].Rule, parts[0].Lot
+		ask := transfer.Ask{Owner: terms.Carrier, Slot: transfer.SlotAccount, Purpose: body.Function(), Subject: parts[0].Subject, Attempt: 1, NotAfter: r.until, Actor: "test"}
+		_, err = r.Sign(soon(r.T), ask, body)
+		check(r.T, err)
+		ask.Subject = asked + "-0-1"
+		_, err = r.Sign(soon(r.T), ask, body)
+		r.is(err, transfer.ErrUnauthorised, custody.ErrUnauthorised)
 	},
 	"one signature for all who ask": func(r *signerRig) {
 		r.enrolled(r.owner())
@@ -271,6 +292,19 @@ func (r *signerRig) enrolled(owner string) request.NewKey {
 func (r *signerRig) logIn(owner string) transfer.SessionToken {
 	r.Helper()
 	s, err := r.keys.LogIn(soon(r.T), custody.Login{Participant: owner, Role: request.Consumer}, time.Hour)
+	check(r.T, err)
+	return transfer.SessionToken(s.Token)
+}
+
+// works is the session of somebody who works for an organisation.
+func (r *signerRig) works(owner string, role request.Role) transfer.SessionToken {
+	r.Helper()
+	check(r.T, r.db.Write(soon(r.T), func(tx *model.Tx) error {
+		return errors.Join(
+			tx.AddParticipant(model.Participant{ID: owner, Role: string(role), Kind: model.Organisation, State: model.ParticipantRegistered, CreatedAt: 1}),
+			tx.AddPerson(model.Person{ID: "p-" + owner, Username: owner, PasswordHash: "x", ParticipantID: owner, Roles: []string{string(role)}, State: model.PersonActive, CreatedAt: 1}))
+	}))
+	s, err := r.keys.LogIn(soon(r.T), custody.Login{Participant: owner, Role: role, Person: "p-" + owner}, time.Hour)
 	check(r.T, err)
 	return transfer.SessionToken(s.Token)
 }
