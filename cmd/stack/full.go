@@ -37,20 +37,24 @@ func (c *fullCommand) Run(env *environment) (err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
-	return among(env, c.Dir, true, c.Command, func() ([]string, error) {
+	return among(env, c.Dir, true, c.Command, func() (started, error) {
 		full, err := local.StartFull(env.ctx, local.FullConfig{
 			Dir: c.Dir, Endorsement: c.Endorsement, BatchTimeout: c.BatchTimeout, Probes: c.Probes, Say: env.say.of,
 		})
 		if err != nil {
-			return nil, err
+			return started{}, err
 		}
 		config := filepath.Join(full.Dir, "server.yaml")
 		if err := c.configure(env, full, config); err != nil {
-			return nil, err
+			return started{}, err
 		}
 		fmt.Fprintf(env.say.to, "\n  MariaDB, Redis and Fabric serve. A second server on them:\n"+
 			"  CARDFLOW_HTTP_LISTEN=127.0.0.1:8081 bin/server --config %s \\\n    --data %s serve\n\n", short(config), short(filepath.Join(full.Dir, "server-2")))
-		return []string{folderVariable + "=" + full.Dir}, nil
+		with := started{variables: []string{folderVariable + "=" + full.Dir}}
+		if c.Custodian != "" {
+			with.vital = []string{local.CustodianName}
+		}
+		return with, nil
 	})
 }
 

@@ -57,12 +57,21 @@ func (c *runCommand) Run(env *environment) (err error) {
 	if err != nil {
 		return err
 	}
-	return among(env, dir, c.Keep, c.Command, func() ([]string, error) { return c.startParts(env, dir) })
+	return among(env, dir, c.Keep, c.Command, func() (started, error) {
+		variables, err := c.startParts(env, dir)
+		return started{variables: variables}, err
+	})
+}
+
+// started is what a command runs among.
+type started struct {
+	variables []string // by which servers are reached
+	vital     []string // those of the folder itself, without which the command is not to go on: engines it outlives, and tests kill them
 }
 
 // among starts servers in a folder, runs a command with the variables by which they are reached, and stops them, however
 // this ends: a guard sees to it. keep leaves the folder.
-func among(env *environment, dir string, keep bool, command []string, start func() ([]string, error)) (err error) {
+func among(env *environment, dir string, keep bool, command []string, start func() (started, error)) (err error) {
 	guard, err := startGuard(dir, keep)
 	if err != nil {
 		if !keep {
@@ -79,14 +88,14 @@ func among(env *environment, dir string, keep bool, command []string, start func
 	if err != nil {
 		return err
 	}
-	variables, err := start()
+	with, err := start()
 	if err != nil {
 		if env.ctx.Err() != nil {
 			return status(130)
 		}
 		return err
 	}
-	return runIn(env, servers, variables, command)
+	return runIn(env, servers, with, command)
 }
 
 // afterDashes is the command that was given after --.
@@ -122,7 +131,9 @@ func (c *runCommand) startParts(env *environment, dir string) ([]string, error) 
 
 // runIn runs the command in a process group of its own and passes signals on to it. At a terminal the group is in front:
 // the command may read, and a Ctrl-C goes to it.
-func runIn(env *environment, servers *local.Processes, variables, command []string) error {
+//
+// When a vital server ends, the command is told to, and the error says which it was.
+func runIn(env *environment, servers *local.Processes, with started, command []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -137,7 +148,7 @@ func runIn(env *environment, servers *local.Processes, variables, command []stri
 	}
 	defer permit.Close()
 	cmd := exec.Command(self, append([]string{"exec", "--", path}, command...)...)
-	cmd.Env = append(os.Environ(), variables...)
+	cmd.Env = append(os.Environ(), with.variables...)
 	cmd.ExtraFiles = []*os.File{onRecord}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -157,8 +168,21 @@ func runIn(env *environment, servers *local.Processes, variables, command []stri
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	watching, unwatch := context.WithCancel(context.Background())
+	defer unwatch()
+	died := make(chan error, len(with.vital))
+	for _, name := range with.vital {
+		go func() { died <- servers.Ended(watching, name) }()
+	}
+	var why error
+	var tooLate <-chan time.Time
 	for asked := 0; ; {
 		select {
+		case why = <-died:
+			_ = syscall.Kill(group, syscall.SIGTERM)
+			tooLate = time.After(grace)
+		case <-tooLate:
+			_ = syscall.Kill(group, syscall.SIGKILL)
 		case s := <-env.signals:
 			if asked++; asked > 2 {
 				s = syscall.SIGKILL
@@ -166,6 +190,9 @@ func runIn(env *environment, servers *local.Processes, variables, command []stri
 			_ = syscall.Kill(group, s.(syscall.Signal)) // it may just have ended
 		case err := <-ended:
 			_ = syscall.Kill(group, syscall.SIGKILL) // what it left behind; usually nothing
+			if why != nil {
+				return why
+			}
 			return exitStatus(err)
 		}
 	}

@@ -174,3 +174,40 @@ func TestFabricCommandsWithoutANetwork(t *testing.T) {
 		}
 	}
 }
+
+// TestRunEndsWithWhatIsVital: when a server dies without which the command is not to go on, the command is told to end,
+// and the error names the server and what it said.
+func TestRunEndsWithWhatIsVital(t *testing.T) {
+	t.Setenv(asStack, "1") // for the guard, and for who becomes the command
+	for name, command := range map[string]string{
+		"the command ends": `trap "exit 0" TERM; : > ready; while :; do sleep 0.1; done`,
+		"it ends badly":    `trap "exit 3" TERM; : > ready; while :; do sleep 0.1; done`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			ready := filepath.Join(dir, "ready")
+			servers, err := local.NewProcesses(dir, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			env := &environment{ctx: t.Context(), signals: make(chan os.Signal)}
+			go func() { // the custodian dies when the command is on its way
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				if local.Wait(ctx, func() error { _, err := os.Stat(ready); return err }) == nil {
+					_ = servers.Kill(local.CustodianName)
+				}
+			}()
+			err = among(env, dir, true, []string{"sh", "-c", "cd " + dir + "; " + command}, func() (started, error) {
+				err := servers.Start(local.Process{Name: local.CustodianName, Path: "/bin/sh", Args: []string{"-c", "echo no such disk; exec sleep 1000"}, Env: os.Environ()})
+				return started{vital: []string{local.CustodianName}}, err
+			})
+			if err == nil || !strings.Contains(err.Error(), "custodian has ended") || !strings.Contains(err.Error(), "no such disk") {
+				t.Errorf("%v", err)
+			}
+			if left, err := servers.Names(); err != nil || len(left) != 0 {
+				t.Errorf("left on record: %v, %v", left, err)
+			}
+		})
+	}
+}

@@ -120,10 +120,13 @@ func (f *Full) write(path, data, dsn string, custody map[string]any) error {
 	return nil
 }
 
+// CustodianName is the custodian's record in the folder.
+const CustodianName = "custodian"
+
 // StartCustodian starts a program (CardFlow's server) as custodian, by the configuration that WriteApartConfigs wrote, and waits
 // until it takes calls.
 func (f *Full) StartCustodian(ctx context.Context, program, config string, args ...string) error {
-	const name = "custodian"
+	const name = CustodianName
 	program, err := exec.LookPath(program)
 	if err == nil {
 		program, err = filepath.Abs(program)

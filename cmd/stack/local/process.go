@@ -227,6 +227,19 @@ func (p *Processes) WaitFor(ctx context.Context, name string, ready func() error
 	return nil
 }
 
+// Ended waits until a server that was started has ended. The error has the end of its log; it is nil if ctx ends first.
+func (p *Processes) Ended(ctx context.Context, name string) error {
+	if waitEvery(ctx, 250*time.Millisecond, func() error {
+		if p.Running(name) {
+			return ErrRunning
+		}
+		return nil
+	}) != nil {
+		return nil
+	}
+	return fmt.Errorf("%s has ended, and everything with it; the end of %s:\n%s", name, p.Log(name), tail(p.Log(name)))
+}
+
 // StopTree stops every server recorded in a folder or the folders right under it. It is what is left to do for someone
 // who has only the folder.
 func StopTree(dir string, grace time.Duration) error {
