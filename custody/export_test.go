@@ -2,6 +2,7 @@ package custody
 
 import (
 	"context"
+	"slices"
 
 	"cardflow/gm"
 	"cardflow/ledger/request"
@@ -20,6 +21,9 @@ func init() {
 func OfItself(role request.Role, slot Slot, function string) bool {
 	return ofItself(model.CustodyKey{Role: string(role), Slot: string(slot)}, function)
 }
+
+// OfTwo reports whether two people have to want this.
+func OfTwo(function string) bool { return slices.Contains(ofTwo, function) }
 
 // Scalar opens a key, so that a test can look for it where it must not be.
 func (c *Custody) Scalar(ctx context.Context, keyID string) (gm.Secret, error) {
