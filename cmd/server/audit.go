@@ -57,6 +57,7 @@ func (c auditVerifyCommand) Run(e *environment) error {
 type auditRestoredCommand struct {
 	Reason string `help:"What happened: it stands in the audit for ever." required:""`
 	Yes    bool   `help:"Do it. Without it the command tells what would be declared."`
+	JSON   bool   `name:"json" help:"What was found, and whether it is declared, as JSON."`
 }
 
 // Run implements the command. With --yes it opens everything as a server does, and what it has written is anchored.
@@ -70,16 +71,27 @@ func (c auditRestoredCommand) Run(e *environment) (err error) {
 	if err != nil {
 		return err
 	}
+	tell := func(declared bool) error {
+		return printJSON(e.stdout, map[string]any{"declared": declared, "findings": append([]custody.Finding{}, report.Findings...)})
+	}
 	if !c.Yes {
-		printFindings(e.stdout, "✗", report.Findings)
+		if !c.JSON {
+			printFindings(e.stdout, "✗", report.Findings)
+		}
 		if err := custody.MayDeclare(report.Findings); err != nil {
 			return err
+		}
+		if c.JSON {
+			return tell(false)
 		}
 		_, err = fmt.Fprintf(e.stdout, "   没有改动：加 --yes 后，以上 %d 处将声明为恢复旧副本所致，并永久留在审计里\n", len(report.Findings))
 		return err
 	}
 	if err := app.Custody.DeclareRestore(e.ctx, report.Findings, c.Reason, operator()); err != nil {
 		return err
+	}
+	if c.JSON {
+		return tell(true)
 	}
 	_, err = fmt.Fprintf(e.stdout, "   ✓ 已声明 %d 处\n", len(report.Findings))
 	return err

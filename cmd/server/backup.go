@@ -33,6 +33,7 @@ type backupCommand struct {
 type backupInitCommand struct {
 	SharesFlags `embed:""`
 	Yes         bool `help:"Do it. Without it the command tells what would happen."`
+	JSON        bool `name:"json" help:"The set of shares and where the kit is, as JSON."`
 }
 
 // Run implements the command.
@@ -45,8 +46,7 @@ func (c backupInitCommand) Run(e *environment) error {
 		return err
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintf(e.stdout, backupInitWould, c.Shares, c.Threshold, e.config.Backup.KitFile)
-		return err
+		return would(e.stdout, c.JSON, fmt.Sprintf(backupInitWould, c.Shares, c.Threshold, e.config.Backup.KitFile))
 	}
 	root, err := c.make(e, custody.InShares, "", PKCS11Config{})
 	if err != nil {
@@ -64,6 +64,9 @@ func (c backupInitCommand) Run(e *environment) error {
 	}
 	if err := writeKit(name, kit); err != nil {
 		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, map[string]any{"set": kit.Set, "threshold": kit.Threshold, "shares": kit.Shares, "kit": e.config.Backup.KitFile})
 	}
 	_, err = fmt.Fprintf(e.stdout, "the recovery key is made: set %s\nkit        %s  (not secret; copy it to every server)\n", kit.Set, e.config.Backup.KitFile)
 	return err

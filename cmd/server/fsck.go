@@ -8,12 +8,14 @@ import (
 	"os"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/transfer"
 )
 
 // fsckCommand compares database and ledger.
 type fsckCommand struct {
 	Repair bool `help:"Put right what the ledger or the journal proves. Without it nothing is changed, and each finding says what would be done."`
+	JSON   bool `name:"json" help:"The report as JSON."`
 }
 
 // errDiffer makes fsck's exit status 1.
@@ -49,8 +51,14 @@ func (c fsckCommand) Run(e *environment) error {
 	if terminal(e.stderr) {
 		fmt.Fprintln(e.stderr)
 	}
-	printReport(e.stdout, r, audit.Rows, time.Since(start))
-	if len(audit.Findings) > 0 {
+	if c.JSON {
+		if err := printJSON(e.stdout, reportJSON(r, audit)); err != nil {
+			return err
+		}
+	} else {
+		printReport(e.stdout, r, audit.Rows, time.Since(start))
+	}
+	if len(audit.Findings) > 0 && !c.JSON {
 		fmt.Fprintln(e.stdout, "   审计链：")
 		printFindings(e.stdout, "✗", audit.Findings)
 	}
@@ -61,6 +69,43 @@ func (c fsckCommand) Run(e *environment) error {
 		return errAudit
 	}
 	return nil
+}
+
+// fsckJSON is what was found, for a program.
+type fsckJSON struct {
+	Clean        bool              `json:"clean"`
+	Blocks       uint64            `json:"blocks"`
+	Transactions int               `json:"transactions"`
+	Lots         int               `json:"lots"`
+	Trades       int               `json:"trades"`
+	Acts         int               `json:"acts"`
+	Unfinished   int               `json:"unfinished"`
+	Keys         int               `json:"keys"`
+	Signatures   int               `json:"signatures"`
+	Cards        uint64            `json:"cards"`
+	Findings     []differenceJSON  `json:"findings"`
+	AuditRows    int64             `json:"auditRows"`
+	Audit        []custody.Finding `json:"audit"`
+}
+
+type differenceJSON struct {
+	Kind     string `json:"kind"`
+	Subject  string `json:"subject"`
+	Problem  string `json:"problem"`
+	Remedy   string `json:"remedy,omitempty"`
+	Repaired bool   `json:"repaired"`
+}
+
+func reportJSON(r transfer.Report, audit custody.AuditReport) fsckJSON {
+	v := fsckJSON{
+		Clean: r.Clean() && len(audit.Findings) == 0, Blocks: r.Blocks, Transactions: r.Transactions, Lots: r.Lots, Trades: r.Trades, Acts: r.Acts,
+		Unfinished: r.Unfinished, Keys: r.Keys, Signatures: r.Signatures, Cards: r.Cards, AuditRows: audit.Rows,
+		Findings: []differenceJSON{}, Audit: append([]custody.Finding{}, audit.Findings...),
+	}
+	for _, f := range r.Findings {
+		v.Findings = append(v.Findings, differenceJSON{f.Kind, f.Subject, f.Problem, f.Remedy, f.Repaired})
+	}
+	return v
 }
 
 func exists(name string) bool {

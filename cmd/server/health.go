@@ -18,6 +18,7 @@ import (
 // has no other program at hand, as in a container that holds nothing but this one.
 type healthCommand struct {
 	Custodian bool `help:"Ask the custodian instead, at its socket."`
+	JSON      bool `name:"json" help:"JSON instead of text, also of one that is not ready."`
 }
 
 // healthPatience is how long an answer may take: each part is asked in turn.
@@ -31,6 +32,9 @@ func (c healthCommand) Run(e *environment) error {
 		err := newRemote(bySocket(e.config.Path(e.config.Custody.Socket))).Ready(ctx)
 		if err != nil && !errors.Is(err, custody.ErrSealed) {
 			return fmt.Errorf("not ready: %w", err)
+		}
+		if c.JSON {
+			return printJSON(e.stdout, map[string]any{"ready": true, "sealed": err != nil})
 		}
 		fmt.Fprintln(e.stdout, map[bool]string{true: "ready", false: "sealed"}[err == nil])
 		return nil
@@ -47,7 +51,13 @@ func (c healthCommand) Run(e *environment) error {
 	defer response.Body.Close()
 	var found struct{ Checks map[string]string }
 	err = json.NewDecoder(response.Body).Decode(&found)
-	if response.StatusCode == http.StatusOK && err == nil {
+	ready := response.StatusCode == http.StatusOK && err == nil
+	if c.JSON {
+		if err := printJSON(e.stdout, map[string]any{"ready": ready, "checks": found.Checks}); err != nil || ready {
+			return err
+		}
+	}
+	if ready {
 		fmt.Fprintln(e.stdout, "ready")
 		return nil
 	}

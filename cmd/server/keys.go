@@ -71,9 +71,8 @@ func (c keysRevoke) Run(e *environment) error { return c.order(e, model.WishRevo
 
 // keysDestroy is `server keys destroy`: what can't be taken back takes two people.
 type keysDestroy struct {
-	acting
-	ID     string `arg:"" help:"The key's ID, or its beginning where its database is at hand."`
-	Reason string `help:"Why, for the other person to read." required:""`
+	proposing
+	ID string `arg:"" help:"The key's ID, or its beginning where its database is at hand."`
 }
 
 // Run implements the command.
@@ -89,7 +88,7 @@ func (c keysDestroy) Run(e *environment) error {
 			return err
 		}
 	}
-	return c.one(e, "POST", "/custody/proposals", map[string]any{"operation": custody.OperationDestroy, "arguments": custody.DestroyKey{Key: id}, "reason": c.Reason})
+	return c.propose(e, custody.OperationDestroy, custody.DestroyKey{Key: id})
 }
 
 // wholeID is how long a key's ID is.
@@ -97,16 +96,13 @@ const wholeID = 32
 
 // keysRelease is `server keys release`.
 type keysRelease struct {
-	acting
-	Participant string `arg:"" help:"Whose key was stolen."`
-	Reason      string `help:"How he was identified, for the other person to read." required:""`
+	proposing
+	Participant string `arg:"" help:"Whose key was stolen. The reason says how he was identified."`
 }
 
 // Run implements the command.
 func (c keysRelease) Run(e *environment) error {
-	return c.one(e, "POST", "/custody/proposals", map[string]any{
-		"operation": custody.OperationRecover, "arguments": custody.ReleaseRecovery{Participant: c.Participant}, "reason": c.Reason,
-	})
+	return c.propose(e, custody.OperationRecover, custody.ReleaseRecovery{Participant: c.Participant})
 }
 
 // openKeys opens the database and custody, and nothing else: a server may have the rest. It makes neither.
@@ -357,6 +353,15 @@ func printJSON(w io.Writer, v any) error {
 	j := json.NewEncoder(w)
 	j.SetEscapeHTML(false)
 	return j.Encode(v)
+}
+
+// would tells what a command would do with --yes, which it has not done.
+func would(w io.Writer, asJSON bool, text string) error {
+	if asJSON {
+		return printJSON(w, map[string]any{"done": false, "would": strings.TrimSpace(text)})
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // print shows a list of keys: a line each, within 80 columns.

@@ -168,7 +168,7 @@ func (c keysRecover) next(w io.Writer, r transfer.RecoveryView) {
 		fmt.Fprintln(w, "  完成")
 	case model.RecoveryWaiting:
 		fmt.Fprintln(w, "  … 等您核实本人身份。核实之后提议解冻，由另一人批准：")
-		fmt.Fprintf(w, "    server keys release %s --reason … --as …\n", r.Participant)
+		fmt.Fprintf(w, "    server keys release %s --reason … --as … --yes\n", r.Participant)
 	default:
 		fmt.Fprintln(w, "  … 还在进行；服务运行时会自动继续，再次运行本命令查看进度")
 	}

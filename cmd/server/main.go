@@ -141,10 +141,15 @@ func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 }
 
 // checkCommand is `server config`: loading has checked everything.
-type checkCommand struct{}
+type checkCommand struct {
+	JSON bool `name:"json" help:"JSON instead of text."`
+}
 
 // Run implements the command.
-func (checkCommand) Run(e *environment) error {
+func (c checkCommand) Run(e *environment) error {
+	if c.JSON {
+		return printJSON(e.stdout, map[string]any{"sound": true})
+	}
 	fmt.Fprintln(e.stdout, "the configuration is sound")
 	return nil
 }

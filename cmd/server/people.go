@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,13 +110,13 @@ type peopleAdd struct {
 	Mobile       string   `help:"Mobile number, kept as a keyed hash. Likewise."`
 	PasswordFile string   `help:"File with the one-time password, mode 0600. Without it one is made and printed." placeholder:"FILE" type:"path"`
 	Yes          bool     `help:"Do it. Without it nothing is changed."`
+	JSON         bool     `name:"json" help:"JSON instead of text."`
 }
 
 // Run implements the command.
 func (c peopleAdd) Run(e *environment) error {
 	if !c.Yes {
-		fmt.Fprintf(e.stdout, "将为 %s 开通账号 %s，角色 %s。\n没有更改。加 --yes 才会办理。\n", c.Organisation, c.Username, strings.Join(c.Roles, ","))
-		return nil
+		return would(e.stdout, c.JSON, fmt.Sprintf("将为 %s 开通账号 %s，角色 %s。\n没有更改。加 --yes 才会办理。\n", c.Organisation, c.Username, strings.Join(c.Roles, ",")))
 	}
 	app, service, err := directory(e)
 	if err != nil {
@@ -138,6 +139,13 @@ func (c peopleAdd) Run(e *environment) error {
 	if err != nil {
 		return said(err)
 	}
+	if c.JSON {
+		added := map[string]any{"username": strings.ToLower(c.Username), "organisation": c.Organisation, "roles": c.Roles}
+		if c.PasswordFile == "" {
+			added["password"] = password
+		}
+		return printJSON(e.stdout, added)
+	}
 	if c.PasswordFile != "" {
 		fmt.Fprintf(e.stdout, "已开通账号 %s（登录后须修改密码）\n", strings.ToLower(c.Username))
 		return nil
@@ -153,6 +161,7 @@ type peopleSet struct {
 	Disable     bool    `help:"Let the person log in no more." xor:"active"`
 	Enable      bool    `help:"Let the person log in again." xor:"active"`
 	Yes         bool    `help:"Do it. Without it nothing is changed."`
+	JSON        bool    `name:"json" help:"JSON instead of text."`
 }
 
 // Run implements the command.
@@ -177,8 +186,7 @@ func (c peopleSet) Run(e *environment) error {
 		return errors.New("nothing to change: give --staff-number, --mobile, --disable or --enable")
 	}
 	if !c.Yes {
-		fmt.Fprintf(e.stdout, "将更改账号 %s：%s。\n没有更改。加 --yes 才会办理。\n", c.Username, strings.Join(words, "，"))
-		return nil
+		return would(e.stdout, c.JSON, fmt.Sprintf("将更改账号 %s：%s。\n没有更改。加 --yes 才会办理。\n", c.Username, strings.Join(words, "，")))
 	}
 	app, service, err := directory(e)
 	if err != nil {
@@ -188,6 +196,13 @@ func (c peopleSet) Run(e *environment) error {
 	change.Note = noted(custody.PersonChanged, detail)
 	if err := service.ChangePerson(e.ctx, c.Username, change); err != nil {
 		return said(err)
+	}
+	if c.JSON {
+		entries, err := service.Directory(e.ctx)
+		if err != nil {
+			return err
+		}
+		return printDirectory(e.stdout, slices.DeleteFunc(entries, func(p transfer.DirectoryEntry) bool { return p.Username != strings.ToLower(c.Username) }))
 	}
 	fmt.Fprintf(e.stdout, "已更改账号 %s：%s\n", c.Username, strings.Join(words, "，"))
 	return nil

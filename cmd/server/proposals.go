@@ -13,10 +13,10 @@ import (
 type proposalsCommand struct {
 	List     proposalsList     `cmd:"" help:"List proposals, newest first."`
 	Show     proposalsShow     `cmd:"" help:"Show one: exactly what will happen, who wants it, how far it is."`
-	Propose  proposalsPropose  `cmd:"" help:"Propose a dangerous act. Nothing happens before another person approves it."`
+	Propose  proposalsPropose  `cmd:"" help:"Propose a dangerous act, with --yes. Nothing happens before another person approves it."`
 	Approve  proposalsApprove  `cmd:"" help:"Show what another person proposed; with --yes approve it, and have it carried out."`
-	Reject   proposalsReject   `cmd:"" help:"Reject what another person proposed."`
-	Withdraw proposalsWithdraw `cmd:"" help:"Take back one's own proposal."`
+	Reject   proposalsReject   `cmd:"" help:"Show what another person proposed; with --yes reject it."`
+	Withdraw proposalsWithdraw `cmd:"" help:"Show one's own proposal; with --yes take it back."`
 }
 
 // proposal is one as the API shows it.
@@ -107,59 +107,105 @@ func (c proposalsShow) Run(e *environment) error {
 	return c.one(e, "GET", "/custody/proposals/"+url.PathEscape(c.ID), nil)
 }
 
-type proposalsPropose struct {
+// proposing is what all commands share that propose something.
+type proposing struct {
 	acting
-	Operation string `arg:"" help:"Name of the operation, such as quota.raise."`
-	Arguments string `arg:"" help:"Its arguments, a JSON object."`
-	Reason    string `help:"Why, for the other person to read." required:""`
+	Reason string `help:"Why, for the other person to read." required:""`
+	Yes    bool   `help:"Propose it. Without it nothing is changed."`
 }
 
-// Run implements the command. What it makes is itself the dry run: it waits for somebody else.
+// draft is what would be proposed, as JSON.
+type draft struct {
+	Operation string `json:"operation"`
+	Arguments any    `json:"arguments"`
+	Reason    string `json:"reason"`
+	Done      bool   `json:"done"` // always false
+}
+
+// propose proposes an operation, with --yes. Without it it tells what would be proposed: what that would do the server says to
+// those who approve.
+func (c proposing) propose(e *environment, operation string, arguments any) error {
+	if c.Yes {
+		return c.one(e, "POST", "/custody/proposals", c.body(operation, arguments))
+	}
+	return c.would(e, operation, arguments)
+}
+
+func (c proposing) body(operation string, arguments any) map[string]any {
+	return map[string]any{"operation": operation, "arguments": arguments, "reason": c.Reason}
+}
+
+func (c proposing) would(e *environment, operation string, arguments any) error {
+	if c.JSON {
+		return printJSON(e.stdout, draft{operation, arguments, c.Reason, false})
+	}
+	text, err := json.Marshal(arguments)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "将提议  %s\n参数    %s\n理由    %s\n", operation, text, c.Reason)
+	fmt.Fprintln(e.stdout, "没有提议。核对以上内容后，加 --yes 提议；另一人批准后才会执行。")
+	return nil
+}
+
+type proposalsPropose struct {
+	proposing
+	Operation string `arg:"" help:"Name of the operation, such as quota.raise."`
+	Arguments string `arg:"" help:"Its arguments, a JSON object."`
+}
+
+// Run implements the command.
 func (c proposalsPropose) Run(e *environment) error {
 	if !json.Valid([]byte(c.Arguments)) {
 		return fmt.Errorf("the arguments are no JSON")
 	}
-	return c.one(e, "POST", "/custody/proposals", map[string]any{"operation": c.Operation, "arguments": json.RawMessage(c.Arguments), "reason": c.Reason})
+	return c.propose(e, c.Operation, json.RawMessage(c.Arguments))
 }
 
-type proposalsApprove struct {
+// deciding is what all commands share that decide about a proposal.
+type deciding struct {
 	acting
 	ID  string `arg:"" help:"The proposal."`
-	Yes bool   `help:"Approve. Without it nothing is changed."`
+	Yes bool   `help:"Do it. Without it the proposal is only shown."`
 }
 
-// Run implements the command.
-func (c proposalsApprove) Run(e *environment) error {
+// decide shows a proposal, and does with --yes what path says. would says what that is.
+func (c deciding) decide(e *environment, path string, body any, would string) error {
 	if c.Yes {
-		return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/approve", nil)
+		return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/"+path, body)
 	}
 	if err := c.one(e, "GET", "/custody/proposals/"+url.PathEscape(c.ID), nil); err != nil || c.JSON {
 		return err
 	}
-	fmt.Fprintln(e.stdout, "没有批准。核对以上内容后，加 --yes 批准并执行。")
+	fmt.Fprintln(e.stdout, would)
 	return nil
 }
 
+type proposalsApprove struct{ deciding }
+
+// Run implements the command.
+func (c proposalsApprove) Run(e *environment) error {
+	return c.decide(e, "approve", nil, "没有批准。核对以上内容后，加 --yes 批准并执行。")
+}
+
 type proposalsReject struct {
-	acting
-	ID     string `arg:"" help:"The proposal."`
+	deciding
 	Reason string `help:"Why." required:""`
 }
 
-// Run implements the command. It only ever makes less happen, so it asks for no --yes.
+// Run implements the command.
 func (c proposalsReject) Run(e *environment) error {
-	return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/reject", map[string]any{"reason": c.Reason})
+	return c.decide(e, "reject", map[string]any{"reason": c.Reason}, "没有否决。核对以上内容后，加 --yes 否决。")
 }
 
 type proposalsWithdraw struct {
-	acting
-	ID     string `arg:"" help:"The proposal."`
+	deciding
 	Reason string `help:"Why." required:""`
 }
 
 // Run implements the command.
 func (c proposalsWithdraw) Run(e *environment) error {
-	return c.one(e, "POST", "/custody/proposals/"+url.PathEscape(c.ID)+"/withdraw", map[string]any{"reason": c.Reason})
+	return c.decide(e, "withdraw", map[string]any{"reason": c.Reason}, "没有撤回。核对以上内容后，加 --yes 撤回。")
 }
 
 // one asks for something that is answered with a proposal, and shows it.

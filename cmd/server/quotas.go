@@ -5,13 +5,15 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"cardflow/custody"
 )
 
 // quotasCommand is how many signatures a day keys may make.
 type quotasCommand struct {
 	List  quotasList  `cmd:"" help:"List the platform's quota, the roles', and owners' that have their own."`
 	Lower quotasLower `cmd:"" help:"Show a quota; with --yes lower it, at once."`
-	Raise quotasRaise `cmd:"" help:"Propose a higher one: another person has to approve it."`
+	Raise quotasRaise `cmd:"" help:"Tell of a higher one; with --yes propose it: another person has to approve it."`
 }
 
 // quota is one as the API shows it.
@@ -72,8 +74,7 @@ type quotasLower struct {
 // Run implements the command.
 func (c quotasLower) Run(e *environment) error {
 	if !c.Yes {
-		fmt.Fprintf(e.stdout, "将把 %s 的每日签名上限改为 %d 次，立即生效。\n没有更改。加 --yes 才会办理。\n", c.Name, c.Daily)
-		return nil
+		return would(e.stdout, c.JSON, fmt.Sprintf("将把 %s 的每日签名上限改为 %d 次，立即生效。\n没有更改。加 --yes 才会办理。\n", c.Name, c.Daily))
 	}
 	api, leave, err := c.login(e)
 	if err != nil {
@@ -92,15 +93,12 @@ func (c quotasLower) Run(e *environment) error {
 }
 
 type quotasRaise struct {
-	acting
-	Name   string `arg:"" help:"platform, role:ROLE/SLOT, or owner:PARTICIPANT/SLOT."`
-	Daily  int64  `arg:"" help:"Signatures a day, once another person has approved it."`
-	Reason string `help:"Why, for the other person to read." required:""`
+	proposing
+	Name  string `arg:"" help:"platform, role:ROLE/SLOT, or owner:PARTICIPANT/SLOT."`
+	Daily int64  `arg:"" help:"Signatures a day, once another person has approved it."`
 }
 
 // Run implements the command.
 func (c quotasRaise) Run(e *environment) error {
-	return c.one(e, "POST", "/custody/proposals", map[string]any{
-		"operation": "quota.raise", "arguments": map[string]any{"name": c.Name, "daily": c.Daily}, "reason": c.Reason,
-	})
+	return c.propose(e, custody.OperationRaise, custody.RaiseQuota{Name: c.Name, Daily: c.Daily})
 }

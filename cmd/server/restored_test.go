@@ -70,6 +70,11 @@ func TestRestoreIsDeclaredByHolders(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`✗ (ROLLED_BACK|FORKED)`).MatchString(said) || !strings.Contains(said, "没有改动") {
 		t.Errorf("a dry run: %v\n%s", err, said)
 	}
+	e, out, _ := operating(t, dir, three, inShares)
+	check(t, auditRestoredCommand{Reason: "恢复了旧副本", JSON: true}.Run(e))
+	if said := out.String(); !strings.Contains(said, `{"declared":false,"findings":[{"kind":"`) {
+		t.Errorf("a dry run, as JSON: %s", said)
+	}
 	if said, err := restored(dir, true); err != nil || !strings.Contains(said, "✓ 已声明") {
 		t.Errorf("%v\n%s", err, said)
 	}

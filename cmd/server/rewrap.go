@@ -14,13 +14,13 @@ import (
 // whoever has the lease does it, the other one watches.
 type rewrapCommand struct {
 	Status bool `help:"Only tell how far it is."`
-	JSON   bool `name:"json" help:"The status as JSON."`
+	JSON   bool `name:"json" help:"The status, or what was done, as JSON."`
 	Yes    bool `help:"Do it. Without it the command tells what would happen."`
 }
 
 // Run implements the command. Ctrl-C, or worse, stops it between two batches; a server goes on.
 func (c rewrapCommand) Run(e *environment) (err error) {
-	if c.Status || c.JSON {
+	if c.Status || c.JSON && !c.Yes {
 		return e.rootStatus(c.JSON)
 	}
 	if !c.Yes {
@@ -48,7 +48,14 @@ func (c rewrapCommand) Run(e *environment) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "%d keys put under key-encryption key %d in %s\n", p.Done, p.Version, time.Since(began).Round(time.Millisecond))
+	if c.JSON {
+		err = printJSON(e.stdout, map[string]any{"done": p.Done, "left": p.Left, "unreadable": p.Unreadable, "version": p.Version})
+	} else {
+		_, err = fmt.Fprintf(e.stdout, "%d keys put under key-encryption key %d in %s\n", p.Done, p.Version, time.Since(began).Round(time.Millisecond))
+	}
+	if err != nil {
+		return err
+	}
 	if p.Unreadable > 0 {
 		return fmt.Errorf("%d keys don't open: the log names them; %w", p.Unreadable, custody.ErrKeyUnreadable)
 	}

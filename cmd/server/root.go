@@ -72,6 +72,7 @@ func (e *environment) opened() (*App, error) {
 type rootInitCommand struct {
 	SharesFlags `embed:""`
 	Yes         bool `help:"Do it. Without it the command tells what would happen."`
+	JSON        bool `name:"json" help:"Kind and ID of the key as JSON."`
 }
 
 // Run implements the command.
@@ -93,7 +94,7 @@ func (c rootInitCommand) Run(e *environment) (err error) {
 		if kind == custody.InFile {
 			note = "For shares set custody.kind: shamir, for a token pkcs11, in the configuration\n(--config FILE, or CARDFLOW_CUSTODY_KIND=shamir).\n"
 		}
-		return c.would(e, kind, note, e.config.Custody.RootKeyFile, e.config.Custody.PKCS11.Key)
+		return c.would(e, c.JSON, kind, note, e.config.Custody.RootKeyFile, e.config.Custody.PKCS11.Key)
 	}
 	root, err := c.make(e, kind, e.config.Custody.RootKeyFile, e.config.Custody.PKCS11)
 	if err != nil {
@@ -106,12 +107,15 @@ func (c rootInitCommand) Run(e *environment) (err error) {
 		return err
 	}
 	made.Close()
+	if c.JSON {
+		return printJSON(e.stdout, map[string]any{"kind": kind, "id": root.ID()})
+	}
 	_, err = fmt.Fprintf(e.stdout, "the root key is made: %s %s\n", kind, root.ID())
 	return err
 }
 
 // would tells what --yes does.
-func (c SharesFlags) would(e *environment, kind custody.RootKind, moved, file, key string) error {
+func (c SharesFlags) would(e *environment, asJSON bool, kind custody.RootKind, moved, file, key string) error {
 	var b strings.Builder
 	b.WriteString("Nothing was done. With --yes:\n")
 	switch kind {
@@ -127,8 +131,7 @@ func (c SharesFlags) would(e *environment, kind custody.RootKind, moved, file, k
 		fmt.Fprintf(&b, "  a root key is made in %s, unless it is there\n", e.config.Path(file))
 	}
 	b.WriteString(moved)
-	_, err := fmt.Fprint(e.stdout, b.String())
-	return err
+	return would(e.stdout, asJSON, b.String())
 }
 
 // make makes a root and gives it to its holders, before anything depends on it.
@@ -343,7 +346,7 @@ func (c rootRotateCommand) Run(e *environment) error {
 		at.Key = c.Key
 	}
 	if !c.Yes {
-		return c.would(e, kind, rotateWould, c.File, at.Key)
+		return c.would(e, c.JSON, kind, rotateWould, c.File, at.Key)
 	}
 	// Who may not propose it, or at a server that can't take it, hears that before people have come for their shares.
 	api, leave, err := c.login(e)
@@ -363,7 +366,7 @@ func (c rootRotateCommand) Run(e *environment) error {
 		return err
 	}
 	if err := c.over(e, api, "POST", "/custody/root/rotate", map[string]any{"root": id, "reason": c.Reason}); err != nil {
-		return fmt.Errorf("%w\nthe new root is made, and waits; propose it:\nserver proposals propose root.rotate '{\"root\":\"%s\"}' --as … --reason …", err, id)
+		return fmt.Errorf("%w\nthe new root is made, and waits; propose it:\nserver proposals propose root.rotate '{\"root\":\"%s\"}' --as … --reason … --yes", err, id)
 	}
 	if !c.JSON {
 		fmt.Fprint(e.stdout, rotateNext[kind])
@@ -398,10 +401,7 @@ var rotateNext = map[custody.RootKind]string{
 }
 
 // rootRenewCommand proposes a new key-encryption key.
-type rootRenewCommand struct {
-	acting
-	Reason string `help:"Why, for the other person to read." required:""`
-}
+type rootRenewCommand struct{ proposing }
 
 // Run implements the command.
 func (c rootRenewCommand) Run(e *environment) error {
@@ -418,7 +418,9 @@ func (c rootRenewCommand) Run(e *environment) error {
 		return errors.New("the server names no key-encryption key")
 	}
 	newest := root.KEKs[len(root.KEKs)-1].Version
-	return c.over(e, api, "POST", "/custody/proposals", map[string]any{
-		"operation": custody.OperationRotateKEK, "arguments": custody.RotateKEK{After: newest}, "reason": c.Reason,
-	})
+	arguments := custody.RotateKEK{After: newest}
+	if !c.Yes {
+		return c.would(e, custody.OperationRotateKEK, arguments)
+	}
+	return c.over(e, api, "POST", "/custody/proposals", c.body(custody.OperationRotateKEK, arguments))
 }

@@ -82,7 +82,7 @@ func (s *site) toShares(shares, threshold int) []string {
 		s.t.Fatalf("no proposal in %q", said)
 	}
 	e, _, _ = operating(s.t, s.Config.DataDir, "")
-	check(s.t, proposalsApprove{acting: as("ops2"), ID: proposal[1], Yes: true}.Run(e))
+	check(s.t, proposalsApprove{deciding{acting: as("ops2"), ID: proposal[1], Yes: true}}.Run(e))
 	return printed(s.t, strings.NewReader(said))
 }
 

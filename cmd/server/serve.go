@@ -101,13 +101,18 @@ func (c serveCommand) firstPerson(e *environment, app *App) error {
 }
 
 // migrateCommand brings the database up to date, which serve does too.
-type migrateCommand struct{}
+type migrateCommand struct {
+	JSON bool `name:"json" help:"JSON instead of text."`
+}
 
 // Run implements the command.
-func (migrateCommand) Run(e *environment) error {
+func (c migrateCommand) Run(e *environment) error {
 	app := &App{Config: e.config, Logger: e.logger, cancel: func() {}}
 	if err := app.openDatabase(e.ctx, e.ctx); err != nil {
 		return errors.Join(err, app.Close(e.ctx))
+	}
+	if c.JSON {
+		return errors.Join(printJSON(e.stdout, map[string]any{"upToDate": true}), app.Close(e.ctx))
 	}
 	fmt.Fprintln(e.stdout, "the database is up to date")
 	return app.Close(e.ctx)

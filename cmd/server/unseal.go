@@ -167,15 +167,15 @@ func changeFirst(e *environment, ask *asker, api *client, name string, old gm.Se
 
 // sealCommand is the emergency stop.
 type sealCommand struct {
-	At  `embed:""`
-	Yes bool `help:"Do it. Without it the command tells what would happen."`
+	At   `embed:""`
+	Yes  bool `help:"Do it. Without it the command tells what would happen."`
+	JSON bool `name:"json" help:"The status afterwards as JSON."`
 }
 
 // Run implements the command.
 func (c sealCommand) Run(e *environment) error {
 	if !c.Yes {
-		fmt.Fprint(e.stdout, sealWould)
-		return nil
+		return would(e.stdout, c.JSON, sealWould)
 	}
 	api, logout, err := c.login(e, e.asker())
 	if err != nil {
@@ -185,6 +185,9 @@ func (c sealCommand) Run(e *environment) error {
 	var s sealState
 	if err := api.call(e.ctx, http.MethodPost, "/custody/seal", nil, &s); err != nil {
 		return spoken(err)
+	}
+	if c.JSON {
+		return printJSON(e.stdout, s)
 	}
 	_, err = fmt.Fprint(e.stdout, s.text())
 	return err
