@@ -45,7 +45,7 @@ for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
   }))
 }
 
-test('a code for each card of a box', withPhone(retail, async (phone) => {
+for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`a code for each card of a box, ${JSON.stringify(look)}`, withPhone({ ...look, ...retail }, async (phone) => {
   await logIn(phone)
   await phone.tap('卖卡')
   const { start, end } = counter.take(4)
@@ -60,11 +60,27 @@ test('a code for each card of a box', withPhone(retail, async (phone) => {
   await phone.tap('生成 4 个交易码')
   await phone.sees('每张卡一个，按卡号对应')
   await phone.shot('retail-sheet')
-  await phone.tap('复制整张表')
+  await phone.tap('打印')
+  await phone.sees('4 个交易码，1 页')
+  await phone.button('存进相册').waitFor()
+  await phone.shot('retail-print')
+  await phone.set({ album: 'denied' })
+  await phone.tap('存进相册')
+  await phone.sees('微信还没有相册权限')
+  await phone.shot('retail-print-denied')
+  await phone.tap('去打开权限')
+  await phone.sees('已存进相册')
+  await phone.shot('retail-print-saved')
+  await phone.tap('第 1 页，发出去')
+  const [[saved], [sent]] = [await phone.get('saved'), await phone.get('shared')]
+  assert.ok(saved.startsWith('data:image/png') && saved.length > 10_000)
+  assert.equal(sent, saved)
+  await phone.back()
+  await phone.tap('复制成表格')
   const lines = (await phone.get('clipboard')).split('\n')
   assert.equal(lines.length, 5)
   const [iccid, code] = lines[1].split('\t')
-  const buyer = await consumer('拿第一张的人')
+  const buyer = await consumer(`拿第一张的人${start}`)
   const found = await buyer.post('/trade-codes/lookup', { code, iccidLast6: iccid.slice(-6) })
   assert.equal(found.count, 1)
 }))

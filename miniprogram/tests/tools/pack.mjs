@@ -32,6 +32,9 @@ function wanted() {
   return found
 }
 
+/** Packages of one file that our own scripts require, by the folder that pays for them: whoever never sells never loads them. */
+const own = [['subpackages/retail', 'qrcode-generator']]
+
 const files = new Set()
 const modules = new Set() // npm packages that scripts require
 
@@ -78,6 +81,13 @@ export function pack() {
       fs.mkdirSync(path.join(target, name), { recursive: true })
       fs.copyFileSync(path.join(from, entry), path.join(target, name, entry))
     }
+  }
+  for (const [folder, name] of own) {
+    const to = path.join(root, folder, 'miniprogram_npm', name)
+    const from = path.join(root, 'node_modules', name)
+    fs.rmSync(to, { recursive: true, force: true })
+    fs.mkdirSync(to, { recursive: true })
+    fs.copyFileSync(path.join(from, JSON.parse(fs.readFileSync(path.join(from, 'package.json'), 'utf8')).main), path.join(to, 'index.js'))
   }
 }
 

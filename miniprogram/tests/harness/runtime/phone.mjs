@@ -25,7 +25,7 @@ const phone = {
   },
   /** What a test may change while the program runs. */
   settings: {
-    person: asked.get('person') || '小李', loginCode: asked.get('code') || undefined, logins: 0, loginFails: '', offline: false, scans: [], camera: 'allowed', clipboard: '',
+    person: asked.get('person') || '小李', loginCode: asked.get('code') || undefined, logins: 0, loginFails: '', offline: false, scans: [], camera: 'allowed', album: 'allowed', saved: [], clipboard: '',
     subscribe: 'accept', subscribed: [], fontSize: Number(asked.get('font') || 16), patience: Number(asked.get('patience') || 1), shared: [],
   },
   // The address of a trial server in the mini-program's config.ts is whichever server has served this page.
@@ -39,7 +39,12 @@ const phone = {
   listen: (event, f) => (listeners[event] ??= []).push(f),
   unlisten: (event, f) => { listeners[event] = f ? (listeners[event] ?? []).filter((l) => l !== f) : [] },
   emit: (event, v) => { for (const f of listeners[event] ?? []) f(v) },
-  permissions: () => ({ 'scope.camera': phone.settings.camera === 'allowed' }),
+  permissions: () => ({ 'scope.camera': phone.settings.camera === 'allowed', 'scope.writePhotosAlbum': phone.settings.album === 'allowed' }),
+  /** The person goes to the settings and allows everything. */
+  permit() {
+    Object.assign(phone.settings, { camera: 'allowed', album: 'allowed' })
+    return phone.permissions()
+  },
   network(on) {
     phone.settings.offline = !on
     phone.emit('network', { isConnected: on, networkType: on ? 'wifi' : 'none' })

@@ -1,4 +1,6 @@
 // Pages on a stack and tabs beside it, as WeChat keeps them: ten deep, tabs for ever, queries as they were written.
+import { withNodes } from './nodes.mjs'
+
 const deepest = 10
 
 /** Reads "/pages/x/x?a=b". WeChat decodes nothing: neither does this. */
@@ -41,6 +43,7 @@ export function makeRouter(manifest, space, phone, chrome) {
     const place = document.createElement('span')
     frame.append(place)
     document.body.append(frame)
+    withNodes(instance, root.getComponent().getShadowRoot())
     const page = { route, query, root, instance, frame, window: { ...manifest.app.window, ...manifest.components[route].config } }
     page.title = page.window.navigationBarTitleText ?? ''
     stack.push(page)

@@ -3,9 +3,11 @@ import { asFailure } from '../../../../services/failure'
 import { grouped, when } from '../../../../services/words'
 import { day, dayAt, dayText, wanted } from '../../services/search'
 import { sales, stateOf, type Trade } from '../../services/shop'
-import { askLogin } from '../../services/staff'
+import { askLogin, staff } from '../../services/staff'
+import type { Label } from '../../services/print'
+import type { ToPrint } from '../print/print'
 
-interface Row { tradeId: string, state: { text: string, kind: string }, time: string, number: string, count: number, code: string, to: string }
+interface Row { tradeId: string, state: { text: string, kind: string }, time: string, number: string, count: number, code: string, to: string, label?: Label }
 
 const filters = [
   { text: '全部', state: '' },
@@ -110,6 +112,13 @@ Page({
     void wx.navigateTo({ url: `../code/code?id=${String(e.currentTarget.dataset['id'])}` })
   },
 
+  /** Prints the codes that can still be used, of those that are shown. */
+  print() {
+    const print: ToPrint = { heading: { shop: staff()?.participant.name ?? '', until: '' }, labels: this.data.rows.flatMap((r) => r.label ?? []) }
+    getApp<{ globalData: { print?: ToPrint } }>().globalData.print = print
+    void wx.navigateTo({ url: '../print/print' })
+  },
+
   sell() {
     void wx.navigateTo({ url: '../sell/sell' })
   },
@@ -120,5 +129,6 @@ function row(t: Trade): Row {
   return {
     tradeId: t.tradeId, state: stateOf(t.state), time: when(t.endedAt ?? t.offeredAt), count: t.count, code: t.code ? spaced(t.code) : '',
     number: first ? grouped(first.start) + (t.count > 1 ? ` 起` : '') : '', to: t.mode === 'NAMED' ? t.receiver?.name ?? '' : '',
+    ...(t.code && t.link && first && { label: { iccid: first.start, count: t.count, code: t.code, link: t.link } }),
   }
 }

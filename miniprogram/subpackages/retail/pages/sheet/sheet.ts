@@ -1,10 +1,12 @@
 import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
 import { when } from '../../../../services/words'
+import type { Label } from '../../services/print'
 import { trade, type Trade } from '../../services/shop'
-import { askLogin } from '../../services/staff'
+import { askLogin, staff } from '../../services/staff'
+import type { ToPrint } from '../print/print'
 
-interface Row { tradeId: string, iccid: string, code: string, codeText: string }
+interface Row extends Label { tradeId: string, codeText: string }
 
 /** Trades that are read at once: a phone has few connections. */
 const width = 6
@@ -22,7 +24,7 @@ Page({
     try {
       const all: Trade[] = []
       for (let i = 0; i < ids.length; i += width) all.push(...await Promise.all(ids.slice(i, i + width).map(settled)))
-      const rows = all.map((t) => ({ tradeId: t.tradeId, iccid: t.segments[0]?.start ?? '', code: t.code ?? '', codeText: spaced(t.code ?? '') }))
+      const rows = all.map((t) => ({ tradeId: t.tradeId, iccid: t.segments[0]?.start ?? '', count: t.count, code: t.code ?? '', link: t.link ?? '', codeText: spaced(t.code ?? '') }))
       this.setData({ rows, until: when(all[0]?.expiresAt) })
     } catch (err) {
       const failure = asFailure(err)
@@ -32,6 +34,13 @@ Page({
 
   open(e: WechatMiniprogram.TouchEvent) {
     void wx.navigateTo({ url: `../code/code?id=${String(e.currentTarget.dataset['id'])}` })
+  },
+
+  print() {
+    const { rows: labels, until } = this.data
+    const print: ToPrint = { heading: { shop: staff()?.participant.name ?? '', until }, labels }
+    getApp<{ globalData: { print?: ToPrint } }>().globalData.print = print
+    void wx.navigateTo({ url: '../print/print' })
   },
 
   copy() {

@@ -72,7 +72,7 @@ export const controls = {
       const asked = this.data.openType ?? ''
       if (asked.includes('agreePrivacyAuthorization')) this.phone.privacy.agree(this)
       if (asked === 'share') this.phone.share('button')
-      if (asked === 'openSetting') this.triggerEvent('opensetting', { authSetting: this.phone.permissions() })
+      if (asked === 'openSetting') this.triggerEvent('opensetting', { authSetting: this.phone.permit() })
     },
   },
 

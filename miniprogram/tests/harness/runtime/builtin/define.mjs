@@ -51,6 +51,16 @@ const plain = {
       ariaLabel(v) { this.control.alt = v ?? '' },
     },
   },
+  canvas: {
+    properties: ['type', 'canvasId', 'disableScroll'],
+    created() {
+      this.control = document.createElement('canvas')
+      dom(this).append(this.control)
+    },
+    observers: {
+      type(v) { if (v !== '2d') throw new Error(`canvas: type ${v} is not there`) },
+    },
+  },
   navigator: {
     role: 'link',
     properties: ['url', 'openType', 'delta', 'target', 'appId', 'path'],

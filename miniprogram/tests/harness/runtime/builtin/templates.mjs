@@ -6,5 +6,5 @@ export const builtinTemplates = {
   view: slot, text: slot, label: slot, form: slot, navigator: slot, button: slot, 'root-portal': slot,
   'scroll-view': slot, 'checkbox-group': slot, 'radio-group': slot, picker: slot, 'page-meta': slot,
   checkbox: '<html-span/><slot/>', radio: '<html-span/><slot/>',
-  image: '', input: '', textarea: '', switch: '',
+  image: '', canvas: '', input: '', textarea: '', switch: '',
 }

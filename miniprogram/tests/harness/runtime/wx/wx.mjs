@@ -79,9 +79,17 @@ export function makeWx(phone) {
       else ui.scanner(around(phone), (result) => ok({ result, scanType: 'CODE_128', charSet: 'utf-8', path: '' }), () => fail('cancel'))
     }),
     getSetting: api('getSetting', (_, ok) => ok({ authSetting: phone.permissions() })),
-    openSetting: api('openSetting', (_, ok) => {
-      settings.camera = 'allowed'
-      ok({ authSetting: phone.permissions() })
+    openSetting: api('openSetting', (_, ok) => ok({ authSetting: phone.permit() })),
+    canvasToTempFilePath: api('canvasToTempFilePath', (o, ok) => ok({ tempFilePath: o.canvas.toDataURL(`image/${o.fileType ?? 'png'}`) })),
+    saveImageToPhotosAlbum: api('saveImageToPhotosAlbum', (o, ok, fail) => {
+      if (settings.album === 'denied') return fail('auth deny')
+      settings.saved.push(o.filePath)
+      ok()
+    }),
+    showShareImageMenu: api('showShareImageMenu', (o, ok) => {
+      settings.shared.push(o.path)
+      ui.toast({ title: '已发送', icon: 'success' })
+      ok()
     }),
     setClipboardData: api('setClipboardData', (o, ok) => {
       settings.clipboard = o.data
