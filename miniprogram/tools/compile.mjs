@@ -38,7 +38,9 @@ try {
   }
   for (const [name, size] of Object.entries(sizes)) console.log(`${name}: ${size} bytes`)
   console.log(`${Object.keys(result).length} files, ${fs.statSync(out).size} bytes packed`)
-  for (const page of JSON.parse(result['app.json']).pages) {
+  const app = JSON.parse(result['app.json'])
+  const parts = app.subPackages ?? app.subpackages ?? []
+  for (const page of [...app.pages, ...parts.flatMap(({ root: folder, pages }) => pages.map((p) => path.posix.join(folder, p)))]) {
     if (!result[`${page}.js`]) throw new Error(`${page} was not compiled`)
   }
   if (sizes.main > limit) throw new Error(`the main package has ${sizes.main} bytes, ${limit} are allowed`)

@@ -1,29 +1,16 @@
 // The law's gate: a carrier wants to know who uses its cards, once, before one of them changes hands.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Counter } from './support/server.mjs'
-import { openPhone, staff, withPhone } from './support/stage.mjs'
+import { fromCarrier, openPhone, staff, withPhone } from './support/stage.mjs'
 
 const id = '11010519491231002X'
 let next = 600001
 
 /** A card that its carrier gives only to people whose name it knows. */
-async function gated() {
-  const carrier = await staff('yidong')
-  const start = Counter.iccid(next++)
-  const segments = [{ start, end: start }]
-  const { confirmations } = await carrier.post('/lots', { segments, retailPolicy: 'REAL_NAME' })
-  await Promise.all(confirmations.map((a) => carrier.ended(a)))
-  let { trades: [t] } = await carrier.post('/trades', { mode: 'BEARER', segments })
-  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
-  return { ...t, last6: start.slice(-6) }
-}
+const gated = () => fromCarrier(next++, 1, 'REAL_NAME')
 
 async function toForm(phone, trade) {
-  await phone.type('交易码', trade.code)
-  await phone.tap('下一步')
-  await phone.type('卡号后六位', trade.last6)
-  await phone.tap('查看交易')
+  await phone.looksUp(trade)
   await phone.sees('要先向中国移动登记实名')
   await phone.shot('offer-real-name')
   await phone.tap('去登记实名')
@@ -69,10 +56,7 @@ for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
     // The next card of this carrier asks for nothing.
     const again = await gated()
     await phone.start()
-    await phone.type('交易码', again.code)
-    await phone.tap('下一步')
-    await phone.type('卡号后六位', again.last6)
-    await phone.tap('查看交易')
+    await phone.looksUp(again)
     await phone.tap('确认收卡')
     await phone.sees('卡已归您')
     // The number is nowhere on the phone.
@@ -151,10 +135,7 @@ test('a registration is taken back', withPhone({}, async (phone) => {
 test('who does not agree to the privacy guide gives nothing', async () => {
   const trade = await gated()
   const phone = await openPhone({ query: { privacy: 'unasked' } })
-  await phone.type('交易码', trade.code)
-  await phone.tap('下一步')
-  await phone.type('卡号后六位', trade.last6)
-  await phone.tap('查看交易')
+  await phone.looksUp(trade)
   await phone.tap('去登记实名')
   await phone.sees('先看看我们怎样保护您的信息')
   await phone.shot('privacy')

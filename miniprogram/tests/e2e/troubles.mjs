@@ -7,10 +7,7 @@ import { counter, shop, staff, url, withPhone } from './support/stage.mjs'
 /** Brings a phone to the offer of a trade. */
 async function offered(phone, more) {
   const trade = await counter.sell(1, more)
-  await phone.type('交易码', trade.code)
-  await phone.tap('下一步')
-  await phone.type('卡号后六位', trade.last6)
-  await phone.tap('查看交易')
+  await phone.looksUp(trade)
   await phone.sees('来自 小王通讯店')
   return trade
 }
@@ -143,10 +140,7 @@ test('the offer expires while it is looked at', withPhone({}, async (phone) => {
   await phone.page.clock.install()
   await phone.start()
   const trade = await counter.sell(1, { expiresIn: '4m' })
-  await phone.type('交易码', trade.code)
-  await phone.tap('下一步')
-  await phone.type('卡号后六位', trade.last6)
-  await phone.tap('查看交易')
+  await phone.looksUp(trade)
   await phone.sees(/0\d:\d\d/)
   await phone.shot('offer-soon')
   await phone.page.clock.fastForward('11:00')

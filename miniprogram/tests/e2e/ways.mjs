@@ -115,10 +115,7 @@ test('a wrong code, a wrong card, and too many of them', withPhone({}, async (ph
     if (i === 0) await phone.shot('prove-wrong')
     await phone.back()
   }
-  await phone.type('交易码', trade.code)
-  await phone.tap('下一步')
-  await phone.type('卡号后六位', trade.last6)
-  await phone.tap('查看交易')
+  await phone.looksUp(trade)
   await phone.sees('输错次数过多')
 }))
 

@@ -80,6 +80,14 @@ export class Phone {
     await this.top.getByRole('textbox', { name: label }).fill(text)
   }
 
+  /** From the home page to a trade: its code, and the end of a card in hand. */
+  async looksUp({ code, last6 }) {
+    await this.type('交易码', code)
+    await this.tap('下一步')
+    await this.type('卡号后六位', last6)
+    await this.tap('查看交易')
+  }
+
   async choose(name) {
     await this.page.getByRole('radio', { name }).filter({ visible: true }).tap()
   }

@@ -27,6 +27,17 @@ export const consumer = (name) => Caller.consumer(url, name)
 /** A desk with a browser. */
 export const openDesk = () => browser.newPage({ viewport: { width: 1280, height: 960 }, locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
 
+/** Cards fresh from their carrier, and an open trade of them. policy says whether their buyer must give a name. */
+export async function fromCarrier(first, count, policy) {
+  const carrier = await staff('yidong')
+  const segments = [{ start: Counter.iccid(first), end: Counter.iccid(first + count - 1) }]
+  const { confirmations } = await carrier.post('/lots', { segments, retailPolicy: policy })
+  await Promise.all(confirmations.map((a) => carrier.ended(a)))
+  let { trades: [t] } = await carrier.post('/trades', { mode: 'BEARER', segments })
+  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  return { ...t, last6: segments[0].start.slice(-6) }
+}
+
 let people = 0
 
 /** A phone of somebody whom no other test knows. */
