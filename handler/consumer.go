@@ -20,6 +20,7 @@ type Consumers interface {
 	Return(ctx context.Context, c transfer.Caller, idem transfer.Idem, tradeID, reason string) (transfer.Act, error)
 	MyCards(ctx context.Context, c transfer.Caller, cursor string, limit int) (transfer.Page[transfer.OwnedCard], error)
 	Receipt(ctx context.Context, c transfer.Caller, confirmationID string) (transfer.Receipt, error)
+	Inbox(ctx context.Context, c transfer.Caller, cursor string, limit int) (transfer.Page[transfer.Notice], error)
 }
 
 type nameView struct {
@@ -170,6 +171,33 @@ func myCards(c *call) error {
 			CardID: o.CardID, ICCID: o.ICCID, Seller: nameView{o.SellerName}, ConfirmedAt: o.ConfirmedAt,
 			Restrictions: texts(o.Restrictions), Frozen: o.Frozen, Status: o.Status, TradeID: o.TradeID, ConfirmationID: o.Confirmation, ReturnableUntil: o.ReturnableUntil,
 		}
+	}), page.Next})
+}
+
+type noticeView struct {
+	ID       string        `json:"id"`
+	Function string        `json:"function"`
+	State    string        `json:"state"`
+	Seller   nameView      `json:"seller"`
+	Count    int64         `json:"count"`
+	Reply    string        `json:"reply,omitempty"`  // to a return: the state of the offer back
+	Reason   string        `json:"reason,omitempty"` // why the seller did not take the cards back
+	Error    *actErrorView `json:"error,omitempty"`
+	At       time.Time     `json:"at"`
+}
+
+// inbox is GET /me/inbox: what became of the caller's wishes.
+func inbox(c *call) error {
+	cursor, limit, err := c.page()
+	if err != nil {
+		return err
+	}
+	page, err := c.Service.Inbox(c.ctx(), c.caller(), cursor, limit)
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, list[noticeView]{each(page.Items, func(n transfer.Notice) noticeView {
+		return noticeView{n.ID, n.Function, n.State, nameView{n.SellerName}, n.Count, n.Reply, n.Reason, viewActError(n.Error), n.At}
 	}), page.Next})
 }
 

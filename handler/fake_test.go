@@ -363,6 +363,10 @@ func (s *fakeService) Offer(ctx context.Context, c transfer.Caller, i transfer.I
 	return transfer.OfferResult{Trades: []transfer.TradeView{v}}, nil
 }
 
+func (s *fakeService) Inbox(ctx context.Context, c transfer.Caller, cursor string, limit int) (transfer.Page[transfer.Notice], error) {
+	return transfer.Page[transfer.Notice]{Items: []transfer.Notice{{ID: "act-1", Function: "Return", State: "committed", SellerName: "城南手机店", Count: 1, Reply: "declined", Reason: "DAMAGED", At: start}}}, s.note("Inbox")
+}
+
 func (s *fakeService) Trades(ctx context.Context, c transfer.Caller, f transfer.TradeFilter) (transfer.Page[transfer.TradeView], error) {
 	s.take(f)
 	v := s.trades["trade-named"].view

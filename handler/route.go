@@ -123,6 +123,7 @@ var routes = []route{
 	api(post, "/trades/{id}/return", consumer, returnCards, mayJSON, wished),
 	api(get, "/me/cards", consumer, myCards, paged()),
 	api(get, "/me/receipts/{id}", consumer, receipt),
+	api(get, "/me/inbox", consumer, inbox, paged()),
 	api(get, "/me/real-name", consumer, showRealNames),
 	api(post, "/me/real-name", consumer, submitRealName, withJSON, wished),
 	api(post, "/me/real-name/withdraw", consumer, withdrawRealName, mayJSON, wished),

@@ -201,13 +201,14 @@ func (tx *Tx) WakeWaiters(actID string, now Millis) (int, error) {
 
 // ActFilter says which acts ListActs lists; zero fields don't restrict.
 type ActFilter struct {
-	States   []ActState
-	Function string
-	Actor    string
-	Person   string
-	Subject  string
-	From     Millis // of creation
-	To       Millis // exclusive
+	States    []ActState
+	Function  string
+	Functions []string // one of them
+	Actor     string
+	Person    string
+	Subject   string
+	From      Millis // of creation
+	To        Millis // exclusive
 }
 
 // ListActs lists acts, newest first.
@@ -215,6 +216,9 @@ func (tx *Tx) ListActs(f ActFilter, cursor string, limit int) (Page[Act], error)
 	query := tx.db
 	if len(f.States) > 0 {
 		query = query.Where("state IN ?", f.States)
+	}
+	if len(f.Functions) > 0 {
+		query = query.Where("`function` IN ?", f.Functions)
 	}
 	for _, c := range []struct{ column, value string }{
 		{"function", f.Function}, {"actor", f.Actor}, {"person", f.Person}, {"subject", f.Subject},

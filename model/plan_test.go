@@ -115,6 +115,10 @@ func lookups(t *testing.T) map[string]lookup {
 			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller, IDs: []string{"a", "b"}}, "", 10)
 			return err
 		}, []string{"trades_primary"}},
+		"an actor's acts of some kinds": {func(tx *model.Tx) error {
+			_, err := tx.ListActs(model.ActFilter{Actor: "ann", Functions: []string{"Confirm", "Return"}}, "", 10)
+			return err
+		}, []string{"acts_actor"}},
 		"trades of lots":        {func(tx *model.Tx) error { _, err := tx.TradesAmong([]string{"a", "b"}, "ann"); return err }, []string{"trades_lot_hash"}},
 		"acts under way":        {func(tx *model.Tx) error { _, _, err := tx.UnfinishedActs(); return err }, []string{"acts_state"}},
 		"keys to rewrap":        {func(tx *model.Tx) error { _, err := tx.CustodyKeysOlder(2); return err }, []string{"custody_keys_under", "custody_successors_kek"}},

@@ -1,7 +1,6 @@
 package transfer_test
 
 import (
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,10 +16,8 @@ func TestTradesAreFoundByCodeAndCard(t *testing.T) {
 	ann := r.consumer("ann")
 	box, single, sold := r.offer(retailer, 100, 119), r.offer(retailer, 200, 200), r.offer(retailer, 300, 300)
 	r.confirm(ann, sold, 300)
-	noon := time.Now().Truncate(time.Millisecond).Add(time.Millisecond) // rows have the time of the machine
-	for time.Now().Before(noon) {
-		runtime.Gosched()
-	}
+	noon := r.clock.now().Add(time.Minute)
+	r.clock.forward(2 * time.Minute)
 	late := r.offer(retailer, 400, 400)
 
 	for name, c := range map[string]struct {

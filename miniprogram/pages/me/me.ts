@@ -1,10 +1,12 @@
 import { request } from '../../services/request'
 import { asFailure } from '../../services/failure'
+import { decisions, lastRead, lineOf, notices, unread } from '../../services/inbox'
 import { forgetCards } from '../../services/opened'
+import { registrations } from '../../services/realname'
 import { comeBack, gone, leave, present, signIn } from '../../services/session'
 
 Page({
-  data: { name: '', signedOut: false, trouble: '' },
+  data: { name: '', signedOut: false, trouble: '', news: 0 },
 
   onShow() {
     this.setData({ signedOut: gone() })
@@ -15,6 +17,8 @@ Page({
     try {
       const { participant } = await signIn()
       this.setData({ name: participant.id, trouble: '' })
+      const [page, names] = await Promise.all([notices(''), registrations()])
+      this.setData({ news: unread([...page.items.map(lineOf), ...decisions(names)], lastRead()) })
     } catch (err) {
       this.setData({ trouble: asFailure(err).message })
     }
@@ -24,6 +28,10 @@ Page({
     comeBack()
     this.setData({ signedOut: false })
     void this.know()
+  },
+
+  inbox() {
+    void wx.navigateTo({ url: '/pages/inbox/inbox' })
   },
 
   realName() {
@@ -51,6 +59,6 @@ Page({
     if (present()) await request<undefined>({ method: 'POST', path: '/auth/logout' }).catch(() => undefined) // over there it ends by itself
     leave()
     forgetCards()
-    this.setData({ name: '', signedOut: true })
+    this.setData({ name: '', news: 0, signedOut: true })
   },
 })

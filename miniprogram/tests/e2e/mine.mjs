@@ -1,15 +1,11 @@
 // What a person has: cards and where they come from; and what he may do with them: refuse, return, leave.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Counter } from './support/server.mjs'
-import { consumer, counter, openPhone, shop, staff, withPhone } from './support/stage.mjs'
+import { consumer, counter, fromCarrier, openPhone, shop, withPhone } from './support/stage.mjs'
 
 test('a buyer refuses, with a reason', withPhone({}, async (phone) => {
   const trade = await counter.sell(2)
-  await phone.type('交易码', trade.code)
-  await phone.tap('下一步')
-  await phone.type('卡号后六位', trade.last6)
-  await phone.tap('查看交易')
+  await phone.looksUp(trade)
   await phone.sees('2 张')
   await phone.shot('offer-two')
   await phone.tap('不对，拒收')
@@ -62,6 +58,41 @@ for (const [person, look] of Object.entries(returners)) test(`a buyer returns a 
   await phone.sees('退卡已提交')
 }))
 
+for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`what became of it all is told in the inbox, ${JSON.stringify(look)}`, withPhone({ ...look, person: `消息${look.dark ? '乙' : look.font ? '丙' : '甲'}` }, async (phone) => {
+  const me = await consumer(`消息${look.dark ? '乙' : look.font ? '丙' : '甲'}`)
+  await phone.tab('我的')
+  await phone.tap('消息')
+  await phone.sees('还没有消息')
+  await phone.shot('inbox-empty')
+  await phone.back()
+  const [kept, refused] = [await counter.sell(2), await counter.sell()]
+  await me.ended(await me.post(`/trades/${kept.tradeId}/confirm`, { code: kept.code, iccidLast6: kept.last6 }))
+  await me.ended(await me.post(`/trades/${refused.tradeId}/decline`, { code: refused.code, iccidLast6: refused.last6, reason: 'OTHER' }))
+  await me.ended(await me.post(`/trades/${kept.tradeId}/return`, { reason: '卡不能用' }))
+  const { items } = await shop.get('/trades?side=receiver&state=offered')
+  await shop.ended(await shop.post(`/trades/${items.find((t) => t.reverses === kept.tradeId).tradeId}/decline`, { reason: 'DAMAGED' }))
+  await phone.tab('我的卡')
+  await phone.tab('我的')
+  await phone.button('消息，3 条新的').waitFor()
+  await phone.shot('me-news')
+  await phone.tap('消息')
+  await phone.sees('小王通讯店没有收退卡')
+  await phone.sees('拒收了 1 张卡')
+  await phone.shot('inbox')
+  await phone.tap('收到 2 张卡')
+  await phone.sees('账本上的记录')
+  await phone.back()
+  await phone.back()
+  await phone.button('消息').waitFor()
+  await phone.gone('3 条新的')
+  await phone.network(false)
+  await phone.tap('消息')
+  await phone.sees('没有读到消息')
+  await phone.network(true)
+  await phone.tap('重试')
+  await phone.sees('小王通讯店没有收退卡')
+}))
+
 test('a card is kept too long to be returned', withPhone({ person: '留着卡的人' }, async (phone) => {
   const trade = await counter.sell()
   const me = await consumer('留着卡的人')
@@ -97,15 +128,9 @@ test('who logs out has nothing left on the phone', withPhone({}, async (phone) =
 }))
 
 test('five thousand cards scroll', async () => {
-  const carrier = await staff('yidong')
-  const first = 500001
-  const segments = [{ start: Counter.iccid(first), end: Counter.iccid(first + 4999) }]
-  const { confirmations: acts } = await carrier.post('/lots', { segments, retailPolicy: 'OPEN' })
-  await Promise.all(acts.map((a) => carrier.ended(a)))
-  let { trades: [t] } = await carrier.post('/trades', { mode: 'BEARER', segments })
-  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  const t = await fromCarrier(500001, 5000, 'OPEN')
   const me = await consumer('大户')
-  await me.ended(await me.post(`/trades/${t.tradeId}/confirm`, { code: t.code, iccidLast6: segments[0].start.slice(-6) }))
+  await me.ended(await me.post(`/trades/${t.tradeId}/confirm`, { code: t.code, iccidLast6: t.last6 }))
 
   const phone = await openPhone({ person: '大户' })
   const sizes = await phone.page.evaluate(() => {

@@ -11,6 +11,12 @@ let timer
 
 const over = () => {
   const cover = make('div', 'phone-cover')
+  // The browser sends a click after the touch that opened this, to whatever lies there by then. Who means it touches it first.
+  let meant = false
+  cover.addEventListener('pointerdown', () => { meant = true }, true)
+  cover.addEventListener('click', (e) => {
+    if (!meant && e.detail > 0) e.stopImmediatePropagation()
+  }, true)
   document.body.append(cover)
   return cover
 }
