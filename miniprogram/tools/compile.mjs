@@ -15,6 +15,9 @@ const limit = 1.2 * 1024 * 1024 // bytes of the main package
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-compile-'))
 const out = path.resolve(process.argv[2] ?? path.join(work, 'out.zip'))
 
+// It leaves folders of its own wherever it is called from.
+process.chdir(work)
+
 // The compiler wants a key of the account before it does anything. One of nobody's will do: nothing is sent.
 const key = path.join(work, 'nobody.key')
 fs.writeFileSync(key, generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs1', format: 'pem' }))
