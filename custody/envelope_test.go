@@ -1,12 +1,14 @@
 package custody_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"path/filepath"
 	"testing"
 
 	"cardflow/custody"
+	"cardflow/gm"
 	"cardflow/model/modeltest"
 )
 
@@ -213,4 +215,91 @@ func TestOpenWantsEverything(t *testing.T) {
 	if _, _, err := c.Sign(t.Context(), ask, body); !errors.Is(err, custody.ErrOwner) {
 		t.Errorf("without logger and metrics: %v", err)
 	}
+}
+
+// TestEnvelopesOfOtherVersions: an envelope that was replaced doesn't open in its row any more, nor one of a newer
+// key-encryption key before its time.
+func TestEnvelopesOfOtherVersions(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.unguarded()
+		key := r.ensure("c-0001", custody.Machine, custody.Account)
+		envelope := func() (sealed []byte) {
+			if err := r.raw.QueryRowContext(t.Context(), `SELECT wrapped FROM custody_keys WHERE id = ?`, key.ID).Scan(&sealed); err != nil {
+				t.Fatal(err)
+			}
+			return sealed
+		}
+		old := envelope()
+		if _, err := r.NewKEK(t.Context(), "ops"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Rewrap(t.Context(), "server-1", false, nil); err != nil {
+			t.Fatal(err)
+		}
+		now := envelope()
+		for name, put := range map[string]func(){
+			"replayed":               func() { r.exec(`UPDATE custody_keys SET wrapped = ? WHERE id = ?`, old, key.ID) },
+			"of the newer, as older": func() { r.exec(`UPDATE custody_keys SET kek_version = 1 WHERE id = ?`, key.ID) },
+		} {
+			put()
+			if _, err := r.Scalar(t.Context(), key.ID); !errors.Is(err, custody.ErrKeyUnreadable) {
+				t.Errorf("%s: %v", name, err)
+			}
+			r.exec(`UPDATE custody_keys SET wrapped = ?, kek_version = 2 WHERE id = ?`, now, key.ID)
+		}
+		for cut := range now {
+			r.exec(`UPDATE custody_keys SET wrapped = ? WHERE id = ?`, now[:cut], key.ID)
+			if _, err := r.Scalar(t.Context(), key.ID); !errors.Is(err, custody.ErrKeyUnreadable) {
+				t.Errorf("cut at %d: %v", cut, err)
+			}
+		}
+		r.exec(`UPDATE custody_keys SET wrapped = ? WHERE id = ?`, now, key.ID)
+		// Key-encryption keys, exchanged.
+		one, two := r.wrappedKEK(1), r.wrappedKEK(2)
+		r.exec(`UPDATE custody_keks SET wrapped = ? WHERE version = 1`, two)
+		r.exec(`UPDATE custody_keks SET wrapped = ? WHERE version = 2`, one)
+		if _, err := custody.Open(t.Context(), r.config()); !errors.Is(err, custody.ErrKeyUnreadable) {
+			t.Errorf("key-encryption keys exchanged: %v", err)
+		}
+	})
+}
+
+func (r *rig) wrappedKEK(version int) (wrapped []byte) {
+	r.t.Helper()
+	if err := r.raw.QueryRowContext(r.t.Context(), `SELECT wrapped FROM custody_keks WHERE version = ?`, version).Scan(&wrapped); err != nil {
+		r.t.Fatal(err)
+	}
+	return wrapped
+}
+
+// FuzzEnvelope: bytes that somebody put in the place of an envelope don't open, whatever they are, and nothing panics;
+// neither in the row of a key nor in that of a key-encryption key.
+func FuzzEnvelope(f *testing.F) {
+	r := newRig(f)
+	key := r.ensure("c-0001", custody.Machine, custody.Account)
+	var sealed []byte
+	if err := r.raw.QueryRowContext(f.Context(), `SELECT wrapped FROM custody_keys WHERE id = ?`, key.ID).Scan(&sealed); err != nil {
+		f.Fatal(err)
+	}
+	r.unguarded()
+	root, kek := r.config().Root, r.wrappedKEK(1)
+	f.Add([]byte{})
+	f.Add(sealed)
+	f.Add(sealed[:len(sealed)-1])
+	f.Add(kek)
+	f.Add(bytes.Repeat([]byte{0}, 28))
+	f.Fuzz(func(t *testing.T, put []byte) {
+		if got, err := root.Unwrap(t.Context(), put, []byte("ad")); !errors.Is(err, gm.ErrOpen) || got != nil {
+			t.Errorf("as a key-encryption key: %v", err)
+		}
+		if put == nil {
+			put = []byte{} // the column takes no null
+		}
+		if _, err := r.raw.ExecContext(t.Context(), `UPDATE custody_keys SET wrapped = ? WHERE id = ?`, put, key.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Scalar(t.Context(), key.ID); !errors.Is(err, custody.ErrKeyUnreadable) && !bytes.Equal(put, sealed) {
+			t.Errorf("as a key: %v", err)
+		}
+	})
 }
