@@ -129,8 +129,8 @@ func (c *Custody) beginAudit(ctx context.Context, tx *model.Tx, first model.Cust
 	return c.record(ctx, tx, entry{"custody", actKEK, strconv.Itoa(first.Version), map[string]any{"root": first.RootID}})
 }
 
-// record appends to the audit within the transaction that makes the entry true: both stand or neither does. It locks
-// the head until the transaction ends, so it comes last; every append of every server queues there.
+// record appends to the audit within the transaction that makes the entry true: both stand or neither does. The head is
+// locked until the transaction ends, by write before anything else: every append of every server queues there.
 func (c *Custody) record(ctx context.Context, tx *model.Tx, entries ...entry) error {
 	rows := make([]model.AuditWaiting, len(entries))
 	for i, e := range entries {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cardflow/custody"
 	"cardflow/gm"
 	"cardflow/ledger/request"
@@ -20,7 +22,9 @@ import (
 var signers = []int{64, 256}
 
 // BenchmarkSign compares a durable signature (intent recorded, signed, verified, stored, audited, on disk) with the bare calls
-// that sign and verify, on all cores, for many who wait at once. The guards of signing are on.
+// that sign and verify, on all cores, for many who wait at once. The guards of signing are on. What is signed are consumers'
+// confirmations, each of which was asked for: its authorisation is looked up and judged. "Of itself" is what a key signs that
+// needs nobody's wish.
 func BenchmarkSign(b *testing.B) {
 	ask, body := confirm("raw")
 	message := request.New(channel, body).SigningBytes("0123456789abcdef0123456789abcdef", ask.NotAfter)
@@ -46,15 +50,40 @@ func BenchmarkSign(b *testing.B) {
 		report(float64(b.N), "signatures/s")
 	})
 	for _, waiting := range signers {
-		b.Run(fmt.Sprintf("durable for %d", waiting), func(b *testing.B) { benchmarkDurable(b, waiting) })
+		b.Run(fmt.Sprintf("durable for %d", waiting), func(b *testing.B) { benchmarkDurable(b, waiting, request.Consumer) })
+		b.Run(fmt.Sprintf("of itself for %d", waiting), func(b *testing.B) { benchmarkDurable(b, waiting, custody.Machine) })
 	}
 }
 
-func benchmarkDurable(b *testing.B, waiting int) {
+func benchmarkDurable(b *testing.B, waiting int, role request.Role) {
 	r := newRig(b)
 	c := r.open()
-	for i := range waiting {
-		r.ensure(fmt.Sprintf("c-%04d", i), custody.Machine, custody.Account)
+	// As if two people had granted consumers a hundred times what they have: these few sign for millions.
+	r.exec(`INSERT INTO custody_quotas (name, daily, changed_by, changed_at) VALUES ('role:consumer/account', 50000, 'p-li', 1)`)
+	tokens := make([]custody.LoginToken, waiting)
+	for i := range tokens {
+		owner := fmt.Sprintf("c-%04d", i)
+		r.ensure(owner, role, custody.Account)
+		tokens[i] = r.logIn(owner)
+	}
+	ofOne := func(i int) (custody.Ask, request.Confirm) {
+		ask, body := confirm(fmt.Sprintf("trade-%d", i))
+		ask.Owner = fmt.Sprintf("c-%04d", i%waiting)
+		body.Receiver = ask.Owner
+		return ask, body
+	}
+	if role == request.Consumer {
+		var asking errgroup.Group
+		asking.SetLimit(waiting)
+		for i := 1; i <= b.N; i++ {
+			asking.Go(func() error {
+				ask, body := ofOne(i)
+				return c.Authorise(b.Context(), tokens[i%waiting], ask.Subject, body, ask.NotAfter)
+			})
+		}
+		if err := asking.Wait(); err != nil {
+			b.Fatal(err)
+		}
 	}
 	var n atomic.Int64
 	var mu sync.Mutex
@@ -63,10 +92,7 @@ func benchmarkDurable(b *testing.B, waiting int) {
 	report := spent(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			i := n.Add(1)
-			ask, body := confirm(fmt.Sprintf("trade-%d", i))
-			ask.Owner = fmt.Sprintf("c-%04d", int(i)%waiting)
-			body.Receiver = ask.Owner
+			ask, body := ofOne(int(n.Add(1)))
 			began := time.Now()
 			if _, _, err := c.Sign(b.Context(), ask, body); err != nil {
 				b.Error(err)

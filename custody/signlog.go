@@ -81,7 +81,7 @@ func (c *Custody) Adopt(ctx context.Context, txID string, req request.Request, s
 		if line, err = tx.AddSignature(line); err != nil {
 			return err
 		}
-		if err := tx.StoreSignature(line.ID, sig.Bytes, c.now()); err != nil {
+		if err := tx.StoreSignatures([]model.MadeSignature{{Line: line.ID, Bytes: sig.Bytes}}, c.now()); err != nil {
 			return err
 		}
 		err = c.record(ctx, tx, entry{line.Actor, actAdopt, line.Subject, map[string]any{

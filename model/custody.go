@@ -278,13 +278,6 @@ func (tx *Tx) AddSignature(s CustodySignature) (CustodySignature, error) {
 	return s, named("signature", fmt.Sprintf("%s of %s, attempt %d", s.Purpose, s.Subject, s.Attempt), err)
 }
 
-// StoreSignature puts the signature into a line that has none and is open: the first one stays. Errors: ErrState.
-func (tx *Tx) StoreSignature(id int64, signature []byte, at Millis) error {
-	return swapped("signature", strconv.FormatInt(id, 10), tx.db.Model(&CustodySignature{}).
-		Where("id = ? AND signature IS NULL AND closed = ?", id, AttemptOpen).
-		Updates(map[string]any{"signature": signature, "signed_at": at}))
-}
-
 // CloseSignature ends an attempt that is open. Errors: ErrState.
 func (tx *Tx) CloseSignature(id int64, why AttemptEnd, at Millis) error {
 	return swapped("signature", strconv.FormatInt(id, 10), tx.db.Model(&CustodySignature{}).
@@ -298,8 +291,8 @@ func (tx *Tx) AuditHead() (AuditHead, error) {
 	return h, named("head of", "the audit", err)
 }
 
-// LockAuditHead fetches the head and keeps others from appending until the transaction ends: lock it last. Errors:
-// ErrNotFound.
+// LockAuditHead fetches the head and keeps others from appending until the transaction ends: all of custody's transactions
+// lock it first, and queue there. Errors: ErrNotFound.
 func (tx *Tx) LockAuditHead() (AuditHead, error) {
 	if tx.head != nil { // which nobody else can have changed since
 		return *tx.head, nil

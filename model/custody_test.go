@@ -100,6 +100,11 @@ func TestSignLog(t *testing.T) {
 		addKEK(t, db)
 		line := model.CustodySignature{Owner: "ann", Purpose: "Confirm", Subject: "trade", Attempt: 1, KeyID: "k1", Digest: "d", RequestID: "r", NotAfter: now, Actor: "test", CreatedAt: now}
 		write(t, db, func(tx *model.Tx) error { return tx.AddCustodyKey(custodyKey("k1", "ann", 1, model.CustodyActive)) })
+		store := func(id int64, signature string) func(tx *model.Tx) error {
+			return func(tx *model.Tx) error {
+				return tx.StoreSignatures([]model.MadeSignature{{Line: id, Bytes: []byte(signature)}}, now)
+			}
+		}
 		var id int64
 		write(t, db, func(tx *model.Tx) error {
 			stored, err := tx.AddSignature(line)
@@ -111,8 +116,8 @@ func TestSignLog(t *testing.T) {
 			t.Errorf("line %+v", got)
 		}
 		// The first signature stays.
-		write(t, db, func(tx *model.Tx) error { return tx.StoreSignature(id, []byte("first"), now) })
-		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.StoreSignature(id, []byte("second"), now) })
+		write(t, db, store(id, "first"))
+		refused(t, db, model.ErrState, store(id, "second"))
 		refused(t, db, model.ErrState, func(tx *model.Tx) error {
 			return tx.Exec("UPDATE custody_signatures SET signature = ? WHERE id = ?", []byte("second"), id)
 		})
@@ -129,7 +134,7 @@ func TestSignLog(t *testing.T) {
 			return err
 		})
 		write(t, db, func(tx *model.Tx) error { return tx.CloseSignature(id, model.NeverBroadcast, now) })
-		refused(t, db, model.ErrState, func(tx *model.Tx) error { return tx.StoreSignature(id, []byte("late"), now) })
+		refused(t, db, model.ErrState, store(id, "late"))
 		last := read(t, db, func(tx *model.Tx) (model.CustodySignature, error) { return tx.LastSignature("ann", "Confirm", "trade") })
 		if last.Attempt != 2 || last.Signature != nil || last.Closed != model.NeverBroadcast {
 			t.Errorf("last line %+v", last)
