@@ -15,22 +15,13 @@ import (
 	"cardflow/ledger/request"
 	"cardflow/model"
 	"cardflow/transfer"
+	"cardflow/transfer/custodial"
 )
-
-// audit shows the relay custody's audit.
-type audit struct{ custody *custody.Custody }
-
-func (audit) Stream() string { return custody.AuditStream }
-
-func (a audit) Head(ctx context.Context, since int64) (int64, string, bool, error) {
-	h, err := a.custody.AuditHead(ctx, since)
-	return h.Sequence, h.Hash, h.Moved, err
-}
 
 // anchoring makes a service anchor. With an interval of hours it does so when it is told.
 func anchoring(interval time.Duration) func(*transfer.Config) {
 	return func(c *transfer.Config) {
-		c.Audit, c.Anchor = audit{c.Signer.(signer).custody}, transfer.AnchorConfig{Interval: interval}
+		c.Audit, c.Anchor = custodial.Audit{Custody: c.Signer.(custodial.Signer).Custody}, transfer.AnchorConfig{Interval: interval}
 	}
 }
 
@@ -268,7 +259,7 @@ func TestLedgerTakesNoSecondDigest(t *testing.T) {
 	check(t, r.AnchorLast(r.ctx))
 	list := r.anchors()
 	a := request.Anchor{Stream: custody.AuditStream, Sequence: uint64(list[len(list)-1].Sequence), Digest: strings.Repeat("a", 64)}
-	keys := r.Signer.(signer).custody
+	keys := r.Signer.(custodial.Signer).Custody
 	sig, req, err := keys.Sign(r.ctx, custody.Ask{
 		Owner: transfer.PlatformID, Slot: custody.Anchor, Subject: "forged", Attempt: 1, NotAfter: time.Now().Add(time.Hour).UnixMilli(), Actor: "test",
 	}, a)

@@ -3,7 +3,6 @@ package transfer_test
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 	"cardflow/model"
 	"cardflow/model/modeltest"
 	"cardflow/transfer"
+	"cardflow/transfer/custodial"
 )
 
 // rig is the use cases over real parts: a database, the embedded ledger with both contracts, custody with a root key file.
@@ -188,7 +188,7 @@ func (r *rig) open(t *testing.T) {
 		Keep: func(keys ...model.CustodyKey) error { return r.journal.Append(transfer.KeyEntries(keys)...) },
 	}))(t)
 	c := transfer.Config{
-		DB: r.db, Ledger: r.ledger, Signer: signer{r.keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
+		DB: r.db, Ledger: r.ledger, Signer: custodial.Signer{Custody: r.keys}, Vault: vault, Journal: r.journal, Clock: r.clock.now, At: r.at,
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Relay:   transfer.RelayConfig{Workers: 16, Lease: 2 * time.Second, Poll: 50 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond, AnswerWithin: 2 * time.Minute},
 		Trade:   transfer.TradeConfig{DefaultExpiry: time.Hour, MinExpiry: time.Minute, MaxExpiry: 7 * 24 * time.Hour, SweepInterval: 50 * time.Millisecond},
@@ -204,92 +204,6 @@ func (r *rig) open(t *testing.T) {
 
 func must2[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T { t.Helper(); check(t, err); return v }
-}
-
-// signer introduces custody to the relay.
-type signer struct{ custody *custody.Custody }
-
-func (s signer) Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error) {
-	k, err := s.custody.Ensure(ctx, custody.Post{Owner: owner, Role: role, Slot: custody.Slot(slot)}, "test")
-	if err != nil {
-		return request.NewKey{}, err
-	}
-	return s.custody.Possession(ctx, k.ID)
-}
-
-func (s signer) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
-	return stopped(s.custody.Authorise(ctx, custody.LoginToken(session), subject, body, notAfter))
-}
-
-func (s signer) AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []transfer.Part) error {
-	list := make([]custody.Part, len(parts))
-	for i, p := range parts {
-		list[i] = custody.Part(p)
-	}
-	return stopped(s.custody.AuthoriseParts(ctx, asked, terms, list))
-}
-
-func (s signer) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
-	return s.custody.Provision(ctx, owners, role, custody.Slot(slot), actor)
-}
-
-func (s signer) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
-	k, err := s.custody.ActiveKey(ctx, owner, custody.Slot(slot))
-	return k.ID, stopped(err)
-}
-
-// stopped gives custody's refusals the meaning that the relay acts on.
-func stopped(err error) error {
-	if errors.Is(err, custody.ErrKeyNotActive) {
-		return errors.Join(transfer.ErrKeyStopped, err)
-	}
-	if errors.Is(err, custody.ErrKeyReplaced) {
-		return errors.Join(transfer.ErrKeyReplaced, err)
-	}
-	if errors.Is(err, custody.ErrSessionOver) {
-		return errors.Join(transfer.ErrSessionOver, err)
-	}
-	if errors.Is(err, custody.ErrUnauthorised) || errors.Is(err, custody.ErrLoginForged) {
-		return errors.Join(transfer.ErrUnauthorised, err)
-	}
-	return err
-}
-
-func (s signer) Sign(ctx context.Context, a transfer.Ask, body request.Body) (request.Signature, error) {
-	sig, _, err := s.custody.Sign(ctx, custody.Ask{Owner: a.Owner, Slot: custody.Slot(a.Slot), Subject: a.Subject, Attempt: a.Attempt, NotAfter: a.NotAfter, Actor: a.Actor}, body)
-	return sig, stopped(err)
-}
-
-func (s signer) CloseAttempt(ctx context.Context, a transfer.Ask, why transfer.AttemptEnd) error {
-	err := s.custody.CloseAttempt(ctx, a.Owner, a.Purpose, a.Subject, a.Attempt, model.AttemptEnd(why), a.Actor)
-	if errors.Is(err, custody.ErrAttemptUnknown) {
-		return nil
-	}
-	return err
-}
-
-// Standing implements transfer.SignLog.
-func (s signer) Standing(ctx context.Context, req request.Request, sig request.Signature) (transfer.Standing, error) {
-	standing, err := s.custody.StandingOf(ctx, req, sig)
-	return transfer.Standing(standing), err
-}
-
-// Adopt implements transfer.SignLog.
-func (s signer) Adopt(ctx context.Context, txID string, req request.Request, sig request.Signature) error {
-	return s.custody.Adopt(ctx, txID, req, sig)
-}
-
-// Restore implements transfer.SignLog.
-func (s signer) Reconciled(ctx context.Context) error { return s.custody.Reconciled(ctx, "relay") }
-
-func (s signer) Restore(ctx context.Context, key model.CustodyKey) error {
-	return s.custody.Restore(ctx, key)
-}
-
-// VerifySignLog implements transfer.SignLog.
-func (s signer) VerifySignLog(ctx context.Context, find func(subject, problem string)) error {
-	_, err := s.custody.VerifySignLog(ctx, func(f custody.SignLogFault) { find(f.Subject, f.Problem) })
-	return err
 }
 
 // Callers of the tests' organisations.

@@ -19,6 +19,7 @@ import (
 	"cardflow/model"
 	"cardflow/transfer"
 	"cardflow/transfer/backup"
+	"cardflow/transfer/custodial"
 )
 
 // backupCommand keeps what a platform must not lose where its servers can't read it.
@@ -444,7 +445,7 @@ func (c backupDrillCommand) Run(e *environment) (err error) {
 		return err
 	}
 	service := transfer.New(transfer.Config{
-		DB: app.DB, Ledger: app.Ledger, Signer: signer{app.Custody}, Vault: app.vault, Journal: app.Journal, Plan: plan, Logger: e.logger, Server: "drill",
+		DB: app.DB, Ledger: app.Ledger, Signer: custodial.Signer{Custody: app.Custody}, Vault: app.vault, Journal: app.Journal, Plan: plan, Logger: e.logger, Server: "drill",
 	})
 	r, err := service.Check(e.ctx, func(f float64) { bar(e.stderr, "核对", f) })
 	if err != nil {

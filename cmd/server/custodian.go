@@ -14,6 +14,7 @@ import (
 
 	"cardflow/gm"
 	"cardflow/transfer"
+	"cardflow/transfer/custodial"
 )
 
 // custodianCommand runs custody in a process of its own, behind a socket, until it is told to stop.
@@ -117,7 +118,7 @@ func (a *App) noRedis(context.Context, context.Context) error {
 
 // openAccounts makes the use cases of accounts: who may log in; and what two people want done to lots. Nothing else of them runs here.
 func (a *App) openAccounts(ctx, _ context.Context) error {
-	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: signer{a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
+	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: custodial.Signer{Custody: a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
 	a.Custody.OperateLots(lots{a.Service})
 	return a.Service.Prepare(ctx) // the platform, whose people they are
 }

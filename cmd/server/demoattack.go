@@ -11,6 +11,7 @@ import (
 	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
 	"cardflow/transfer"
+	"cardflow/transfer/custodial"
 )
 
 func (d *demo) refusals() error {
@@ -48,7 +49,7 @@ func (d *demo) submit(r request.Request, proof request.Proof, openings request.O
 // signed signs a crafted request with the custodial key of a participant, as a backend that lies could while somebody of
 // his is logged in to it.
 func (d *demo) signed(owner string, body request.Body) (request.Request, request.Proof, error) {
-	key, err := signer{d.app.Custody}.ActiveKey(d.ctx, owner, transfer.SlotAccount)
+	key, err := custodial.Signer{Custody: d.app.Custody}.ActiveKey(d.ctx, owner, transfer.SlotAccount)
 	if err != nil {
 		return request.Request{}, request.Proof{}, err
 	}
@@ -57,10 +58,10 @@ func (d *demo) signed(owner string, body request.Body) (request.Request, request
 		return request.Request{}, request.Proof{}, err
 	}
 	act, until := fmt.Sprintf("demo-%d", time.Now().UnixNano()), time.Now().Add(time.Hour).UnixMilli()
-	if err := (signer{d.app.Custody}).Authorise(d.ctx, who.Session, act, body, until); err != nil {
+	if err := (custodial.Signer{Custody: d.app.Custody}).Authorise(d.ctx, who.Session, act, body, until); err != nil {
 		return request.Request{}, request.Proof{}, err
 	}
-	sig, err := signer{d.app.Custody}.Sign(d.ctx, transfer.Ask{
+	sig, err := custodial.Signer{Custody: d.app.Custody}.Sign(d.ctx, transfer.Ask{
 		Owner: owner, Slot: transfer.SlotAccount, Purpose: body.Function(), Subject: act, Attempt: 1, KeyID: key, NotAfter: until, Actor: "demo",
 	}, body)
 	return request.New(d.app.Ledger.Channel(), body), request.Proof{Signatures: []request.Signature{sig}}, err

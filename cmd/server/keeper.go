@@ -9,6 +9,7 @@ import (
 	"cardflow/custody"
 	"cardflow/handler"
 	"cardflow/transfer"
+	"cardflow/transfer/custodial"
 )
 
 // keeper is custody as the rest of a server sees it, wherever it runs: in this process (inside), or in one of its own
@@ -33,6 +34,12 @@ type keeper interface {
 
 var errNoDemo = errors.New("custody was not started for a demo: server custodian --demo")
 
+// They are named so that what they are named isn't taken for what they do.
+type (
+	signer = custodial.Signer
+	audit  = custodial.Audit
+)
+
 // inside is custody in this process.
 type inside struct {
 	signer
@@ -50,7 +57,7 @@ var _ keeper = inside{}
 // inside introduces a custody that was opened in this process to the rest of it. The accounts are those of a service.
 func (a *App) inside(service *transfer.Service) inside {
 	return inside{
-		signer: signer{a.Custody}, audit: audit{a.Custody}, Custody: a.Custody, keys: a.Custody,
+		signer: custodial.Signer{Custody: a.Custody}, audit: custodial.Audit{Custody: a.Custody}, Custody: a.Custody, keys: a.Custody,
 		people: service, dataKey: a.Config.Path(a.Config.Vault.DataKeyFile),
 		door: door{custody: a.Custody, accounts: service, wechat: a.WeChat, appID: a.Config.WeChat.AppID, ttl: a.Config.Session},
 	}
@@ -61,7 +68,7 @@ func (a *App) signing() transfer.Signer {
 	if a.Custody == nil {
 		return a.Keeper
 	}
-	return signer{a.Custody}
+	return custodial.Signer{Custody: a.Custody}
 }
 
 // audited is what they anchor.
@@ -69,7 +76,7 @@ func (a *App) audited() transfer.Audit {
 	if a.Custody == nil {
 		return a.Keeper
 	}
-	return audit{a.Custody}
+	return custodial.Audit{Custody: a.Custody}
 }
 
 // accounts is where they add people; nil: in their own database.

@@ -10,6 +10,7 @@ import (
 	"cardflow/custody"
 	"cardflow/model"
 	"cardflow/transfer"
+	"cardflow/transfer/custodial"
 )
 
 // keysRecover is `server keys recover`: what is done for somebody whose key was stolen, as one act. It begins it, and shows
@@ -38,7 +39,7 @@ func (c keysRecover) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
-	s := transfer.New(transfer.Config{DB: app.DB, Signer: signer{app.Custody}, Clock: time.Now, Random: rand.Reader, Logger: e.logger})
+	s := transfer.New(transfer.Config{DB: app.DB, Signer: custodial.Signer{Custody: app.Custody}, Clock: time.Now, Random: rand.Reader, Logger: e.logger})
 	return errors.Join(c.run(e, app.Custody, s), app.Close(e.ctx))
 }
 
@@ -117,7 +118,7 @@ func (c keysRecoveries) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
-	s := transfer.New(transfer.Config{DB: app.DB, Signer: signer{app.Custody}, Clock: time.Now, Random: rand.Reader, Logger: e.logger})
+	s := transfer.New(transfer.Config{DB: app.DB, Signer: custodial.Signer{Custody: app.Custody}, Clock: time.Now, Random: rand.Reader, Logger: e.logger})
 	page, err := s.ListRecoveries(e.ctx, c.State, c.Cursor, c.Limit)
 	if err == nil {
 		err = c.print(e.stdout, page)

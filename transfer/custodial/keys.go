@@ -1,4 +1,4 @@
-package transfer_test
+package custodial
 
 import (
 	"context"
@@ -12,15 +12,17 @@ import (
 	"cardflow/transfer"
 )
 
+var _ transfer.KeyLife = Signer{}
+
 // OrderKey implements transfer.KeyLife.
-func (s signer) OrderKey(ctx context.Context, keyID, what, actor string) (transfer.KeyWish, error) {
-	w, err := s.custody.Order(ctx, keyID, what, actor)
+func (s Signer) OrderKey(ctx context.Context, keyID, what, actor string) (transfer.KeyWish, error) {
+	w, err := s.Custody.Order(ctx, keyID, what, actor)
 	return keyWish(w), translateLife(err)
 }
 
 // KeyWishes implements transfer.KeyLife.
-func (s signer) KeyWishes(ctx context.Context, after string, limit int) ([]transfer.KeyWish, error) {
-	list, err := s.custody.Wishes(ctx, after, limit)
+func (s Signer) KeyWishes(ctx context.Context, after string, limit int) ([]transfer.KeyWish, error) {
+	list, err := s.Custody.Wishes(ctx, after, limit)
 	out := make([]transfer.KeyWish, len(list))
 	for i, w := range list {
 		out[i] = keyWish(w)
@@ -33,22 +35,22 @@ func keyWish(w custody.Wish) transfer.KeyWish {
 }
 
 // PrepareKey implements transfer.KeyLife.
-func (s signer) PrepareKey(ctx context.Context, keyID, actor string) (request.NewKey, error) {
-	k, err := s.custody.Prepare(ctx, keyID, actor)
+func (s Signer) PrepareKey(ctx context.Context, keyID, actor string) (request.NewKey, error) {
+	k, err := s.Custody.Prepare(ctx, keyID, actor)
 	if err != nil {
-		return request.NewKey{}, stopped(err)
+		return request.NewKey{}, translate(err)
 	}
-	return s.custody.Possession(ctx, k.ID)
+	return s.Custody.Possession(ctx, k.ID)
 }
 
 // FollowKeys implements transfer.KeyLife.
-func (s signer) FollowKeys(ctx context.Context, txID string, keys []contract.Key) error {
-	return s.custody.Follow(ctx, txID, ledgerKeys(keys))
+func (s Signer) FollowKeys(ctx context.Context, txID string, keys []contract.Key) error {
+	return s.Custody.Follow(ctx, txID, ledgerKeys(keys))
 }
 
 // MendKeys implements transfer.KeyLife.
-func (s signer) MendKeys(ctx context.Context, keys []contract.Key) error {
-	return s.custody.Mend(ctx, ledgerKeys(keys))
+func (s Signer) MendKeys(ctx context.Context, keys []contract.Key) error {
+	return s.Custody.Mend(ctx, ledgerKeys(keys))
 }
 
 func ledgerKeys(keys []contract.Key) []custody.LedgerKey {
@@ -60,7 +62,7 @@ func ledgerKeys(keys []contract.Key) []custody.LedgerKey {
 }
 
 // Keys implements transfer.KeyLife.
-func (s signer) Keys(ctx context.Context, f transfer.KeyFilter, cursor string, limit int) (transfer.Page[transfer.KeyView], error) {
+func (s Signer) Keys(ctx context.Context, f transfer.KeyFilter, cursor string, limit int) (transfer.Page[transfer.KeyView], error) {
 	filter := model.CustodyKeyFilter{Owner: f.Owner, State: model.CustodyKeyState(f.State)}
 	if !f.From.IsZero() {
 		filter.From = model.MillisOf(f.From)
@@ -68,7 +70,7 @@ func (s signer) Keys(ctx context.Context, f transfer.KeyFilter, cursor string, l
 	if !f.To.IsZero() {
 		filter.To = model.MillisOf(f.To)
 	}
-	page, err := s.custody.Keys(ctx, filter, cursor, limit)
+	page, err := s.Custody.Keys(ctx, filter, cursor, limit)
 	out := transfer.Page[transfer.KeyView]{Next: page.Next}
 	for _, k := range page.Items {
 		out.Items = append(out.Items, keyView(k))
@@ -77,8 +79,8 @@ func (s signer) Keys(ctx context.Context, f transfer.KeyFilter, cursor string, l
 }
 
 // Key implements transfer.KeyLife.
-func (s signer) Key(ctx context.Context, keyID string) (transfer.KeyView, error) {
-	k, err := s.custody.KeyView(ctx, keyID)
+func (s Signer) Key(ctx context.Context, keyID string) (transfer.KeyView, error) {
+	k, err := s.Custody.KeyView(ctx, keyID)
 	return keyView(k), translateLife(err)
 }
 
@@ -107,5 +109,5 @@ func translateLife(err error) error {
 	case errors.Is(err, model.ErrCursor):
 		return &transfer.Error{Code: "CURSOR_INVALID", Err: err}
 	}
-	return err
+	return translate(err)
 }
