@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
@@ -160,52 +158,6 @@ func (a *App) refuseHalfRestored(ctx context.Context) error {
 	})
 }
 
-// openRedis connects to Redis, or runs one in process. That one forgets everything at a restart: people log in again.
-func (a *App) openRedis(ctx, run context.Context) error {
-	c := a.Config.Redis
-	addr := c.Addr
-	if c.Embedded {
-		m := miniredis.NewMiniRedis()
-		if err := m.StartAddr("127.0.0.1:0"); err != nil {
-			return fmt.Errorf("redis in process: %w", err)
-		}
-		a.onClose(func() error { m.Close(); return nil })
-		addr = m.Addr()
-		go tick(run, m)
-	}
-	options := &redis.Options{
-		Addr: addr, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB,
-		// A Redis that hangs must not hold requests up for longer than people wait; they are told to come back.
-		DialTimeout: redisPatience, ReadTimeout: redisPatience, WriteTimeout: redisPatience, PoolTimeout: 2 * redisPatience, MaxRetries: 1,
-		ContextTimeoutEnabled: true,
-	}
-	if c.TLS {
-		roots, err := a.authority("redis.ca_file", c.CAFile)
-		if err != nil {
-			return err
-		}
-		options.TLSConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	}
-	quietRedis()
-	a.Redis = redis.NewClient(options)
-	a.onClose(a.Redis.Close)
-	if err := a.Redis.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("redis: %w", err)
-	}
-	return nil
-}
-
-// quietRedis keeps go-redis from writing to standard error by itself: what goes wrong comes back as errors.
-var quietRedis = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
-
-type silent struct{}
-
-// Printf implements go-redis's logger.
-func (silent) Printf(context.Context, string, ...any) {}
-
-// redisPatience is how long one answer of Redis may take, or one connection.
-const redisPatience = 2 * time.Second
-
 // authority reads the certificates that are believed in place of the machine's; nil if there is no file.
 func (a *App) authority(key, name string) (*x509.CertPool, error) {
 	if name == "" {
@@ -220,22 +172,6 @@ func (a *App) authority(key, name string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s: there is no certificate (PEM) in %s", key, name)
 	}
 	return pool, nil
-}
-
-// tick moves the clock of a Redis in process, which expires nothing by itself.
-func tick(ctx context.Context, m *miniredis.Miniredis) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	last := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-t.C:
-			m.FastForward(now.Sub(last))
-			last = now
-		}
-	}
 }
 
 func (a *App) openLedger(context.Context, context.Context) error {
@@ -288,66 +224,6 @@ func (a *App) openJournal(ctx, _ context.Context) error {
 	}
 	a.onClose(a.Journal.Close)
 	return nil
-}
-
-// openKeeper finds the way to custody: in this process, or in its own.
-func (a *App) openKeeper(ctx, run context.Context) error {
-	if a.apart {
-		return nil // openJournal has found it
-	}
-	return a.openCustody(ctx, run)
-}
-
-var errServersConfig = errors.New("there is no root key here: beside a custodian this takes the custodian's configuration, and its user")
-
-// openCustody opens custody, or finds it sealed, if the root is in shares or signing was stopped.
-func (a *App) openCustody(ctx, _ context.Context) error {
-	if c := a.Config; c.Custody.Process == Own && !a.custodian && custody.RootKind(c.Custody.Kind) == custody.InFile && !exists(c.Path(c.Custody.RootKeyFile)) {
-		return errServersConfig // rather than to make a root that nobody wants
-	}
-	root, err := a.Config.root()
-	if err != nil {
-		return err
-	}
-	c := a.custodyConfig()
-	c.Root, c.Shares, c.Tool, c.Look = root, root == nil, a.tool || a.look, a.look
-	c.Metrics = newCustodyMetrics(a.Registry, func() bool { return a.Custody != nil && a.Custody.Sealed() })
-	c.Keep = func(keys ...model.CustodyKey) error {
-		if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys
-			return errors.New("there is no journal")
-		}
-		return a.Journal.Append(transfer.KeyEntries(keys)...)
-	}
-	if c.Stamp, err = a.stamp(); err != nil {
-		return fmt.Errorf("custody.stamp_file: %w", err)
-	}
-	c.ProposalLife, c.LoginAge, c.Unguarded = a.Config.Custody.ProposalLife, a.Config.Custody.LoginAge, !a.Config.Custody.Guards
-	if a.Custody, err = custody.Open(ctx, c); err != nil {
-		return err
-	}
-	a.Registry.MustRegister(keysStanding{a.Custody})
-	a.onClose(func() error { a.Custody.Close(); return nil })
-	return nil
-}
-
-// custodyConfig is what every custody of this configuration has.
-func (a *App) custodyConfig() custody.Config {
-	return custody.Config{DB: a.DB, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, At: at}
-}
-
-// root is the root key as it is configured; nil if it is in shares.
-func (c Config) root() (custody.RootKey, error) {
-	switch custody.RootKind(c.Custody.Kind) {
-	case custody.InShares:
-		return nil, nil
-	case custody.InToken:
-		return custody.TokenRoot(c.Custody.PKCS11.token())
-	}
-	return custody.FileRoot(c.Path(c.Custody.RootKeyFile), rand.Reader)
-}
-
-func (c PKCS11Config) token() custody.Token {
-	return custody.Token{Module: c.Module, Label: c.Token, Key: c.Key, PIN: []byte(c.PIN.Reveal())}
 }
 
 func (a *App) openWeChat(ctx, run context.Context) error {
