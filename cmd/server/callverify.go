@@ -70,7 +70,7 @@ func verifyRemotely(ctx context.Context, k keeper, who caller, arguments io.Read
 	in := bufio.NewScanner(arguments)
 	in.Buffer(make([]byte, longestAnchor), longestAnchor)
 	var a verifyCall
-	if err := line(in, &a); err != nil {
+	if err := nextLine(in, &a); err != nil {
 		return custody.AuditReport{}, fmt.Errorf("arguments: %w: %w", custody.ErrAsk, err)
 	}
 	o := custody.VerifyOptions{}
@@ -96,7 +96,7 @@ func anchorLines(in *bufio.Scanner) iter.Seq2[model.AuditAnchor, error] {
 	return func(yield func(model.AuditAnchor, error) bool) {
 		for {
 			var anchor model.AuditAnchor
-			err := line(in, &anchor)
+			err := nextLine(in, &anchor)
 			if errors.Is(err, io.EOF) || !yield(anchor, err) || err != nil {
 				return
 			}
@@ -104,7 +104,7 @@ func anchorLines(in *bufio.Scanner) iter.Seq2[model.AuditAnchor, error] {
 	}
 }
 
-func line(in *bufio.Scanner, value any) error {
+func nextLine(in *bufio.Scanner, value any) error {
 	if !in.Scan() {
 		if err := in.Err(); err != nil {
 			return err
