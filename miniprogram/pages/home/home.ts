@@ -1,11 +1,13 @@
 import { codeIn, codeLength, tidy } from '../../services/code'
 import { recall, settle, type Pending } from '../../services/pending'
 import { act } from '../../services/consumer'
+import { scan } from '../../services/scan'
 
 Page({
   data: {
     code: '',
     problem: '',
+    denied: false,
     pending: undefined as Pending | undefined,
     steps: [
       { icon: 'sim', title: '拿到卡', text: '先从卖家手里拿到卡，再确认' },
@@ -59,24 +61,16 @@ Page({
   },
 
   async scan() {
-    let result: string
-    try {
-      const scanned = await wx.scanCode({ scanType: ['qrCode', 'barCode', 'wxCode' as 'qrCode'] })
-      // A mini-program code has no text: it has the page that it opens.
-      result = scanned.result || (scanned as { path?: string }).path || ''
-    } catch (err) {
-      this.noScan(err)
+    this.setData({ denied: false })
+    const scanned = await scan(['qrCode', 'barCode'], true)
+    if (!scanned) return
+    if ('denied' in scanned) {
+      this.setData({ denied: scanned.denied, problem: scanned.denied ? '没有相机权限，也可以输入交易码' : '没有扫出来，请输入交易码' })
       return
     }
-    const code = codeIn(result)
+    const code = codeIn(scanned.text)
     if (code) this.open(code)
     else this.setData({ problem: '这不是卖家的二维码，请换一个扫，或输入交易码' })
-  },
-
-  noScan(err: unknown) {
-    const reason = (err as { errMsg?: string }).errMsg ?? ''
-    if (reason.includes('cancel')) return
-    this.setData({ problem: reason.includes('auth') ? '没有相机权限：请输入交易码，或在设置里允许使用相机' : '没有扫出来，请输入交易码' })
   },
 
   next() {
@@ -84,7 +78,7 @@ Page({
   },
 
   open(code: string) {
-    this.setData({ code: '', problem: '' })
+    this.setData({ code: '', problem: '', denied: false })
     void wx.navigateTo({ url: `/pages/trade/trade?code=${code}` })
   },
 

@@ -4,6 +4,7 @@ import { asFailure } from '../../services/failure'
 import { remember } from '../../services/pending'
 import { comeBack } from '../../services/session'
 import { newKey } from '../../services/request'
+import { scan } from '../../services/scan'
 import { limits, segmentTexts, type Limit, type SegmentText } from '../../services/words'
 
 const reasons: { code: Reason, text: string }[] = [
@@ -24,6 +25,7 @@ Page({
     codeText: '',
     last6: '',
     problem: '',
+    denied: false,
     busy: false,
     trade: undefined as Offered | undefined,
     segments: [] as SegmentText[],
@@ -62,15 +64,14 @@ Page({
   },
 
   async scan() {
-    let result: string
-    try {
-      result = (await wx.scanCode({ scanType: ['barCode', 'qrCode'] })).result
-    } catch (err) {
-      const reason = (err as { errMsg?: string }).errMsg ?? ''
-      if (!reason.includes('cancel')) this.setData({ problem: reason.includes('auth') ? '没有相机权限，请直接输入后六位' : '没有扫出来，请直接输入后六位' })
+    this.setData({ denied: false })
+    const scanned = await scan(['barCode', 'qrCode'])
+    if (!scanned) return
+    if ('denied' in scanned) {
+      this.setData({ denied: scanned.denied, problem: scanned.denied ? '没有相机权限，请直接输入后六位' : '没有扫出来，请直接输入后六位' })
       return
     }
-    const last6 = last6In(result)
+    const last6 = last6In(scanned.text)
     if (!last6) {
       this.setData({ problem: '这不是卡上的条码，请直接输入后六位' })
       return

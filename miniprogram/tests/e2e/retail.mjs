@@ -190,6 +190,47 @@ test('a card that comes back is received', withPhone(retail, async (phone) => {
   assert.equal((await shop.post('/cards/find', { iccid: trade.iccid })).mine, true)
 }))
 
+test('custody is sealed while the shop sells: the sale ends by itself', withPhone(retail, async (phone) => {
+  const ops = await staff('yunwei')
+  const { start } = counter.take()
+  await logIn(phone)
+  await phone.tap('卖卡')
+  await phone.type('卡号', start)
+  await phone.tap('加上')
+  await phone.sees('卖出 1 张')
+  await ops.post('/custody/seal')
+  try {
+    await phone.page.clock.install()
+    await phone.tap('卖出 1 张')
+    await phone.sees('正在写入账本')
+    await phone.page.clock.runFor(7000)
+    await phone.sees('比平时慢一些')
+    await phone.shot('retail-slow')
+  } finally {
+    await ops.post('/custody/seal/unseal')
+  }
+  await phone.sees('等买家确认')
+  await phone.gone('比平时慢一些')
+  const restore = await phone.answers(/\/trades\//, (route) => route.abort('internetdisconnected'))
+  await phone.sees('正在重新连接')
+  await phone.shot('retail-lost')
+  await restore()
+  await phone.gone('正在重新连接')
+}))
+
+test('without a camera the shop types', withPhone(retail, async (phone) => {
+  const { start } = counter.take()
+  await logIn(phone)
+  await phone.tap('卖卡')
+  await phone.set({ camera: 'denied' })
+  await phone.tap('扫卡上的条码')
+  await phone.sees('没有相机权限，请输入卡号')
+  await phone.shot('retail-no-camera')
+  await phone.holds(start)
+  await phone.tap('打开相机权限')
+  await phone.sees('卖出 1 张')
+}))
+
 test('a wrong password, and an account that sells nothing', withPhone(retail, async (phone) => {
   await logIn(phone, 'xiaowang', 'wrong-password')
   await phone.sees('用户名或密码不正确')

@@ -61,6 +61,19 @@ test('without a network the page says so, and goes on when it is back', withPhon
   await phone.sees('来自 小王通讯店')
 }))
 
+test('a network that is too slow says so, and goes on when it is faster', withPhone({}, async (phone) => {
+  const trade = await counter.sell()
+  const restore = await phone.answers(/\/lookup$/, () => {}) // nobody answers
+  await phone.set({ patience: 0.01 })
+  await phone.looksUp(trade)
+  await phone.sees('网络有点慢')
+  await phone.shot('prove-slow')
+  await phone.set({ patience: 10 })
+  await restore()
+  await phone.tap('查看交易')
+  await phone.sees('来自 小王通讯店')
+}))
+
 test('my cards without a network', withPhone({}, async (phone) => {
   await phone.network(false)
   await phone.tab('我的卡')

@@ -73,6 +73,7 @@ test('without a camera there is another way', withPhone({}, async (phone) => {
   await phone.set({ camera: 'denied' })
   await phone.tap('扫一扫')
   await phone.sees('没有相机权限')
+  await phone.shot('home-no-camera')
   await phone.type('交易码', trade.code)
   await phone.tap('下一步')
   await phone.tap('扫卡上的条码')
@@ -81,6 +82,24 @@ test('without a camera there is another way', withPhone({}, async (phone) => {
   await phone.type('卡号后六位', trade.last6)
   await phone.tap('查看交易')
   await phone.sees('确认收卡')
+}))
+
+for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`the camera is allowed, and scans, ${JSON.stringify(look)}`, withPhone(look, async (phone) => {
+  const trade = await counter.sell()
+  await phone.set({ camera: 'denied' })
+  await phone.tap('扫一扫')
+  await phone.sees('没有相机权限')
+  await phone.holds(`${url}/t/${trade.code}`)
+  await phone.shot('home-camera')
+  await phone.tap('打开相机权限')
+  await atTrade(phone, trade)
+  await phone.set({ camera: 'denied' })
+  await phone.tap('扫卡上的条码')
+  await phone.sees('没有相机权限，请直接输入后六位')
+  await phone.holds(trade.iccid)
+  await phone.shot('prove-camera')
+  await phone.tap('打开相机权限')
+  await phone.sees('来自 小王通讯店')
 }))
 
 test('the barcode on the card proves that it is in hand', withPhone({}, async (phone) => {

@@ -8,12 +8,15 @@ import { askLogin } from '../../services/staff'
 /** How often the trade is read while the page is shown, in ms. */
 const pace = 1200
 
+/** Nobody waits this long for the ledger, in ms, without a word. */
+const patience = 6000
+
 const statuses: Record<string, string> = {
   offering: '正在写入账本', offered: '等买家确认', confirming: '买家正在确认', confirmed: '买家已确认，卡已转出', declined: '买家拒收，卡已退回库存', cancelling: '正在取消',
   cancelled: '已取消，卡已退回库存', released: '过期未确认，卡已退回库存', failed: '没有写入账本，卡还在库存里',
 }
 
-interface Watch { id: string, key: string, timer: ReturnType<typeof setTimeout> | undefined, shown: boolean }
+interface Watch { id: string, key: string, since: number, timer: ReturnType<typeof setTimeout> | undefined, shown: boolean }
 const watches = new WeakMap<object, Watch>()
 
 Page({
@@ -30,16 +33,19 @@ Page({
     reason: '',
     txShort: '',
     trouble: '',
+    slow: false,
+    lost: '',
     cancelling: false,
   },
 
   onLoad(options: Record<string, string | undefined>) {
-    watches.set(this, { id: options['id'] ?? '', key: newKey(), timer: undefined, shown: false })
+    watches.set(this, { id: options['id'] ?? '', key: newKey(), since: 0, timer: undefined, shown: false })
   },
   onShow() {
     const w = watches.get(this)
     if (!w) return
     w.shown = true
+    w.since = Date.now()
     void this.load()
   },
   onHide() {
@@ -63,11 +69,14 @@ Page({
     try {
       const t = await read(w.id)
       this.show(t)
+      const underWay = t.state !== 'offered' && !over(t.state)
+      if (!underWay) w.since = Date.now()
+      this.setData({ slow: underWay && Date.now() - w.since > patience, lost: '' })
       if (t.code && !this.data.picture) this.setData({ picture: await picture(w.id, 'wxacode').catch(() => picture(w.id, 'qr.png')) })
     } catch (err) {
       const failure = asFailure(err)
       if (askLogin(failure)) return
-      this.setData({ trouble: failure.message })
+      this.setData({ trouble: failure.message, lost: this.data.trade ? failure.message.replace(/[，。].*$/, '') : '' })
     }
     if (w.shown && !this.data.ended) {
       w.timer = setTimeout(() => {

@@ -1,5 +1,6 @@
 import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
+import { scan } from '../../../../services/scan'
 import { grouped, when } from '../../../../services/words'
 import { day, dayAt, dayText, wanted } from '../../services/search'
 import { sales, stateOf, type Trade } from '../../services/shop'
@@ -20,7 +21,7 @@ const filters = [
 
 Page({
   data: {
-    filters, state: '', day: '', dayText: '', today: dayAt(Date.now()), text: '', asked: '', problem: '',
+    filters, state: '', day: '', dayText: '', today: dayAt(Date.now()), text: '', asked: '', problem: '', denied: false,
     rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false, turn: 0,
   },
 
@@ -41,15 +42,14 @@ Page({
   },
 
   async scan() {
-    let result: string
-    try {
-      result = (await wx.scanCode({ scanType: ['barCode', 'qrCode', 'datamatrix'] })).result
-    } catch (err) {
-      const reason = (err as { errMsg?: string }).errMsg ?? ''
-      if (!reason.includes('cancel')) this.setData({ problem: reason.includes('auth') ? '没有相机权限，请输入卡号后六位' : '没有扫出来，请输入卡号后六位' })
+    this.setData({ denied: false })
+    const scanned = await scan(['barCode', 'qrCode', 'datamatrix'])
+    if (!scanned) return
+    if ('denied' in scanned) {
+      this.setData({ denied: scanned.denied, problem: scanned.denied ? '没有相机权限，请输入卡号后六位' : '没有扫出来，请输入卡号后六位' })
       return
     }
-    this.setData({ text: result })
+    this.setData({ text: scanned.text })
     this.search()
   },
 
@@ -80,7 +80,7 @@ Page({
 
   /** Another question: what is still on its way belongs to the one before. */
   anew(change: Partial<{ asked: string, state: string, day: string, dayText: string }>) {
-    this.setData({ ...change, problem: '', rows: [], loaded: false, busy: false, turn: this.data.turn + 1 })
+    this.setData({ ...change, problem: '', denied: false, rows: [], loaded: false, busy: false, turn: this.data.turn + 1 })
     void this.reload()
   },
 

@@ -1,5 +1,6 @@
 import { asFailure, Failure } from '../../../../services/failure'
 import { newKey } from '../../../../services/request'
+import { scan } from '../../../../services/scan'
 import { iccidIn, overlap, weigh, type Run } from '../../services/selection'
 import { holdings, job, sell } from '../../services/shop'
 import { askLogin } from '../../services/staff'
@@ -25,6 +26,7 @@ Page({
     first: '',
     text: '',
     problem: '',
+    denied: false,
     runs: [] as Chosen[],
     count: 0,
     each: false,
@@ -40,15 +42,11 @@ Page({
   },
 
   async scan() {
-    let result: string
-    try {
-      result = (await wx.scanCode({ scanType: ['barCode', 'qrCode', 'datamatrix'] })).result
-    } catch (err) {
-      const reason = (err as { errMsg?: string }).errMsg ?? ''
-      if (!reason.includes('cancel')) this.setData({ problem: reason.includes('auth') ? '没有相机权限，请输入卡号' : '没有扫出来，请再试或输入卡号' })
-      return
-    }
-    await this.add(result)
+    this.setData({ denied: false })
+    const scanned = await scan(['barCode', 'qrCode', 'datamatrix'])
+    if (!scanned) return
+    if ('denied' in scanned) this.setData({ denied: scanned.denied, problem: scanned.denied ? '没有相机权限，请输入卡号' : '没有扫出来，请再试或输入卡号' })
+    else await this.add(scanned.text)
   },
 
   type(e: WechatMiniprogram.Input) {
