@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,10 +100,15 @@ func custodianCall(r *http.Request, w http.ResponseWriter, k keeper, keys *custo
 }
 
 // listenSocket opens a Unix socket that its owner and its group may use. A file that a custodian has left which was killed
-// is in nobody's hands, and removed.
+// is in nobody's hands, and removed: nobody answers there. One whose custodian is too busy to answer, or is another user's, is
+// in somebody's.
 func listenSocket(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
+	c, err := net.Dial("unix", path)
+	switch {
+	case err == nil:
 		return nil, errors.Join(fmt.Errorf("%s: a custodian runs there", path), c.Close())
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("a custodian may run there: %w", err)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
 		return nil, fmt.Errorf("%s is there, and is no socket", path)

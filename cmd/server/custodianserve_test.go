@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -112,4 +113,30 @@ func hostilePeers(t *testing.T, l net.Listener, dial, bare func(context.Context)
 	}
 	friend.http.CloseIdleConnections()
 	check(t, stop())
+}
+
+// TestSocketIsTakenOverFromTheDead: of a custodian that was killed, and of nobody else.
+func TestSocketIsTakenOverFromTheDead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+
+	first, err := listenSocket(in("s"))
+	check(t, err)
+	if _, err := listenSocket(in("s")); err == nil || !strings.Contains(err.Error(), "runs there") {
+		t.Errorf("where one runs: %v", err)
+	}
+	first.(*net.UnixListener).SetUnlinkOnClose(false) // as SIGKILL leaves it
+	check(t, first.Close())
+	second, err := listenSocket(in("s"))
+	check(t, err)
+	if info, err := os.Stat(in("s")); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("whoever may open it: %v, %v", info.Mode(), err)
+	}
+	check(t, second.Close())
+
+	check(t, os.WriteFile(in("file"), nil, 0o600))
+	if _, err := listenSocket(in("file")); err == nil {
+		t.Error("a file that is no socket was removed")
+	}
 }
