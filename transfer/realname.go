@@ -25,7 +25,7 @@ type RealNameConfig struct {
 	Validity time.Duration
 	// Keep is how long a registration waits for a decision. After that it is refused, and what its owner gave is deleted.
 	Keep time.Duration
-	// Attempts is how many registrations a consumer may make in a day. Twice as many may name one person.
+	// Attempts is how many registrations a consumer may make in a day. Four times as many may name one person.
 	Attempts int
 	// Patience is how long the verifier may take to answer.
 	Patience time.Duration
@@ -206,7 +206,7 @@ func (s *Service) acceptRealName(tx *model.Tx, c Caller, carrier string, who rea
 	if err != nil {
 		return "", err
 	}
-	if mine >= most || his >= 2*most {
+	if mine >= most || his >= 4*most {
 		return "", fail("REAL_NAME_LIMIT")
 	}
 	if r.IdentitySealed, err = s.Vault.sealJSON(identityPlace(r), who); err != nil {

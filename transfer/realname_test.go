@@ -310,9 +310,9 @@ func TestRealNameRefused(t *testing.T) {
 	_, err = r.SubmitRealName(r.ctx, ann, idem("real-name"), me("李雷", 1))
 	wants(t, "a fourth time", err, "REAL_NAME_LIMIT")
 	// Nor does one person with many accounts.
-	for i, name := range []string{"bob", "bob", "bob", "cat"} {
+	for i, name := range []string{"bob", "bob", "bob", "cat", "cat", "cat", "dan", "dan", "dan", "eve"} {
 		v, err := r.SubmitRealName(r.ctx, r.consumer(name), idem("real-name"), me("李雷", 1))
-		if i == 3 {
+		if i == 9 {
 			wants(t, "the same person, from another account", err, "REAL_NAME_LIMIT")
 			break
 		}

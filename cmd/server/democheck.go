@@ -40,7 +40,7 @@ func (d *demo) verdict() error {
 // scan looks for what must stand on no block and in no log: ICCIDs, the code, salts, names.
 func (d *demo) scan(dir string) error {
 	_, code := d.sold()
-	secrets := map[string]string{"卡号": soldCard, "交易码": code, "消费者": "小李"}
+	secrets := map[string]string{"卡号": soldCard, "交易码": code, "消费者": "小李", "姓名": demoPersonName, "身份证号": demoPersonNumber}
 	err := d.app.DB.Read(d.ctx, func(tx *model.Tx) error {
 		lots, err := tx.AllLots("", 500)
 		if err != nil {

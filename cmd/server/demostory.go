@@ -10,6 +10,7 @@ import (
 
 	"cardflow/iccid"
 	"cardflow/transfer/cardfile"
+	"cardflow/transfer/realname"
 )
 
 func (d *demo) play() error {
@@ -24,10 +25,10 @@ func (d *demo) play() error {
 		if err := c.login(d.ctx, o.Username, demoPassword); err != nil {
 			return fmt.Errorf("%s logs in: %w", o.Username, err)
 		}
-		d.people[o.ID] = c
+		d.people[o.ID], d.people[o.Username] = c, c
 	}
 	d.say("CardFlow 卡流转 演示：一张物联网卡从电信企业到消费者")
-	for _, chapter := range []func() error{d.import_, d.chain, d.sale, d.trace, d.refusals, d.verdict} {
+	for _, chapter := range []func() error{d.import_, d.chain, d.sale, d.realName, d.trace, d.refusals, d.verdict} {
 		if err := chapter(); err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ func (d *demo) import_() error {
 		}
 		c := d.people[f.carrier]
 		var started struct{ ImportID string }
-		if err := c.upload(d.ctx, "/card-imports?issue=true", f.carrier+".xlsx", &file, &started); err != nil {
+		if err := c.upload(d.ctx, "/card-imports?issue=true&retailPolicy="+f.policy, f.carrier+".xlsx", &file, &started); err != nil {
 			return err
 		}
 		if _, err := d.app.awaitImport(d.ctx, demoCaller(f.carrier), started.ImportID); err != nil {
@@ -192,6 +193,61 @@ func (d *demo) sale() error {
 	}
 	d.people["sold"] = &client{name: t.TradeID + " " + t.Code}
 	return nil
+}
+
+// The buyer's who registers.
+const demoPersonName = "欧阳小钱"
+
+var demoPersonNumber = realname.Example(10)
+
+// realName sells a card whose carrier wants to know the buyer: refused, registered, approved, sold.
+func (d *demo) realName() error {
+	d.head("要实名登记的卡：登记，电信企业审核，审批上链，然后才能收卡")
+	down, err := d.offer("telecom", map[string]any{"mode": "NAMED", "to": "xiaowang", "segments": segment(strictFile.card(0), strictFile.card(9))})
+	if err != nil {
+		return err
+	}
+	if err := d.confirm("xiaowang", down.TradeID, nil, "小王通讯店 转入确认"); err != nil {
+		return err
+	}
+	t, err := d.offer("xiaowang", map[string]any{"mode": "BEARER", "segments": segment(strictFile.card(0), strictFile.card(0))})
+	if err != nil {
+		return err
+	}
+	approver, qian := d.people["shenhe"], newClient(d.app.URL, "qian")
+	if err := qian.wechat(d.ctx, "demo:小钱"); err != nil {
+		return err
+	}
+	d.people["qian"] = qian
+	proof := map[string]string{"code": t.Code, "iccidLast6": iccid.Last6(strictFile.card(0))}
+	d.refused("小钱 没有实名登记就确认", qian.call(d.ctx, http.MethodPost, "/trades/"+t.TradeID+"/confirm", proof, nil), "REAL_NAME_REQUIRED")
+	wrong := demoPersonNumber[:16] + string('0'+('9'-demoPersonNumber[16])) + demoPersonNumber[17:]
+	who := map[string]any{"carrier": "telecom", "name": demoPersonName, "idNumber": wrong, "consent": true}
+	d.refused("小钱 填错一位身份证号", qian.call(d.ctx, http.MethodPost, "/me/real-name", who, nil), "ID_NUMBER_CHECKSUM")
+	who["idNumber"] = demoPersonNumber
+	if err := qian.call(d.ctx, http.MethodPost, "/me/real-name", who, nil); err != nil {
+		return err
+	}
+	var list struct {
+		Items []struct{ ID, Name, IDNumber, Finding string }
+	}
+	if err := approver.call(d.ctx, http.MethodGet, "/approvals", nil, &list); err != nil {
+		return err
+	}
+	if len(list.Items) != 1 {
+		return fmt.Errorf("%d registrations wait", len(list.Items))
+	}
+	r := list.Items[0]
+	d.check(r.Finding == "CONFIRMED", "中国电信 审核员看到：%s %s，核验一致", r.Name, r.IDNumber)
+	var v confirmation
+	if err := approver.call(d.ctx, http.MethodPost, "/approvals/"+r.ID+"/approve", nil, &v); err != nil {
+		return err
+	}
+	if v, err = approver.await(d.ctx, v.ConfirmationID); err != nil {
+		return err
+	}
+	d.done("中国电信 审批通过（只有摘要上链）", v.TxID, v.BlockNumber)
+	return d.confirm("qian", t.TradeID, proof, "小钱 确认收卡")
 }
 
 // sold is the trade of the sale and its code.

@@ -172,7 +172,7 @@ func (s *secrets) tellAll(on *site) {
 			}
 		}
 	}
-	for _, name := range []string{"小李", "小张", "小孙"} {
+	for _, name := range []string{"小李", "小钱", "小张", "小孙"} {
 		s.needles["name"] = append(s.needles["name"], name, strings.Trim(fmt.Sprintf("%+q", name), `"`))
 		s.text("openid", on.Sandbox.OpenID(name))
 	}
@@ -182,6 +182,8 @@ func (s *secrets) tellAll(on *site) {
 		}
 	}
 	s.text("password", demoPassword)
+	s.text("real name", demoPersonName)
+	s.text("ID number", demoPersonNumber, demoPersonNumber[:17])
 }
 
 // openings adds salts and codes of all lots and trades that ever were, from the journal.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"cardflow/iccid"
@@ -14,12 +16,15 @@ import (
 	"cardflow/model"
 	"cardflow/transfer"
 	"cardflow/transfer/cardfile"
+	"cardflow/transfer/realname"
 )
 
 // Stage is the demo's world: who is there, and what to try first.
 type Stage struct {
 	Code  string // of an open BEARER trade
 	Last6 string // of a card in it
+	// Strict are the same of a card whose buyer has to register his real name; empty when all are sold.
+	Strict struct{ Code, Last6 string }
 }
 
 // demoFile is one carrier's card file of the demo.
@@ -29,14 +34,28 @@ type demoFile struct {
 	count   uint32
 	imsi    string // prefix of 15 digits
 	msisdn  string // prefix of 13 digits
+	policy  string
 }
 
 // demoFiles are 1,000 cards under three carriers' numbering: hexadecimal ICCIDs with a plain serial, and two with check
 // digits.
 var demoFiles = []demoFile{
-	{"cmcc", "898604B7192270274000", 400, "460040", "10647"},
-	{"unicom", "8986061701000135000", 300, "460060", "14608"},
-	{"telecom", "8986112223300100200", 300, "460110", "14100"},
+	{"cmcc", "898604B7192270274000", 400, "460040", "10647", "OPEN"},
+	{"unicom", "8986061701000135000", 300, "460060", "14608", "OPEN"},
+	{"telecom", "8986112223300100200", 300, "460110", "14100", "REAL_NAME"},
+}
+
+// strictFile is the one whose cards only those may have whom the carrier knows by name.
+var strictFile = demoFiles[2]
+
+// card is the n-th card of a file.
+func (f demoFile) card(n uint32) string {
+	card, issuer, err := iccid.DefaultPlan().Parse(f.first)
+	if err != nil {
+		panic("demo: " + err.Error())
+	}
+	card.Tail += n
+	return issuer.Rule.Format(card)
 }
 
 // rows yields a file's rows.
@@ -78,11 +97,22 @@ func (a *App) Seed(ctx context.Context) (Stage, error) {
 			return Stage{}, fmt.Errorf("%s sells to %s: %w", h.from, h.to, err)
 		}
 	}
-	t, err := a.openTrade(ctx)
+	// And some of China Telecom's straight there, whose buyers it wants to know.
+	if err := a.seedSale(ctx, "telecom", "xiaowang", strictFile.card(0), strictFile.card(49)); err != nil {
+		return Stage{}, fmt.Errorf("telecom sells to xiaowang: %w", err)
+	}
+	t, err := a.openTrade(ctx, demoFiles[0], 10)
 	if err != nil {
 		return Stage{}, fmt.Errorf("a trade to try: %w", err)
 	}
-	return Stage{Code: t.Code, Last6: iccid.Last6(t.Segments[0].Start)}, nil
+	stage := Stage{Code: t.Code, Last6: iccid.Last6(t.Segments[0].Start)}
+	strict, err := a.openTrade(ctx, strictFile, 1)
+	if err == nil {
+		stage.Strict.Code, stage.Strict.Last6 = strict.Code, iccid.Last6(strict.Segments[0].Start)
+	} else if !errors.Is(err, errSoldOut) {
+		return Stage{}, fmt.Errorf("a trade that asks for a name: %w", err)
+	}
+	return stage, nil
 }
 
 func (a *App) seedOrganisations(ctx context.Context) error {
@@ -160,7 +190,7 @@ func (a *App) seedFile(ctx context.Context, f demoFile) (transfer.ImportView, er
 		return transfer.ImportView{}, err
 	}
 	id, err := a.Service.StartImport(ctx, who, demoWish("import-"+f.carrier), transfer.ImportInput{
-		FileName: f.carrier + ".xlsx", Body: io.Reader(&file), Issue: true, RetailPolicy: "OPEN", Restrictions: []string{"DATA_ONLY"},
+		FileName: f.carrier + ".xlsx", Body: io.Reader(&file), Issue: true, RetailPolicy: f.policy, Restrictions: []string{"DATA_ONLY"},
 	})
 	if err != nil {
 		return transfer.ImportView{}, err
@@ -219,8 +249,10 @@ func (a *App) seedSale(ctx context.Context, from, to, first, last string) error 
 	return err
 }
 
-// openTrade finds the counter's open BEARER trade, or makes one of the next ten free cards.
-func (a *App) openTrade(ctx context.Context) (transfer.TradeView, error) {
+var errSoldOut = errors.New("the shop has sold out")
+
+// openTrade finds the counter's open BEARER trade of a file's cards, or makes one of the next free ones.
+func (a *App) openTrade(ctx context.Context, f demoFile, most uint64) (transfer.TradeView, error) {
 	shop, err := a.atConsole(ctx, "xiaowang")
 	if err != nil {
 		return transfer.TradeView{}, err
@@ -230,23 +262,23 @@ func (a *App) openTrade(ctx context.Context) (transfer.TradeView, error) {
 		return transfer.TradeView{}, err
 	}
 	for _, t := range page.Items {
-		if t.Code != "" && t.ExpiresAt.After(time.Now().Add(time.Minute)) {
+		if t.Code != "" && t.ExpiresAt.After(time.Now().Add(time.Minute)) && strings.HasPrefix(t.Segments[0].Start, f.first[:6]) {
 			return t, nil
 		}
 	}
-	lots, err := a.Service.SearchCards(ctx, shop, transfer.CardFilter{Status: "OWNED", Limit: 1})
+	lots, err := a.Service.SearchCards(ctx, shop, transfer.CardFilter{Start: f.card(0), End: f.card(f.count - 1), Status: "OWNED", Limit: 1})
 	if err != nil {
 		return transfer.TradeView{}, err
 	}
 	if len(lots.Items) == 0 {
-		return transfer.TradeView{}, errors.New("the shop has sold out")
+		return transfer.TradeView{}, errSoldOut
 	}
 	first := lots.Items[0]
 	card, issuer, err := iccid.DefaultPlan().Parse(first.Start)
 	if err != nil {
 		return transfer.TradeView{}, err
 	}
-	card.Tail += uint32(min(first.Count, 10)) - 1
+	card.Tail += uint32(min(first.Count, most)) - 1
 	o, err := a.Service.Offer(ctx, shop, transfer.Idem{Key: fmt.Sprint("demo-", time.Now().UnixNano()), Route: "demo"}, transfer.OfferInput{
 		Mode: "BEARER", Segments: []transfer.Span{{Start: first.Start, End: issuer.Rule.Format(card)}}, ExpiresIn: a.Config.Trade.MaxExpiry,
 	})
@@ -295,17 +327,21 @@ func (s Stage) print(w io.Writer, url string, preview bool) {
   工作人员账号（密码都是 %s）
 `, url, url, url, previewLine, demoPassword)
 	for _, o := range demoOrganisations {
-		fmt.Fprintf(w, "    %-10s %s%s\n", o.Username, pad(o.Name, 14), roleTitles[o.Role])
+		fmt.Fprintf(w, "    %-10s %s%s\n", o.Username, pad(o.Name, 14), cmp.Or(o.Title, roleTitles[o.Role]))
+	}
+	strict := ""
+	if s.Strict.Code != "" {
+		strict = fmt.Sprintf("    交易码 %s   卡号后六位 %s   （要先实名登记；姓名任意，身份证号如\n      %s，电信企业自动审核）\n", s.Strict.Code, s.Strict.Last6, realname.Example(1))
 	}
 	fmt.Fprintf(w, `
   消费者用微信登录；这里用沙箱代替微信，登录码写 demo:任意名字
     交易码 %s   卡号后六位 %s   （小王通讯店正在出售的卡）
-
+%s
     curl -s %s/api/v1/wechat/login \
       -H 'Content-Type: application/json' -d '{"code":"demo:小李"}'
 
   README.zh-CN.md 里有一条从售卡到溯源的完整路线，每条命令都可以直接复制。
   按 Ctrl-C 停止；数据保留，下次启动还在。
 
-`, s.Code, s.Last6, url)
+`, s.Code, s.Last6, strict, url)
 }

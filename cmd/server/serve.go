@@ -52,6 +52,7 @@ func (c serveCommand) Run(e *environment) error {
 		if stage, err = app.Seed(e.ctx); err != nil {
 			return fmt.Errorf("demo data: %w", err)
 		}
+		app.background(e.ctx, app.approveDemo)
 	} else if !app.apart { // else it is the custodian's to say who may log in
 		if err := c.firstPerson(e, app); err != nil {
 			return err
@@ -129,12 +130,14 @@ type demoOrganisation struct {
 	Roles    []string
 	Prefixes []string // carriers: ICCID prefixes
 	Rule     string
+	Title    string // what he does, if it isn't what the role says
 }
 
 var demoOrganisations = []demoOrganisation{
 	{ID: "cmcc", Name: "中国移动", Role: request.Carrier, Username: "yidong", Roles: []string{"carrier"}, Prefixes: []string{"898600", "898602", "898604", "898607", "898608"}, Rule: "SERIAL"},
 	{ID: "unicom", Name: "中国联通", Role: request.Carrier, Username: "liantong", Roles: []string{"carrier"}, Prefixes: []string{"898601", "898606", "898609"}, Rule: "LUHN"},
 	{ID: "telecom", Name: "中国电信", Role: request.Carrier, Username: "dianxin", Roles: []string{"carrier"}, Prefixes: []string{"898603", "898611"}, Rule: "LUHN"},
+	{ID: "telecom", Name: "中国电信", Role: request.Carrier, Username: "shenhe", Roles: []string{"carrier"}, Title: "电信企业，实名审核"},
 	{ID: "hualian", Name: "华联物联", Role: request.Distributor, Username: "hualian", Roles: []string{"distributor"}},
 	{ID: "xiaowang", Name: "小王通讯店", Role: request.Retailer, Username: "xiaowang", Roles: []string{"retailer"}},
 	{ID: "regulator", Name: "通信管理局", Role: request.Regulator, Username: "jianguan", Roles: []string{"regulator"}},
