@@ -239,3 +239,8 @@ func (tx *Tx) SetApproval(a Approval) error {
 	}
 	return missing("approval of", a.Consumer, tx.db.Model(&a).Select("*").Updates(&a))
 }
+
+// DropApproval removes what is taken for a carrier's word, so that its word on the ledger can take the place.
+func (tx *Tx) DropApproval(carrier, consumer string) error {
+	return tx.db.Where("carrier = ? AND consumer = ?", carrier, consumer).Delete(&Approval{}).Error
+}

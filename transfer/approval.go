@@ -315,10 +315,7 @@ func (s *Service) mirrorApproval(tx *model.Tx, t ledger.Transaction, w ledger.Wr
 	if err != nil || before.Version >= a.Version {
 		return err
 	}
-	if err := tx.SetApproval(model.Approval{
-		Carrier: a.Carrier, Consumer: a.Consumer, Commitment: a.Commitment, ValidUntil: model.Millis(a.ValidUntil), Revoked: a.Revoked,
-		Version: a.Version, TxID: a.TxID, BlockNumber: int64(t.BlockNumber), UpdatedAt: s.now(),
-	}); err != nil {
+	if err := tx.SetApproval(approvalAs(t, a, s.now())); err != nil {
 		return err
 	}
 	rows, err := tx.RealNamesOf(a.Consumer, a.Carrier, mostRegistrations)
@@ -345,6 +342,14 @@ func (s *Service) mirrorApproval(tx *model.Tx, t ledger.Transaction, w ledger.Wr
 		}
 	}
 	return nil
+}
+
+// approvalAs is an approval's row as the ledger has it after a transaction.
+func approvalAs(t ledger.Transaction, a contract.Approval, now model.Millis) model.Approval {
+	return model.Approval{
+		Carrier: a.Carrier, Consumer: a.Consumer, Commitment: a.Commitment, ValidUntil: model.Millis(a.ValidUntil), Revoked: a.Revoked,
+		Version: a.Version, TxID: a.TxID, BlockNumber: int64(t.BlockNumber), UpdatedAt: now,
+	}
 }
 
 // reopen gives a registration back to those who decide, when the act that carried their decision has failed.

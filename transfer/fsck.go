@@ -16,7 +16,7 @@ import (
 
 // Finding is one place where database and ledger, or the database and itself, differ.
 type Finding struct {
-	Kind    string // BLOCK, TRANSACTION, REQUEST, PARTICIPANT, KEY, LOT, OPENING, CARD, JOURNAL, TRADE, ACT, SIGNATURE
+	Kind    string // BLOCK, TRANSACTION, REQUEST, PARTICIPANT, APPROVAL, KEY, LOT, OPENING, CARD, JOURNAL, TRADE, ACT, SIGNATURE
 	Subject string
 	Problem string
 	// Remedy is what Repair does about it, because the ledger or the journal proves it; "" if a person has to look.
@@ -90,7 +90,7 @@ func (s *Service) check(ctx context.Context, progress func(float64), repair bool
 	if err := c.truth.extend(ctx, func(f float64) { progress(f * 0.6) }); err != nil {
 		return r, err
 	}
-	steps := []func(context.Context) error{c.participants, c.keys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
+	steps := []func(context.Context) error{c.participants, c.approvals, c.keys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
 	for i, step := range steps {
 		if err := step(ctx); err != nil {
 			return r, err
@@ -202,6 +202,36 @@ func participantDiffers(row model.Participant, p *contract.Participant) string {
 		return fmt.Sprintf("is a %s here and a %s on the ledger", row.Role, p.Role)
 	case !slices.Contains(p.Keys, row.KeyID):
 		return fmt.Sprintf("has key %s here, and not on the ledger", row.KeyID)
+	}
+	return ""
+}
+
+// approvals: what carriers have said of consumers' real names is here what it is on the ledger.
+func (c *check) approvals(ctx context.Context) error {
+	seen := map[string]bool{}
+	err := pages(ctx, c, (*model.Tx).AllApprovals, model.Approval.Key, func(_ *model.Tx, row model.Approval) error {
+		name := row.Carrier + "/" + row.Consumer
+		seen[name] = true
+		problem, err := verdict(ctx, c.truth, c.truth.names, name, c.seen, func(a *contract.Approval) string { return approvalDiffers(row, a) })
+		if err == nil && problem != "" {
+			c.report.find(c.mendApproval(name, problem))
+		}
+		return err
+	})
+	for _, name := range missed(c, c.truth.names, seen) {
+		c.report.find(c.mendApproval(name, "is on the ledger and not in the database"))
+	}
+	return err
+}
+
+func approvalDiffers(row model.Approval, a *contract.Approval) string {
+	switch {
+	case a == nil:
+		return "is here and not on the ledger"
+	case row.Version != a.Version:
+		return fmt.Sprintf("has version %d here and %d on the ledger", row.Version, a.Version)
+	case row.Commitment != a.Commitment || int64(row.ValidUntil) != a.ValidUntil || row.Revoked != a.Revoked:
+		return "person, validity or revocation differ"
 	}
 	return ""
 }

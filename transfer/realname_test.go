@@ -778,6 +778,34 @@ func TestRealNameOfAnother(t *testing.T) {
 	}
 }
 
+// fsck finds an approval that is not the ledger's, or was lost, and makes it what the ledger says.
+func TestFsckOfApprovals(t *testing.T) {
+	t.Parallel()
+	r := newStockedWith(t, nil, nil)
+	ann, bob := r.consumer("ann"), r.consumer("bob")
+	r.approved(ann, "李雷", 1)
+	r.approved(bob, "韩梅梅", 2)
+	for want, statement := range map[string]string{
+		"APPROVAL person, validity or revocation differ":    "UPDATE approvals SET valid_until = valid_until + 1 WHERE consumer = '" + ann.Participant + "'",
+		"APPROVAL has version 7 here and 1 on the ledger":   "UPDATE approvals SET version = 7 WHERE consumer = '" + ann.Participant + "'",
+		"APPROVAL is on the ledger and not in the database": "DELETE FROM approvals WHERE consumer = '" + bob.Participant + "'",
+		"APPROVAL is here and not on the ledger":            "UPDATE approvals SET consumer = 'nobody' WHERE consumer = '" + bob.Participant + "'",
+	} {
+		r.close()
+		r.tamper([]string{statement})
+		r.open(t)
+		report, err := r.Check(r.ctx, nil)
+		check(t, err)
+		if !strings.Contains(problems(report), want) {
+			t.Errorf("fsck does not say %q but\n%s", want, problems(report))
+		}
+		r.repaired()
+		r.fsck()
+		r.stands(r.consumer("ann"), "approved")
+		r.stands(r.consumer("bob"), "approved")
+	}
+}
+
 // lockedBuffer is a log that tests can read.
 type lockedBuffer struct {
 	mu sync.Mutex

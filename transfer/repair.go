@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cardflow/iccid"
 	"cardflow/ledger"
@@ -126,6 +127,21 @@ func (c *check) signsWith(p contract.Participant) string {
 		}
 	}
 	return p.Keys[0]
+}
+
+func (c *check) mendApproval(name, problem string) Finding {
+	f := Finding{Kind: "APPROVAL", Subject: name, Problem: problem}
+	return c.mending(f, asTheLedger, func(ctx context.Context, tx *model.Tx) error {
+		a, t, err := source(ctx, c, c.truth.names, name)
+		if err != nil {
+			return err
+		}
+		carrier, consumer, _ := strings.Cut(name, "/")
+		if err := tx.DropApproval(carrier, consumer); err != nil || a == nil {
+			return err // the ledger has never heard of it
+		}
+		return tx.SetApproval(approvalAs(t, *a, c.now()))
+	})
 }
 
 func (c *check) mendLot(hash, problem string) Finding {

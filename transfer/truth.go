@@ -29,8 +29,9 @@ type truth struct {
 	trades  map[string][]record[contract.Trade]
 	people  map[string][]record[contract.Participant]
 	keys    map[string][]record[contract.Key]
-	valid   map[string]int     // transaction ID → entries that count
-	applied map[string]applied // request ID
+	names   map[string][]record[contract.Approval] // carrier/consumer
+	valid   map[string]int                         // transaction ID → entries that count
+	applied map[string]applied                     // request ID
 }
 
 // record is a record of the ledger as one transaction left it.
@@ -50,7 +51,7 @@ func newTruth(l ledger.Ledger, r *Report, settled uint64) *truth {
 	return &truth{
 		ledger: l, report: r, settled: settled,
 		lots: map[string][]record[contract.Lot]{}, trades: map[string][]record[contract.Trade]{},
-		people: map[string][]record[contract.Participant]{}, keys: map[string][]record[contract.Key]{}, valid: map[string]int{}, applied: map[string]applied{},
+		people: map[string][]record[contract.Participant]{}, keys: map[string][]record[contract.Key]{}, names: map[string][]record[contract.Approval]{}, valid: map[string]int{}, applied: map[string]applied{},
 	}
 }
 
@@ -115,6 +116,8 @@ func (t *truth) take(block uint64, x ledger.Transaction) {
 			if n := len(before); n > 0 && before[n-1].value.State != contract.TradeOpen {
 				t.report.find(Finding{Kind: "TRADE", Subject: name, Problem: "was ended by " + before[n-1].tx + " and by " + x.ID + " on the ledger"})
 			}
+		case w.Contract == request.Ownership && kind == "A":
+			add(t, t.names, name, block, x.ID, w.Value)
 		case w.Contract == request.Identity && kind == "P":
 			add(t, t.people, name, block, x.ID, w.Value)
 		case w.Contract == request.Identity && kind == "K":
