@@ -6,7 +6,7 @@ import { openDesk, url } from './support/stage.mjs'
 
 const shots = fileURLToPath(new URL('../shots/', import.meta.url))
 
-test('a card goes from the left phone to the right one, by mouse alone', async () => {
+test('a card goes from the left phone to the right one, with a real name between', async () => {
   const desk = await openDesk()
   const errors = []
   desk.on('console', (m) => { if (m.type() === 'error') errors.push(m.text()) })
@@ -18,7 +18,7 @@ test('a card goes from the left phone to the right one, by mouse alone', async (
 
   await tap(seller, '卖卡')
   await tap(seller, '扫卡上的条码')
-  await tap(seller, /抽屉里的中国移动卡/)
+  await tap(seller, /抽屉里的中国电信卡（要实名）/)
   await tap(seller, '卖出 1 张')
   await seller.getByText('等买家确认', { exact: true }).waitFor()
 
@@ -27,7 +27,13 @@ test('a card goes from the left phone to the right one, by mouse alone', async (
   await tap(buyer, '扫卡上的条码')
   await tap(buyer, /旁边要卖的卡/)
   await buyer.getByText('来自 小王通讯店').waitFor()
+  await tap(buyer, '去登记实名')
+  await buyer.getByRole('textbox', { name: '姓名' }).fill('张三')
+  await buyer.getByRole('textbox', { name: '身份证号' }).fill('11010519491231002X')
+  await buyer.getByRole('checkbox', { name: '我已阅读并同意' }).click()
   await desk.screenshot({ path: `${shots}preview.png` })
+  await tap(buyer, '提交')
+  await tap(buyer, '继续确认收卡')
   await tap(buyer, '确认收卡')
   await buyer.getByText('卡已归您').first().waitFor()
   await seller.getByText('买家已确认，卡已转出').waitFor()
