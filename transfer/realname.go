@@ -101,16 +101,18 @@ func (s *Service) SubmitRealName(ctx context.Context, c Caller, idem Idem, in Re
 	if err != nil {
 		return RealNameView{}, err
 	}
-	counted := ""
-	id, err := s.once(ctx, c, s.hidden(idem), func(tx *model.Tx) (string, error) {
-		counted = "submitted"
-		return s.acceptRealName(tx, c, in.Carrier, who, method)
+	made := ""
+	id, err := s.once(ctx, c, s.hidden(idem), func(tx *model.Tx) (_ string, err error) {
+		made, err = s.acceptRealName(tx, c, in.Carrier, who, method)
+		return made, err
 	})
 	if err != nil {
 		return RealNameView{}, err
 	}
-	s.countRealName(counted)
-	if err := s.verify(ctx, id); err != nil {
+	if id == made {
+		s.Metrics.RealName("submitted")
+	}
+	if err := s.verify(ctx, id, id == made); err != nil {
 		s.Logger.Warn("real name: the verifier will be asked again", "registration", id, "error", err)
 	}
 	return s.realName(ctx, id)
@@ -193,7 +195,8 @@ func (s *Service) acceptRealName(tx *model.Tx, c Caller, carrier string, who rea
 	}
 	r := model.RealName{
 		ID: s.newID(), Consumer: c.Participant, Carrier: carrier, State: model.RealNameChecking, Method: string(method), Consent: Consent.Version,
-		NextAt: s.now(), CreatedAt: s.now(), UpdatedAt: s.now(),
+		// Whoever makes it has it checked before he answers: no sweep takes it from him.
+		NextAt: s.now() + model.Millis(verifyLease.Milliseconds()), Tries: 1, CreatedAt: s.now(), UpdatedAt: s.now(),
 	}
 	if s.Config.RealName.Verifier == nil {
 		r.State = model.RealNameReviewing

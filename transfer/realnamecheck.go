@@ -18,21 +18,31 @@ const (
 )
 
 // verify asks the verifier about a registration that is to be checked, if nobody else is asking, and records what it says.
+// mine says that it is leased to the caller already, who has just made it.
 // A crash before that record leaves a lease that ends; the verifier is asked again, about the same check.
-func (s *Service) verify(ctx context.Context, id string) error {
+func (s *Service) verify(ctx context.Context, id string, mine bool) error {
 	v := s.Config.RealName.Verifier
 	if v == nil {
 		return nil
 	}
 	var r model.RealName
-	err := s.DB.Write(ctx, func(tx *model.Tx) (err error) {
-		if err = tx.LeaseRealName(id, s.now(), s.now()+model.Millis(verifyLease.Milliseconds())); err == nil {
-			r, err = tx.RealName(id)
-		}
+	read := func(tx *model.Tx) (err error) {
+		r, err = tx.RealName(id)
 		return err
-	})
-	if errors.Is(err, model.ErrState) {
-		return nil // it is another's, or decided
+	}
+	var err error
+	if mine {
+		err = s.DB.Read(ctx, read)
+	} else {
+		err = s.DB.Write(ctx, func(tx *model.Tx) error {
+			if err := tx.LeaseRealName(id, s.now(), s.now()+model.Millis(verifyLease.Milliseconds())); err != nil {
+				return err
+			}
+			return read(tx)
+		})
+	}
+	if errors.Is(err, model.ErrState) || err == nil && r.State != model.RealNameChecking {
+		return nil // it is another's, decided, or taken back
 	}
 	if err != nil {
 		return err
@@ -128,7 +138,7 @@ func (s *Service) SweepRealNames(ctx context.Context) error {
 		stuck = append(stuck, ignore(err, model.ErrState))
 	}
 	for _, r := range due {
-		stuck = append(stuck, s.verify(ctx, r.ID))
+		stuck = append(stuck, s.verify(ctx, r.ID, false))
 	}
 	return errors.Join(stuck...)
 }
