@@ -192,13 +192,17 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// bind decodes the body of a call.
-func bind[T any](c *call) (T, error) {
-	if c.route.body == maybeJSON && len(c.body) == 0 {
-		var none T
-		return none, nil
+// bind decodes the body of a call, which may be left out where the route says so, and has it checked.
+func bind[T any](c *call, checks ...func(T) error) (in T, err error) {
+	if c.route.body != maybeJSON || len(c.body) > 0 {
+		in, err = decode[T](c.body)
 	}
-	return decode[T](c.body)
+	for _, check := range checks {
+		if err == nil {
+			err = check(in)
+		}
+	}
+	return in, err
 }
 
 // required refuses the first of name, value pairs whose value is empty.

@@ -113,15 +113,12 @@ func confirm(c *call) error {
 
 // decline is POST /trades/{id}/decline.
 func decline(c *call) error {
-	in, err := bind[struct {
+	type input struct {
 		codeInput
-		Reason string `json:"reason"`
-		Text   string `json:"text"`
-	}](c)
-	if err != nil {
-		return err
+		reasonInput
 	}
-	if err := errors.Join(required("reason", in.Reason), bounded(64, "reason", in.Reason), bounded(2000, "text", in.Text)); err != nil {
+	in, err := bind(c, func(in input) error { return in.reasonInput.check() })
+	if err != nil {
 		return err
 	}
 	return c.take(in.codeInput, func() (transfer.Act, error) {
@@ -131,13 +128,11 @@ func decline(c *call) error {
 
 // returnCards is POST /trades/{id}/return: an offer back to the seller.
 func returnCards(c *call) error {
-	in, err := bind[struct {
+	type input struct {
 		Reason string `json:"reason"`
-	}](c)
-	if err != nil {
-		return err
 	}
-	if err := bounded(2000, "reason", in.Reason); err != nil {
+	in, err := bind(c, func(in input) error { return bounded(2000, "reason", in.Reason) })
+	if err != nil {
 		return err
 	}
 	return c.accepted(c.Service.Return(c.ctx(), c.caller(), c.idem(), c.Param("id"), in.Reason))

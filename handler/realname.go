@@ -26,6 +26,16 @@ type Approvers interface {
 	RefuseRealName(ctx context.Context, c transfer.Caller, idem transfer.Idem, id, reason, text string) (transfer.ApprovalView, error)
 }
 
+// reasonInput is why somebody says no.
+type reasonInput struct {
+	Reason string `json:"reason"`
+	Text   string `json:"text"`
+}
+
+func (in reasonInput) check() error {
+	return errors.Join(required("reason", in.Reason), bounded(64, "reason", in.Reason), bounded(2000, "text", in.Text))
+}
+
 type reasonView struct {
 	Code    string `json:"code"`
 	Message string `json:"message,omitempty"`
@@ -110,13 +120,11 @@ func (c *call) realName(who transfer.Caller) (string, error) {
 
 // withdrawRealName is POST /me/real-name/withdraw.
 func withdrawRealName(c *call) error {
-	in, err := bind[struct {
+	type input struct {
 		Carrier string `json:"carrier"`
-	}](c)
-	if err != nil {
-		return err
 	}
-	if err := bounded(64, "carrier", in.Carrier); err != nil {
+	in, err := bind(c, func(in input) error { return bounded(64, "carrier", in.Carrier) })
+	if err != nil {
 		return err
 	}
 	v, err := c.Service.WithdrawRealName(c.ctx(), c.caller(), c.idem(), in.Carrier)
@@ -186,14 +194,8 @@ func approveRealName(c *call) error {
 
 // refuseRealName is POST /approvals/{id}/refuse.
 func refuseRealName(c *call) error {
-	in, err := bind[struct {
-		Reason string `json:"reason"`
-		Text   string `json:"text"`
-	}](c)
+	in, err := bind(c, reasonInput.check)
 	if err != nil {
-		return err
-	}
-	if err := errors.Join(required("reason", in.Reason), bounded(64, "reason", in.Reason), bounded(2000, "text", in.Text)); err != nil {
 		return err
 	}
 	v, err := c.Service.RefuseRealName(c.ctx(), c.caller(), c.idem(), c.Param("id"), in.Reason, in.Text)
