@@ -128,6 +128,9 @@ func (c *Custody) wanted(body request.Body) string {
 	case request.Retire:
 		b.Version = 0
 		body = b
+	case request.UnfreezeParticipant:
+		b.Version = 0
+		body = b
 	case request.Approve:
 		b.Version = 0
 		body = b

@@ -84,6 +84,9 @@ var (
 	// ErrKeyTransition: the state of the key doesn't allow this.
 	ErrKeyTransition = &Error{"CUSTODY_KEY_TRANSITION", "密钥当前的状态不允许这项操作。请先查看密钥状态。"}
 
+	// ErrKeyOvertaken: who ordered this of the key has been overtaken, or it has come true.
+	ErrKeyOvertaken = &Error{"CUSTODY_KEY_OVERTAKEN", "这项对密钥的操作已被后来的操作取代，或已完成。请先查看密钥状态。"}
+
 	// ErrKeyProtected: administrators' keys are not stopped: both of them must sign to let one go on.
 	ErrKeyProtected = &Error{"CUSTODY_KEY_PROTECTED", "管理员密钥不能停用或撤销，请改为轮换。"}
 

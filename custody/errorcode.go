@@ -15,7 +15,7 @@ var known = func() map[string]*Error {
 var all = []*Error{
 	ErrRootMismatch, ErrRootFile, ErrNoRoot, ErrRootExists, ErrRootMoved, ErrRootNotPrepared, ErrShareCount, ErrShareMistyped,
 	ErrShareForeign, ErrShareRepeated, ErrSharesWrong, ErrShareUnwanted, ErrSealed, ErrToken, ErrPIN, ErrNoPKCS11,
-	ErrClosed, ErrUnreconciled, ErrKeyNotFound, ErrKeyNotActive, ErrKeyReplaced, ErrKeyTransition, ErrKeyProtected,
+	ErrClosed, ErrUnreconciled, ErrKeyNotFound, ErrKeyNotActive, ErrKeyReplaced, ErrKeyTransition, ErrKeyOvertaken, ErrKeyProtected,
 	ErrRecovery, ErrKeyUnfollowed, ErrKeyUnreadable, ErrPost, ErrAsk, ErrBody, ErrOwner, ErrFunction, ErrExpired,
 	ErrDigestConflict, ErrAttemptOpen, ErrAttemptClosed, ErrAttemptUnknown, ErrUnnoted, ErrAuditUnwritable,
 	ErrDailyQuota, ErrPlatformQuota, ErrRate, ErrUnusual, ErrKeyStopped, ErrSessionOver, ErrUnauthorised,

@@ -288,7 +288,13 @@ func TestPlatformQuota(t *testing.T) {
 			t.Error(err)
 		}
 		ask.Subject = "resume"
-		_, _, err := r.open().Sign(t.Context(), ask, request.ResumeKey{KeyAct: request.KeyAct{Key: "k"}})
+		stopped := r.ensure("stopped", request.Retailer, custody.Account)
+		for _, what := range []string{model.WishSuspend, model.WishResume} {
+			if _, err := r.Order(t.Context(), stopped.ID, what, "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, err := r.open().Sign(t.Context(), ask, request.ResumeKey{KeyAct: request.KeyAct{Key: stopped.ID}})
 		wantErr(t, err, custody.ErrPlatformQuota)
 		r.approved(custody.OperationRaise, `{"name":"platform","daily":1000}`)
 		if err := r.signs(r.Custody, "raised"); err != nil {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -38,6 +40,25 @@ type ReleaseRecovery struct {
 }
 
 const actRecovered = "recovery.release"
+
+// platformID is the participant whose registrar freezes consumers after a theft, and lets them go.
+const platformID = "platform"
+
+// What two people have allowed by releasing a recovery: so many tries, each an act of its own, in so much time.
+const (
+	mostReleases = 9
+	releaseLife  = 7 * 24 * time.Hour
+)
+
+// releaseAct names the act that carries a release to the ledger, as the relay does: the first one, and those that come after one
+// that has failed.
+func releaseAct(recovery string, n int) string {
+	name := "recover-" + recovery + "-release"
+	if n > 1 {
+		name += fmt.Sprintf("-%d", n)
+	}
+	return name
+}
 
 func (c *Custody) registerKeys() {
 	Operate(c.Dangerous, OperationDestroy,
@@ -105,6 +126,12 @@ func (c *Custody) registerKeys() {
 				}
 				if _, err := tx.MoveRecovery(r.ID, model.RecoveryWaiting, model.RecoveryReleasing, func(r *model.Recovery) { r.Releaser = x.Approver }); err != nil {
 					return err
+				}
+				body := request.UnfreezeParticipant{ParticipantAct: request.ParticipantAct{Participant: r.Participant}}
+				for n := range mostReleases {
+					if err := x.Authorise(tx, platformID, releaseAct(r.ID, n+1), body, int64(c.now())+releaseLife.Milliseconds()); err != nil {
+						return err
+					}
 				}
 				return x.Record(ctx, tx, actRecovered, r.Participant, map[string]any{"recovery": r.ID, "stolen": r.KeyID, "key": r.NewKeyID})
 			})

@@ -20,6 +20,14 @@ func operator(tx *model.Tx, id string) (model.Person, []string, error) {
 	return whoMay(tx, id, func(p model.Person) bool { return slices.Contains(p.Roles, operatorRole) }, ErrNotOperator)
 }
 
+// Operates says whether a person may run custody now: one of the platform's with the role ops. Errors: ErrNotOperator.
+func (c *Custody) Operates(ctx context.Context, person string) error {
+	return c.db.Read(ctx, func(tx *model.Tx) error {
+		_, _, err := operator(tx, person)
+		return err
+	})
+}
+
 // decider finds a person who may propose and decide in an office now: one of the platform's, or of the organisation's own who
 // have its role. What role that is its key says, which no web process writes.
 func decider(tx *model.Tx, organisation, id string) (model.Person, []string, error) {

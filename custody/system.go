@@ -1,6 +1,8 @@
 package custody
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"cardflow/ledger/request"
@@ -12,8 +14,9 @@ import (
 // name. Everything else is asked for by somebody who is logged in.
 var system = map[request.Role]map[Slot][]string{
 	request.Platform: {
-		// Those who come; and keys that custody has stopped, or that ops want stopped, and their owners after a theft.
-		Registrar: {"Register", "RegisterBatch", "SuspendKey", "ResumeKey", "RevokeKey", "FreezeParticipant", "UnfreezeParticipant"},
+		// Those who come; and keys that custody has stopped, or that ops want stopped or let go on, and their owners after a
+		// theft. To let those trade again takes two people.
+		Registrar: {"Register", "RegisterBatch", "SuspendKey", "ResumeKey", "RevokeKey", "FreezeParticipant"},
 		Ticket:    {"Ticket"},
 		Release:   {"Release"},
 		Anchor:    {"Anchor"},
@@ -26,4 +29,30 @@ var system = map[request.Role]map[Slot][]string{
 // ofItself reports whether a key signs this without that anybody has asked for it.
 func ofItself(key model.CustodyKey, function string) bool {
 	return slices.Contains(system[request.Role(key.Role)][Slot(key.Slot)], function)
+}
+
+// ordered says why the system's keys don't let a key sign again: nobody who runs custody wants it, as far as custody knows.
+// Errors: ErrUnauthorised; ErrKeyOvertaken if somebody did, and the wish has come true, or another one has taken its place.
+func ordered(tx *model.Tx, body request.Body) error {
+	b, ok := body.(request.ResumeKey)
+	if !ok {
+		return nil
+	}
+	w, err := tx.KeyWish(b.Key, model.KeyStanding)
+	switch {
+	case err == nil && w.Wish == model.WishResume:
+		return nil
+	case err == nil:
+		return fmt.Errorf("custodial key %s: %w", clip(b.Key), ErrKeyOvertaken)
+	case !errors.Is(err, model.ErrNotFound):
+		return err
+	}
+	key, err := tx.CustodyKey(b.Key)
+	if err = ignored(err, model.ErrNotFound); err != nil {
+		return err
+	}
+	if key.State == model.CustodyActive {
+		return fmt.Errorf("custodial key %s signs: %w", key.ID, ErrKeyOvertaken)
+	}
+	return fmt.Errorf("ResumeKey that nobody has ordered: %w", ErrUnauthorised)
 }

@@ -227,10 +227,13 @@ func TestTheLedgerLearnsFirst(t *testing.T) {
 	is := func(state string) func() bool { return func() bool { return r.key(key.ID).State == state } }
 	r.byAdministrators(request.SuspendKey{KeyAct: at(1)})
 	r.until("custody has suspended it", is("suspended"))
-	r.byAdministrators(request.ResumeKey{KeyAct: at(2)})
-	r.until("custody has resumed it", is("active"))
-	r.confirm(ann, r.offer(retailer, 1, 1), 1)
-	r.byAdministrators(request.RevokeKey{KeyAct: at(3)})
+	// The administrators' keys are kept here, and let nobody sign again whom no operator here lets.
+	ask := transfer.Ask{Owner: transfer.Admin1, Slot: transfer.SlotAccount, Purpose: "ResumeKey", Subject: "elsewhere", Attempt: 1,
+		NotAfter: r.clock.now().Add(time.Hour).UnixMilli(), Actor: "elsewhere"}
+	if _, err := r.Signer.Sign(r.ctx, ask, request.ResumeKey{KeyAct: at(2)}); !errors.Is(err, transfer.ErrUnauthorised) {
+		t.Errorf("resumed by nobody's order: %v", err)
+	}
+	r.byAdministrators(request.RevokeKey{KeyAct: at(2)})
 	r.until("custody has revoked it", is("revoked"))
 	trade := r.offer(retailer, 2, 2)
 	act, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(2))

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
 	"cardflow/model"
@@ -29,14 +30,20 @@ func (r *rig) recovers(participant, state string) transfer.RecoveryView {
 // released is what two people decide.
 func (r *rig) released(participant string) {
 	r.t.Helper()
-	check(r.t, r.db.Write(r.ctx, func(tx *model.Tx) error {
-		last, err := tx.LastRecovery(participant)
-		if err != nil {
-			return err
-		}
-		_, err = tx.MoveRecovery(last.ID, model.RecoveryWaiting, model.RecoveryReleasing, func(r *model.Recovery) { r.Releaser = "ops-2" })
-		return err
-	}))
+	for _, id := range []string{"ops-1", "ops-2"} {
+		err := r.db.Write(r.ctx, func(tx *model.Tx) error {
+			if _, err := tx.Person(id); !errors.Is(err, model.ErrNotFound) {
+				return err
+			}
+			return tx.AddPerson(model.Person{ID: id, ParticipantID: transfer.PlatformID, Username: id, Roles: []string{"ops"}, State: model.PersonActive, CreatedAt: 1})
+		})
+		check(r.t, err)
+	}
+	p, err := r.keys.Propose(r.ctx, custody.Draft{Person: "ops-1", Name: "release-" + participant, Operation: custody.OperationRecover,
+		Arguments: []byte(`{"participant":"` + participant + `"}`), Reason: "核实过"})
+	check(r.t, err)
+	_, err = r.keys.Approve(r.ctx, "ops-2", p.ID)
+	check(r.t, err)
 }
 
 // A consumer whose key was stolen: nothing is signed with it any more, nothing moves to or from him, he gets another key,

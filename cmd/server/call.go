@@ -240,7 +240,16 @@ var calls = map[string]taken{
 	}),
 	"Reconciled": takes(func(ctx context.Context, k keeper, _ caller, _ none) (none, error) { return none{}, k.Reconciled(ctx) }),
 
-	"OrderKey": takes(func(ctx context.Context, k keeper, _ caller, a keyCall) (transfer.KeyWish, error) {
+	// What ops order goes with the token of one of them. A recovery after a theft goes on without: it revokes, and replaces.
+	"OrderKey": takes(func(ctx context.Context, k keeper, who caller, a keyCall) (w transfer.KeyWish, err error) {
+		if who.token != "" || a.What != model.WishRevoke && a.What != model.WishReplace {
+			if a.Actor, err = who.staff(ctx); err == nil {
+				err = who.keys.Operates(ctx, a.Actor)
+			}
+			if err != nil {
+				return w, err
+			}
+		}
 		return k.OrderKey(ctx, a.KeyID, a.What, a.Actor)
 	}),
 	"KeyWishes": takes(func(ctx context.Context, k keeper, _ caller, a listCall) ([]transfer.KeyWish, error) {

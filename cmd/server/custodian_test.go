@@ -322,6 +322,24 @@ func TestCompromisedWebProcess(t *testing.T) {
 			_, err := thief.Propose(ctx, custody.Draft{Person: "demo-cmcc", Name: "thief-17", Operation: custody.OperationUnfreeze, Arguments: []byte(`{"organisation":"cmcc","lot":"x"}`), Reason: "x"})
 			return err
 		}, custody.ErrSessionOver, nil},
+		"let somebody trade again, as the platform": {func() error {
+			return sign(transfer.PlatformID, transfer.SlotRegistrar, "recover-0-release", request.UnfreezeParticipant{ParticipantAct: request.ParticipantAct{Participant: victim}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"let a key sign again that nobody lets, as the platform": {func() error {
+			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-18", request.ResumeKey{KeyAct: request.KeyAct{Key: "k"}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"or as an administrator": {func() error {
+			return sign(transfer.Admin1, transfer.SlotAccount, "thief-19", request.ResumeKey{KeyAct: request.KeyAct{Key: "k"}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"order that a key goes on, as nobody": {func() error { _, err := thief.OrderKey(ctx, "k", model.WishResume, "demo-yunwei"); return err }, custody.ErrSessionOver, nil},
+		"or by his own session": {func() error {
+			_, err := thief.OrderKey(transfer.WithSession(ctx, mine), "k", model.WishResume, "demo-yunwei")
+			return err
+		}, custody.ErrSessionOver, nil},
+		"or by the distributor's": {func() error {
+			_, err := thief.OrderKey(transfer.WithSession(ctx, seller), "k", model.WishResume, "demo-yunwei")
+			return err
+		}, custody.ErrNotOperator, nil},
 		"freeze as the platform": {func() error {
 			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-12", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})
 		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},

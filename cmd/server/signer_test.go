@@ -209,7 +209,7 @@ var signerPromises = map[string]func(r *signerRig){
 		public := r.enrolled(r.owner()).Public
 		key := public.KeyID()
 		session := r.logIn(r.owner())
-		wish, err := r.OrderKey(soon(r.T), key, model.WishSuspend, "ops")
+		wish, err := r.OrderKey(r.asOps(), key, model.WishSuspend, "ops")
 		if err != nil || wish.KeyID != key || wish.What != model.WishSuspend || wish.Owner != r.owner() || wish.Role != request.Consumer || wish.State != model.CustodySuspended {
 			r.Errorf("%+v, %v", wish, err)
 		}
@@ -221,14 +221,14 @@ var signerPromises = map[string]func(r *signerRig){
 		_, err = r.Sign(soon(r.T), ask, body)
 		r.is(err, transfer.ErrKeyStopped, custody.ErrKeyNotActive)
 		check(r.T, r.FollowKeys(soon(r.T), r.place, []contract.Key{{ID: key, Public: public, Status: contract.KeySuspended, Version: 2}}))
-		_, err = r.OrderKey(soon(r.T), key, model.WishSuspend, "ops")
+		_, err = r.OrderKey(r.asOps(), key, model.WishSuspend, "ops")
 		r.code(err, "CUSTODY_KEY_TRANSITION")
-		_, err = r.OrderKey(soon(r.T), key, model.WishResume, "ops")
+		_, err = r.OrderKey(r.asOps(), key, model.WishResume, "ops")
 		check(r.T, err)
 		check(r.T, r.FollowKeys(soon(r.T), r.place, []contract.Key{{ID: key, Public: public, Status: contract.KeyActive, Version: 3}}))
 		_, err = r.Sign(soon(r.T), ask, body)
 		check(r.T, err)
-		_, err = r.OrderKey(soon(r.T), key, model.WishReplace, "ops")
+		_, err = r.OrderKey(r.asOps(), key, model.WishReplace, "ops")
 		check(r.T, err)
 		next, err := r.PrepareKey(soon(r.T), key, "ops")
 		check(r.T, err)
@@ -287,6 +287,19 @@ func (r *signerRig) enrolled(owner string) request.NewKey {
 	k, err := r.Enrol(soon(r.T), owner, request.Consumer, transfer.SlotAccount)
 	check(r.T, err)
 	return k
+}
+
+// asOps is a context of somebody of ops, who is logged in.
+func (r *signerRig) asOps() context.Context {
+	r.Helper()
+	var p model.Person
+	check(r.T, r.db.Read(soon(r.T), func(tx *model.Tx) (err error) {
+		p, err = tx.PersonByUsername("zhiban")
+		return err
+	}))
+	s, err := r.keys.LogIn(soon(r.T), custody.Login{Participant: p.ParticipantID, Role: request.Platform, Person: p.ID}, time.Hour)
+	check(r.T, err)
+	return transfer.WithSession(soon(r.T), transfer.SessionToken(s.Token))
 }
 
 func (r *signerRig) logIn(owner string) transfer.SessionToken {

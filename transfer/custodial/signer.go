@@ -126,6 +126,8 @@ func translate(err error) error {
 		return &transfer.Wait{After: later.After, Err: err}
 	case errors.Is(err, custody.ErrUnusual), errors.Is(err, custody.ErrKeyStopped):
 		return errors.Join(transfer.ErrKeyStopped, err)
+	case errors.Is(err, custody.ErrKeyOvertaken):
+		return &transfer.Error{Code: "KEY_OVERTAKEN", Err: err}
 	case errors.Is(err, custody.ErrKeyReplaced):
 		return errors.Join(transfer.ErrKeyReplaced, err)
 	case errors.Is(err, custody.ErrKeyNotActive), errors.Is(err, custody.ErrFunction), errors.Is(err, custody.ErrOwner), errors.Is(err, custody.ErrPost):
