@@ -78,7 +78,7 @@ func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject
 		Owner: s.Participant, Function: function, Subject: subject, Digest: c.wanted(body), Session: s.Digest,
 		LoginAt: s.LoginAt, AskedAt: c.now(), NotAfter: model.Millis(notAfter),
 	}
-	if err := c.age(s.Role, row.LoginAt, row.AskedAt); err != nil {
+	if err := c.age(c.ageFor(function), s.Role, row.LoginAt, row.AskedAt); err != nil {
 		return function, err
 	}
 	if row.Tag, err = c.tag(authorisationFields(row)...); err != nil {
@@ -168,5 +168,5 @@ func (c *Custody) asked(all map[model.SignedAct]model.CustodyAuthorisation, i *i
 	if a.NotAfter <= c.now() {
 		return a, fmt.Errorf("%s for %s: asked for too long ago: %w", function, owner, ErrUnauthorised)
 	}
-	return a, c.age(i.key.Role, a.LoginAt, a.AskedAt)
+	return a, c.age(c.loginAge, i.key.Role, a.LoginAt, a.AskedAt)
 }

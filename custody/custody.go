@@ -69,6 +69,9 @@ type Config struct {
 	Unguarded bool
 	// LoginAge is how old a consumer's login may be when he asks for something that his key signs; 0 means any.
 	LoginAge time.Duration
+	// StepUpAge is the same where cards change hands (he confirms, or returns), if that is to be less; 0 means LoginAge. What
+	// was asked for before it was set is signed all the same.
+	StepUpAge time.Duration
 	// ProposalLife is how long a proposal waits for a second person; 0 means 24 h.
 	ProposalLife time.Duration
 }
@@ -111,6 +114,7 @@ type Custody struct {
 	proposalLife time.Duration
 	unguarded    bool
 	loginAge     time.Duration
+	stepUpAge    time.Duration
 	everybody    meter // of the signatures of all keys
 
 	intents *model.Gather[*intent] // those who come at the same moment share a transaction
@@ -140,6 +144,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, tool: config.Tool, look: config.Look,
 		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
+		stepUpAge: config.StepUpAge,
 	}
 	c.intents, c.made = model.NewGather(mostIntents, c.intendAll), model.NewGather(mostIntents, c.keepAll)
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -373,6 +373,60 @@ func TestAdmitRolledBack(t *testing.T) {
 	})
 }
 
+// TestStepUp: where cards change hands a login must be younger than elsewhere, if the platform wants that; a newer login is
+// all that it takes, and staff aren't asked.
+func TestStepUp(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		config := r.config()
+		config.LoginAge, config.StepUpAge = 24*time.Hour, 10*time.Minute
+		c, err := custody.Open(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		r.ensure("shop", request.Retailer, custody.Account)
+		login, at := r.logIn("c-0001"), r.employed("shop", request.Retailer)
+		asked := func(login custody.LoginToken, subject string, body request.Body) error {
+			return c.Authorise(t.Context(), login, subject, body, until+100*hour)
+		}
+		ask, body := confirm("t")
+		moves := map[string]request.Body{
+			"confirmed": body,
+			"returned":  request.Return{Offer: request.Offer{Seller: "c-0001", Mode: request.Named, Receiver: "shop"}, Reverses: "t"},
+		}
+		r.clock.ahead.Store((10 * time.Minute).Milliseconds())
+		for name, body := range moves {
+			if err := asked(login, name+"-in-time", body); err != nil {
+				t.Errorf("%s in time: %v", name, err)
+			}
+		}
+		r.clock.ahead.Store((10*time.Minute + time.Millisecond).Milliseconds())
+		for name, body := range moves {
+			if err := asked(login, name+"-late", body); !errors.Is(err, custody.ErrLoginOld) {
+				t.Errorf("%s late: %v", name, err)
+			}
+			if err := asked(r.logIn("c-0001"), name+"-again", body); err != nil {
+				t.Errorf("%s after another login: %v", name, err)
+			}
+		}
+		if err := asked(login, "declined", request.Decline{Trade: "t", Receiver: "c-0001", Reason: "OTHER"}); err != nil {
+			t.Errorf("what moves nothing: %v", err)
+		}
+		_, shops := confirm("shop-1")
+		shops.Receiver = "shop"
+		if err := asked(at, "shop-1", shops); err != nil {
+			t.Errorf("staff: %v", err)
+		}
+		// What was asked for in time waits as long as it has to.
+		ask.Subject, ask.NotAfter = "confirmed-in-time", until+100*hour
+		r.clock.ahead.Store((20 * time.Hour).Milliseconds())
+		if _, _, err := c.Sign(t.Context(), ask, body); err != nil {
+			t.Errorf("signed later: %v", err)
+		}
+	})
+}
+
 // TestLoginAge: what a consumer asks for is signed if he had logged in lately when he asked, however long it waited since.
 func TestLoginAge(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -172,13 +173,25 @@ func (c *Custody) forgetLogins(ctx context.Context) error {
 	})
 }
 
-// age says whether a consumer's login is young enough for what he asks now.
-func (c *Custody) age(role string, loginAt, askedAt model.Millis) error {
-	if c.loginAge == 0 || role != string(request.Consumer) {
+// steppedUp are the functions for which a login must be younger than for others, where the platform wants that: with them
+// cards change hands. A token that was stolen from a phone is of no use for them, as who has it can't log in to WeChat.
+var steppedUp = []string{"Confirm", "Return"}
+
+// ageFor is how old a consumer's login may be when he asks for a function; 0 means any.
+func (c *Custody) ageFor(function string) time.Duration {
+	if c.stepUpAge > 0 && slices.Contains(steppedUp, function) {
+		return c.stepUpAge
+	}
+	return c.loginAge
+}
+
+// age says whether a consumer's login is young enough, at most so old, for what he asks now.
+func (c *Custody) age(most time.Duration, role string, loginAt, askedAt model.Millis) error {
+	if most == 0 || role != string(request.Consumer) {
 		return nil
 	}
 	age, now := int64(askedAt-loginAt), c.now()
-	if age > c.loginAge.Milliseconds() || age < -skew.Milliseconds() || askedAt > now+model.Millis(skew.Milliseconds()) {
+	if age > most.Milliseconds() || age < -skew.Milliseconds() || askedAt > now+model.Millis(skew.Milliseconds()) {
 		return fmt.Errorf("asked %d ms after the login: %w", age, ErrLoginOld)
 	}
 	return nil

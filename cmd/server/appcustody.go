@@ -43,7 +43,8 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	if c.Stamp, err = a.stamp(); err != nil {
 		return fmt.Errorf("custody.stamp_file: %w", err)
 	}
-	c.ProposalLife, c.LoginAge, c.Unguarded = a.Config.Custody.ProposalLife, a.Config.Custody.LoginAge, !a.Config.Custody.Guards
+	c.ProposalLife, c.Unguarded = a.Config.Custody.ProposalLife, !a.Config.Custody.Guards
+	c.LoginAge, c.StepUpAge = a.Config.Custody.LoginAge, a.Config.Custody.StepUpAge
 	if a.Custody, err = custody.Open(ctx, c); err != nil {
 		return err
 	}

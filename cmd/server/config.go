@@ -124,6 +124,7 @@ type CustodyConfig struct {
 	RootKeyFile  string           `yaml:"root_key_file"`
 	Guards       bool             `yaml:"guards"`
 	LoginAge     time.Duration    `yaml:"login_age"`
+	StepUpAge    time.Duration    `yaml:"step_up_age"` // 0: off
 	ProposalLife time.Duration    `yaml:"proposal_life"`
 	PKCS11       PKCS11Config     `yaml:"pkcs11"`
 }

@@ -108,6 +108,7 @@ func (c Config) faults() Faults {
 		}
 	}
 	if len(v.faults) == 0 { // compared where each is allowed by itself
+		v.must(c.Custody.StepUpAge < c.Custody.LoginAge, "custody.step_up_age", "must be shorter than custody.login_age")
 		v.must(c.Relay.AnswerWithin < c.HTTP.WriteTimeout, "relay.answer_within", "must be shorter than http.write_timeout")
 	}
 	return v.faults
@@ -211,6 +212,7 @@ func (c CustodyConfig) check(v *checker) {
 	c.TLS.check(v)
 	v.file("custody.root_key_file", c.RootKeyFile)
 	v.between("custody.login_age", c.LoginAge, 5*time.Minute, 30*day)
+	v.must(c.StepUpAge == 0 || c.StepUpAge >= time.Minute && c.StepUpAge <= 30*day, "custody.step_up_age", "must be 0s, or between 1m and 720h")
 	v.between("custody.proposal_life", c.ProposalLife, 10*time.Minute, 7*day)
 	used := c.Kind == string(custody.InToken)
 	v.must(!used || custody.HasPKCS11, "custody.kind", "must not be pkcs11 in this program: it was built without cgo, and has no PKCS#11; use one that was built with CGO_ENABLED=1")

@@ -155,6 +155,7 @@ func TestEveryKeyCanBeAFault(t *testing.T) {
 		"custody.pkcs11.pin":              {`"[secret]"`},
 		"custody.guards":                  {"maybe"},
 		"custody.login_age":               {"1m", "1000h"},
+		"custody.step_up_age":             {"1s", "-1m", "1000h", "24h"}, // as long as custody.login_age
 		"custody.proposal_life":           {"1m", "200h"},
 		"audit.anchor_interval":           {"1ms", "25h"},
 		"audit.stop_timeout":              {"-1s", "2m"},
