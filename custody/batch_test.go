@@ -94,15 +94,19 @@ func TestLeaderDies(t *testing.T) {
 							<-gathered
 							return
 						}
+						// The last one goes on alone, and leads.
 						free := r.busy()
 						go func() {
+							for _, taken := r.Taken(); !taken; _, taken = r.Taken() {
+								runtime.Gosched()
+							}
+							close(gathered)
 							for _, made := r.Waiting(); made < many-1; _, made = r.Waiting() {
 								runtime.Gosched()
 							}
 							armed.Store(1)
 							free()
 						}()
-						close(gathered)
 					case x.storing && point == x.point && armed.Load() == 1:
 						if _, made := r.Waiting(); made == 0 {
 							die()

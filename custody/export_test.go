@@ -93,3 +93,8 @@ func WithValue(s Share, value []byte) Share {
 
 // Waiting is how many wait for what they want signed to be written down, and for their signatures to be stored.
 func (c *Custody) Waiting() (intents, made int) { return c.intents.Waiting(), c.made.Waiting() }
+
+// Taken reports whether somebody serves those who want to sign, or who have signed, and all of them who have come.
+func (c *Custody) Taken() (intents, made bool) {
+	return c.intents.Led() && c.intents.Waiting() == 0, c.made.Led() && c.made.Waiting() == 0
+}

@@ -47,6 +47,9 @@ func (r *rig) atOnce(asks []custody.Ask, bodies []request.Confirm) ([]request.Si
 	free := r.busy()
 	var wg sync.WaitGroup
 	for i := range asks {
+		if i == 1 { // the first one leads alone, or he would take along whoever comes before he begins
+			awaited(r.t, "the first one leads", func() bool { intents, _ := r.Taken(); return intents })
+		}
 		wg.Go(func() {
 			defer func() {
 				if died := recover(); died != nil {

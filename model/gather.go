@@ -70,6 +70,9 @@ func (g *Gather[T]) next() {
 	g.serve(items)
 }
 
+// Led reports whether somebody leads: while nobody waits, he has taken all who had come.
+func (g *Gather[T]) Led() bool { return len(g.lead) == 0 }
+
 // Waiting is how many wait to be served.
 func (g *Gather[T]) Waiting() int {
 	g.mu.Lock()
