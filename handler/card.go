@@ -142,8 +142,8 @@ func searchCards(c *call) error {
 	if err != nil {
 		return err
 	}
-	if in.Limit < 0 || in.Limit > 500 {
-		return field("limit", "应为 1 到 500")
+	if err := limited(in.Limit); err != nil {
+		return err
 	}
 	if err := bounded(512, "start", in.Start, "end", in.End, "organisation", in.Organisation, "status", in.Status, "cursor", in.Cursor); err != nil {
 		return err
@@ -173,6 +173,14 @@ func moment(s string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return time.Parse(time.RFC3339, s)
+}
+
+// limited refuses what a body may not ask for on one page; 0 is the usual page.
+func limited(limit int) error {
+	if limit < 0 || limit > 500 {
+		return field("limit", "应为 1 到 500")
+	}
+	return nil
 }
 
 // span reads the two fields of a body that bound a time.

@@ -162,8 +162,8 @@ func searchTrades(c *call) error {
 	if err != nil {
 		return err
 	}
-	if in.Limit < 0 || in.Limit > 500 {
-		return field("limit", "应为 1 到 500")
+	if err := limited(in.Limit); err != nil {
+		return err
 	}
 	if in.Side != "" && in.Side != "seller" && in.Side != "receiver" {
 		return field("side", "应为 seller 或 receiver")
