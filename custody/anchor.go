@@ -17,6 +17,8 @@ type AuditHead struct {
 	// Moved: something has happened since the row that was asked about, apart from the anchoring of it. Each anchor is
 	// signed, and leaves a row: an audit in which nothing else happens must not be anchored for its anchors' sake.
 	Moved bool
+	// Pressing: what two people want waits for the ledger to vouch for the row that says so. See vouched.
+	Pressing bool
 }
 
 // mostAnchoring is how many rows an anchor leaves at most, with all that can go wrong; more are something else.
@@ -31,6 +33,9 @@ func (c *Custody) AuditHead(ctx context.Context, since int64) (head AuditHead, e
 			return err
 		}
 		head = AuditHead{Sequence: h.Seq, Hash: h.Hash}
+		if head.Pressing, err = c.pressing(tx); err != nil {
+			return err
+		}
 		if head.Moved = h.Seq-since > mostAnchoring; head.Moved || h.Seq <= since {
 			return nil
 		}

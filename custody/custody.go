@@ -72,6 +72,8 @@ type Config struct {
 	// StepUpAge is the same where cards change hands (he confirms, or returns), if that is to be less; 0 means LoginAge. What
 	// was asked for before it was set is signed all the same.
 	StepUpAge time.Duration
+	// Anchored: servers anchor the audit on a ledger, and what two people want waits for that. See vouch.go.
+	Anchored bool
 	// ProposalLife is how long a proposal waits for a second person; 0 means 24 h.
 	ProposalLife time.Duration
 }
@@ -112,6 +114,7 @@ type Custody struct {
 	// Dangerous are the operations that take two people.
 	Dangerous    *Dangerous
 	proposalLife time.Duration
+	anchored     bool
 	unguarded    bool
 	loginAge     time.Duration
 	stepUpAge    time.Duration
@@ -144,7 +147,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, tool: config.Tool, look: config.Look,
 		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
-		stepUpAge: config.StepUpAge,
+		stepUpAge: config.StepUpAge, anchored: config.Anchored,
 	}
 	c.intents, c.made = model.NewGather(mostIntents, c.intendAll), model.NewGather(mostIntents, c.keepAll)
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))

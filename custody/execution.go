@@ -20,6 +20,7 @@ type Execution struct {
 	custody   *Custody
 	operation operation
 	lease     string
+	begun     int64 // the row of the audit that says so, or a later one
 	ended     bool
 }
 
@@ -150,7 +151,11 @@ func (c *Custody) beginExecution(ctx context.Context, id string) (x *Execution, 
 			return nil
 		}
 		op, err := c.Dangerous.find(p.Operation)
-		x = &Execution{ID: p.ID, Proposer: p.Proposer, Approver: p.Decider, custody: c, operation: op, lease: lease}
+		if err != nil {
+			return err
+		}
+		h, err := tx.AuditHead()
+		x = &Execution{ID: p.ID, Proposer: p.Proposer, Approver: p.Decider, custody: c, operation: op, lease: lease, begun: h.Seq}
 		arguments = []byte(p.Arguments)
 		return err
 	})
@@ -166,7 +171,10 @@ func (c *Custody) execute(ctx context.Context, x *Execution, arguments []byte) e
 	defer stop()
 	kept := make(chan struct{})
 	go func() { defer close(kept); c.keepLease(ctx, stop, x) }()
-	err := x.do(ctx, arguments)
+	err := c.vouched(ctx, x)
+	if err == nil {
+		err = x.do(ctx, arguments)
+	}
 	stop()
 	<-kept
 	// What is recorded now is recorded also if the server is stopping.

@@ -104,6 +104,12 @@ func (tx *Tx) ProposalsToExpire(now Millis, limit int) ([]Proposal, error) {
 	return many[Proposal](tx.db.Where("state = ? AND expires_at <= ?", ProposalProposed, now).Order("created_at, id").Limit(limit))
 }
 
+// ProposalsBegun reports whether a proposal is being carried out that began at a time or later.
+func (tx *Tx) ProposalsBegun(since Millis) (bool, error) {
+	found, err := many[Proposal](tx.db.Where("state = ? AND begun_at >= ?", ProposalExecuting, since).Limit(1))
+	return len(found) > 0, err
+}
+
 // ProposalsToCarry lists the proposals that two people want and that nobody is carrying out, oldest first.
 func (tx *Tx) ProposalsToCarry(now Millis, limit int) ([]Proposal, error) {
 	return many[Proposal](tx.db.Where("state = ? OR (state = ? AND (lease_until <= ? OR lease_until > ?))", ProposalApproved, ProposalExecuting, now, now+farLease).

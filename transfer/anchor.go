@@ -21,9 +21,16 @@ const dutyAnchor = "anchor"
 type Audit interface {
 	// Stream is its name on the ledger.
 	Stream() string
-	// Head answers the number and the hash of its newest row, and whether anything has happened since a row but the
-	// anchoring of it. Errors: ErrSealed.
-	Head(ctx context.Context, since int64) (sequence int64, hash string, moved bool, err error)
+	// Head answers its newest row. Errors: ErrSealed.
+	Head(ctx context.Context, since int64) (AuditHead, error)
+}
+
+// AuditHead is the end of the audit.
+type AuditHead struct {
+	Sequence int64 // of the newest row
+	Hash     string
+	Moved    bool // anything has happened since the row that was asked about, but the anchoring of it
+	Pressing bool // something waits for an anchor
 }
 
 // AnchorConfig says how often the audit's head goes to the ledger.
@@ -71,11 +78,11 @@ func (s *Service) anchorIfDue(ctx context.Context) (again time.Duration, err err
 	if err != nil {
 		return 0, err
 	}
-	if left := s.Anchor.Interval - state.Age; left > 0 && state.Anchored > 0 {
-		return left, nil
+	if left := s.Anchor.Interval - state.Age; left > 0 && state.Anchored > 0 && !state.Pressing {
+		return min(left, pressed), nil
 	}
 	if _, err := s.AnchorNow(ctx); err != nil {
-		return s.Anchor.Interval, err
+		return min(s.Relay.Lease, s.Anchor.Interval), err // soon again: something may be pressing
 	}
 	if state.Moved && state.Age > s.Anchor.Overdue {
 		return s.Relay.Lease, fmt.Errorf("the newest anchor is %s old, and %d rows wait for the next one", state.Age.Round(time.Second), state.Rows-state.Anchored)
@@ -83,12 +90,16 @@ func (s *Service) anchorIfDue(ctx context.Context) (again time.Duration, err err
 	return min(s.Relay.Lease, s.Anchor.Interval), nil
 }
 
+// pressed is how often to look whether something waits for an anchor.
+const pressed = 500 * time.Millisecond
+
 // AnchorState is how the anchors stand.
 type AnchorState struct {
 	Rows     int64         // of the audit
 	Anchored int64         // the newest row that the ledger vouches for
 	Age      time.Duration // of the newest anchor, or, before the first one, of the ledger as we know it
-	Moved    bool          // something waits to be anchored
+	Moved    bool          // something has happened that is not anchored
+	Pressing bool          // and something waits for that
 }
 
 // AnchorState answers how the anchors stand. A database without an audit has none.
@@ -100,11 +111,11 @@ func (s *Service) AnchorState(ctx context.Context) (AnchorState, error) {
 	if err != nil {
 		return AnchorState{}, err
 	}
-	rows, _, moved, err := s.Audit.Head(ctx, newest.Sequence)
+	head, err := s.Audit.Head(ctx, newest.Sequence)
 	if err != nil {
 		return AnchorState{}, err
 	}
-	state := AnchorState{Rows: rows, Anchored: newest.Sequence, Moved: moved}
+	state := AnchorState{Rows: head.Sequence, Anchored: newest.Sequence, Moved: head.Moved, Pressing: head.Pressing}
 	since := newest.At
 	if newest.Sequence == 0 {
 		// The platform is older than its anchors, if only by a moment.
@@ -146,20 +157,20 @@ func (s *Service) AnchorNow(ctx context.Context) (act string, err error) {
 	if err != nil {
 		return "", err
 	}
-	sequence, hash, moved, err := s.Audit.Head(ctx, newest.Sequence)
+	head, err := s.Audit.Head(ctx, newest.Sequence)
 	switch {
 	case err != nil:
 		return "", err
-	case sequence < newest.Sequence:
-		return "", fmt.Errorf("the ledger has anchored row %d of an audit that ends at row %d: it was put back, or cut", newest.Sequence, sequence)
-	case !moved:
+	case head.Sequence < newest.Sequence:
+		return "", fmt.Errorf("the ledger has anchored row %d of an audit that ends at row %d: it was put back, or cut", newest.Sequence, head.Sequence)
+	case !head.Moved:
 		return "", nil
 	}
 	if known, err := s.anchorKeyKnown(ctx); err != nil || !known {
 		return "", err // the platform is just being set up
 	}
 	d := draft{
-		Body: request.Anchor{Stream: s.Audit.Stream(), Sequence: uint64(sequence), Digest: hash}, Subject: s.Audit.Stream(),
+		Body: request.Anchor{Stream: s.Audit.Stream(), Sequence: uint64(head.Sequence), Digest: head.Hash}, Subject: s.Audit.Stream(),
 		Fields: fields{Parties: []party{{PlatformID, SlotAnchor}}},
 	}
 	err = s.DB.Write(ctx, func(tx *model.Tx) error {
@@ -179,7 +190,7 @@ func (s *Service) AnchorNow(ctx context.Context) (act string, err error) {
 		}
 		// One that failed is asked for under another name: same number, same digest.
 		for n := 0; act == ""; n++ {
-			id := fmt.Sprintf("anchor-%d", sequence)
+			id := fmt.Sprintf("anchor-%d", head.Sequence)
 			if n > 0 {
 				id = fmt.Sprintf("%s.%d", id, n)
 			}

@@ -183,9 +183,9 @@ type sealedAudit struct {
 	asked  atomic.Int64
 }
 
-func (a *sealedAudit) Head(ctx context.Context, since int64) (int64, string, bool, error) {
+func (a *sealedAudit) Head(ctx context.Context, since int64) (transfer.AuditHead, error) {
 	if a.asked.Add(1); a.sealed.Load() {
-		return 0, "", false, transfer.ErrSealed
+		return transfer.AuditHead{}, transfer.ErrSealed
 	}
 	return a.Audit.Head(ctx, since)
 }

@@ -42,9 +42,10 @@ type rig struct {
 	clock *clock
 	wrap  func(ledger.Ledger) ledger.Ledger
 	// config, if not nil, changes what a service is made of: log, randomness, signer.
-	config  func(*transfer.Config)
-	dbClock func() time.Time   // the database's, if it is not the rig's
-	at      func(point string) // is called at the points of a write's way; nil is fine
+	config   func(*transfer.Config)
+	anchored bool               // custody waits for anchors
+	dbClock  func() time.Time   // the database's, if it is not the rig's
+	at       func(point string) // is called at the points of a write's way; nil is fine
 }
 
 // clock runs with the machine's, shifted by what a test says.
@@ -184,7 +185,7 @@ func (r *rig) open(t *testing.T) {
 	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
 	r.keys = must2(custody.Open(r.ctx, custody.Config{
-		DB: r.db, Root: root, Channel: "test", Stamp: vault.Stamp(), Clock: r.clock.now, Random: rand.Reader, At: r.at,
+		DB: r.db, Root: root, Channel: "test", Stamp: vault.Stamp(), Clock: r.clock.now, Random: rand.Reader, At: r.at, Anchored: r.anchored,
 		Keep: func(keys ...model.CustodyKey) error { return r.journal.Append(transfer.KeyEntries(keys)...) },
 	}))(t)
 	c := transfer.Config{

@@ -1,9 +1,11 @@
 package transfer_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"cardflow/custody"
 	"cardflow/ledger/request"
@@ -63,6 +65,65 @@ func TestUnfreezeTakesTwo(t *testing.T) {
 	r.offer(retailer, 13, 20)
 	if err := r.keys.Authorise(r.ctx, custody.LoginToken(r.console(carrier).Session), "act", request.Unfreeze{LotAct: request.LotAct{Lot: lot}}, 1<<50); err == nil {
 		t.Error("authorised by one person")
+	}
+	r.fsck()
+}
+
+// TestNothingBeforeItIsVouchedFor: while the ledger is away nothing is done of what two people want; when it is back it
+// vouches for the row that says so at once, however far off the next anchor would be, and then that is done.
+func TestNothingBeforeItIsVouchedFor(t *testing.T) {
+	t.Parallel()
+	f := &faulty{}
+	r := rigOn(t)
+	r.wrap, r.config, r.anchored = f.wrap, anchoring(24*time.Hour), true
+	stocked.copyTo(r)
+	r.start(t)
+	r.until("the first anchor", func() bool { s, err := r.AnchorState(r.ctx); return err == nil && s.Anchored > 0 })
+	r.on(r.Freeze, carrier, r.lotOf(1), span(11, 20), "")
+	p := must2(r.propose(r.ctx, carrier, idem("unfreeze"), r.lotOf(15), nil))(t)
+
+	f.setDown(errWire)
+	approver := r.colleague(carrier).Person
+	hangsUp, hangUp := context.WithCancel(r.ctx)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := r.keys.Approve(hangsUp, approver, p.ID)
+		answered <- err
+	}()
+	state := func() model.ProposalState {
+		now, err := r.keys.Proposal(r.ctx, p.ID)
+		check(t, err)
+		return now.State
+	}
+	r.until("it begins", func() bool { return state() == model.ProposalExecuting })
+	hangUp()
+	<-answered
+	if _, err := r.Act(r.ctx, carrier, p.ID); err == nil || state() != model.ProposalExecuting {
+		t.Fatalf("%s, and there is an act: %v", state(), err)
+	}
+
+	f.setDown(nil)
+	r.until("it is done", func() bool { return state() == model.ProposalExecuted })
+	r.until("it is on the ledger", func() bool { a, err := r.Act(r.ctx, carrier, p.ID); return err == nil && a.State == "committed" })
+	unfrozen, err := r.Act(r.ctx, carrier, p.ID)
+	check(t, err)
+	r.caughtUp()
+	before := false
+	for _, a := range r.anchors() {
+		var row model.AuditRow
+		check(t, r.db.Read(r.ctx, func(tx *model.Tx) error {
+			rows, err := tx.AuditRows(0, 10_000)
+			for _, x := range rows {
+				if x.Act == "proposal.begin" && x.Subject == p.ID {
+					row = x
+				}
+			}
+			return err
+		}))
+		before = before || row.Seq > 0 && a.Sequence >= row.Seq && uint64(a.BlockNumber) < unfrozen.BlockNumber
+	}
+	if !before {
+		t.Error("the ledger had not vouched for the approval when it was carried out")
 	}
 	r.fsck()
 }

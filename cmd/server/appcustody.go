@@ -55,7 +55,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 
 // custodyConfig is what every custody of this configuration has.
 func (a *App) custodyConfig() custody.Config {
-	return custody.Config{DB: a.DB, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, At: at}
+	return custody.Config{DB: a.DB, Channel: a.Config.Ledger.Channel, Clock: time.Now, Random: rand.Reader, Logger: a.Logger, At: at, Anchored: true}
 }
 
 // root is the root key as it is configured; nil if it is in shares.

@@ -140,11 +140,6 @@ type (
 
 // The answers of calls that answer several things.
 type (
-	headAnswer struct {
-		Sequence int64
-		Hash     string
-		Moved    bool
-	}
 	enrolledAnswer struct {
 		Keys map[string]request.NewKey // by owner; none of those whose key was stopped
 		Made int
@@ -271,9 +266,8 @@ var calls = map[string]taken{
 		return k.Key(ctx, a.KeyID)
 	}),
 
-	"Head": takes(func(ctx context.Context, k keeper, _ caller, since int64) (v headAnswer, err error) {
-		v.Sequence, v.Hash, v.Moved, err = k.Head(ctx, since)
-		return v, err
+	"Head": takes(func(ctx context.Context, k keeper, _ caller, since int64) (transfer.AuditHead, error) {
+		return k.Head(ctx, since)
 	}),
 	"Audit": takes(func(ctx context.Context, k keeper, _ caller, a listCall) (model.Page[model.AuditRow], error) {
 		return k.Audit(ctx, a.Audit, a.Cursor, a.Limit)

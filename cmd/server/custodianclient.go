@@ -189,9 +189,8 @@ func (c remote) Key(ctx context.Context, keyID string) (transfer.KeyView, error)
 // Stream implements transfer.Audit.
 func (remote) Stream() string { return custody.AuditStream }
 
-func (c remote) Head(ctx context.Context, since int64) (int64, string, bool, error) {
-	h, err := asks[headAnswer](ctx, c, "Head", since)
-	return h.Sequence, h.Hash, h.Moved, err
+func (c remote) Head(ctx context.Context, since int64) (transfer.AuditHead, error) {
+	return asks[transfer.AuditHead](ctx, c, "Head", since)
 }
 
 func (c remote) Audit(ctx context.Context, f model.AuditFilter, cursor string, limit int) (model.Page[model.AuditRow], error) {

@@ -181,12 +181,51 @@ func (c deciding) decide(e *environment, path string, body any, would string) er
 	return nil
 }
 
-type proposalsApprove struct{ deciding }
-
-// Run implements the command.
-func (c proposalsApprove) Run(e *environment) error {
-	return c.decide(e, "approve", nil, "没有批准。核对以上内容后，加 --yes 批准并执行。")
+type proposalsApprove struct {
+	deciding
+	Wait time.Duration `help:"How long to wait until it has been carried out." default:"1m"`
 }
+
+// Run implements the command. What has been approved begins when the ledger vouches for the record of that, and is carried
+// out whether or not anybody waits for it.
+func (c proposalsApprove) Run(e *environment) error {
+	if !c.Yes {
+		return c.decide(e, "approve", nil, "没有批准。核对以上内容后，加 --yes 批准并执行。")
+	}
+	api, leave, err := c.login(e)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	path := "/custody/proposals/" + url.PathEscape(c.ID)
+	var p proposal
+	if err := api.call(e.ctx, "POST", path+"/approve", nil, &p); err != nil {
+		return spoken(err)
+	}
+	deadline := time.NewTimer(c.Wait)
+	defer deadline.Stop()
+	for p.State == "approved" || p.State == "executing" {
+		select {
+		case <-e.ctx.Done():
+			return e.ctx.Err()
+		case <-deadline.C:
+			if c.JSON {
+				return printJSON(e.stdout, p)
+			}
+			p.print(e.stdout)
+			fmt.Fprintln(e.stdout, "已批准，还没有办完：账本为这次批准作证之后才开始执行。不必再做什么；用 server proposals show 查看。")
+			return nil
+		case <-time.After(proposalLook):
+		}
+		if err := api.call(e.ctx, "GET", path, nil, &p); err != nil {
+			return spoken(err)
+		}
+	}
+	return c.told(e, p, "POST")
+}
+
+// proposalLook is how often to look whether a proposal has been carried out.
+const proposalLook = 200 * time.Millisecond
 
 type proposalsReject struct {
 	deciding
@@ -224,6 +263,11 @@ func (a acting) over(e *environment, api *client, method, path string, body any)
 	if err := api.call(e.ctx, method, path, body, &p); err != nil {
 		return spoken(err)
 	}
+	return a.told(e, p, method)
+}
+
+// told shows a proposal as a method has answered it.
+func (a acting) told(e *environment, p proposal, method string) error {
 	if a.JSON {
 		return printJSON(e.stdout, p)
 	}

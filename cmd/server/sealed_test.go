@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"cardflow/custody"
 	"cardflow/ledger/request"
@@ -82,7 +83,7 @@ func (s *site) toShares(shares, threshold int) []string {
 		s.t.Fatalf("no proposal in %q", said)
 	}
 	e, _, _ = operating(s.t, s.Config.DataDir, "")
-	check(s.t, proposalsApprove{deciding{acting: as("ops2"), ID: proposal[1], Yes: true}}.Run(e))
+	check(s.t, proposalsApprove{deciding: deciding{acting: as("ops2"), ID: proposal[1], Yes: true}, Wait: time.Minute}.Run(e))
 	return printed(s.t, strings.NewReader(said))
 }
 

@@ -54,6 +54,10 @@ func unfreezes(t *testing.T, s *site, accounts *transfer.Service) {
 	colleague.refused(404, "NOT_FOUND", http.MethodGet, "/confirmations/"+p.ID, nil)
 
 	colleague.post(approve, nil, &p)
+	until(t, "the ledger to vouch for the approval", func() bool {
+		colleague.get("/custody/proposals/"+p.ID, &p)
+		return p.State != "approved" && p.State != "executing"
+	})
 	if p.State != "executed" {
 		t.Fatalf("%+v", p)
 	}

@@ -101,12 +101,12 @@ var _ transfer.Audit = Audit{}
 func (Audit) Stream() string { return custody.AuditStream }
 
 // Head implements transfer.Audit.
-func (a Audit) Head(ctx context.Context, since int64) (int64, string, bool, error) {
+func (a Audit) Head(ctx context.Context, since int64) (transfer.AuditHead, error) {
 	h, err := a.Custody.AuditHead(ctx, since)
 	if errors.Is(err, custody.ErrSealed) {
 		err = errors.Join(transfer.ErrSealed, err)
 	}
-	return h.Sequence, h.Hash, h.Moved, err
+	return transfer.AuditHead(h), err
 }
 
 // Reconciled implements transfer.SignLog.
