@@ -2,10 +2,13 @@ package handler
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/model"
 	"cardflow/transfer"
 )
@@ -114,6 +117,24 @@ func rotateKey(c *call) error { return c.onKey(c.Service.RotateKey) }
 
 // revokeKey is POST /custody/keys/{id}/revoke.
 func revokeKey(c *call) error { return c.onKey(c.Service.RevokeKey) }
+
+// destroyKey is POST /custody/keys/{id}/destroy: a proposal, for another person to approve. There is no way back from it.
+func destroyKey(c *call) error {
+	in, err := bind[struct {
+		Reason string `json:"reason"`
+	}](c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(required("reason", in.Reason), bounded(4096, "reason", in.Reason)); err != nil {
+		return err
+	}
+	arguments, err := json.Marshal(custody.DestroyKey{Key: c.Param("id")})
+	if err != nil {
+		return err
+	}
+	return c.propose(custody.OperationDestroy, arguments, in.Reason)
+}
 
 func (c *call) onKey(do func(context.Context, transfer.Caller, transfer.Idem, string) (transfer.Act, error)) error {
 	return c.accepted(do(c.ctx(), c.caller(), c.idem(), c.Param("id")))

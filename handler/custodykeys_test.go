@@ -139,9 +139,4 @@ func TestOrdersForKeys(t *testing.T) {
 	r.want(503, "CUSTODY_AUDIT_UNWRITABLE", r.wish("/custody/keys/"+keyID+"/revoke", token, nil))
 	r.service.fail = bad("KEY_PROTECTED")
 	r.want(409, "KEY_PROTECTED", r.wish("/custody/keys/"+keyID+"/revoke", token, nil))
-	r.service.fail = nil
-	// Destroying is for two people: it is proposed.
-	if got := r.do(r.wish("/custody/keys/"+keyID+"/destroy", token, nil)); got.status != 404 {
-		t.Errorf("destroy: %d", got.status)
-	}
 }

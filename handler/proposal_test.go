@@ -317,3 +317,21 @@ func TestCustodyErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestDestroyKey: wiping a key is a proposal of ops.
+func TestDestroyKey(t *testing.T) {
+	r := newRig(t)
+	ops, key := r.staff("ops"), strings.Repeat("ab", 16)
+	path := "/custody/keys/" + key + "/destroy"
+	var p proposal
+	wish := r.wish(path, ops, fields{"reason": "撤销已满一年"})
+	r.want(201, "", wish).into(t, &p)
+	if made := r.custody.proposals[p.ID]; made.Operation != custody.OperationDestroy || string(made.Arguments) != `{"key":"`+key+`"}` || p.State != "proposed" {
+		t.Errorf("%+v", made)
+	}
+	r.want(201, "", wish)
+	r.want(400, "FIELD_INVALID", r.wish(path, ops, fields{}))
+	r.want(403, "FORBIDDEN", r.wish(path, r.staff("auditor"), fields{"reason": "撤销已满一年"}))
+	r.custody.fail = custody.ErrKeyTransition
+	r.want(409, "CUSTODY_KEY_TRANSITION", r.wish(path, ops, fields{"reason": "撤销已满一年"}))
+}

@@ -169,6 +169,7 @@ var routes = []route{
 	api(post, "/custody/keys/{id}/resume", ops, resumeKey, wished),
 	api(post, "/custody/keys/{id}/rotate", ops, rotateKey, wished),
 	api(post, "/custody/keys/{id}/revoke", ops, revokeKey, wished),
+	api(post, "/custody/keys/{id}/destroy", ops, destroyKey, withJSON, wished),
 	api(get, "/custody/recoveries", ops, listRecoveries, paged("state")),
 	api(post, "/custody/recoveries", ops, startRecovery, withJSON, wished),
 	api(get, "/custody/recoveries/{id}", ops, showRecovery),

@@ -37,6 +37,7 @@ func good(r *rig, pattern string) ask {
 		"POST /custody/proposals/{id}/reject":   fields{"reason": "不需要"},
 		"POST /custody/proposals/{id}/withdraw": fields{"reason": "写错了"},
 		"POST /custody/keys":                    fields{"openIds": []string{"oA"}, "dry": true},
+		"POST /custody/keys/{id}/destroy":       fields{"reason": "到期"},
 		"POST /custody/root/rotate":             fields{"root": strings.Repeat("ab", 16), "reason": "一位保管人离职"},
 		"POST /custody/audit/verify":            fields{"scan": true},
 		"POST /custody/quotas":                  fields{"name": "platform", "daily": 5},
@@ -133,7 +134,7 @@ func TestEveryRouteAnswers(t *testing.T) {
 		"POST /api/v1/trades/{id}/return": 202, "POST /api/v1/trades": 201, "POST /api/v1/trades/{id}/cancel": 202, "POST /api/v1/lots/merge": 202,
 		"POST /api/v1/card-imports": 202, "POST /api/v1/lots": 202, "POST /api/v1/lots/{hash}/retire": 202, "POST /api/v1/lots/{hash}/freeze": 202,
 		"POST /api/v1/lots/{hash}/unfreeze": 201, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,
-		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202,
+		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202, "POST /api/v1/custody/keys/{id}/destroy": 201,
 		"POST /api/v1/custody/proposals": 201, "POST /api/v1/custody/recoveries": 202, "POST /api/v1/custody/root/rotate": 201,
 		"POST /api/v1/me/real-name": 202, "POST /api/v1/me/real-name/withdraw": 202, "POST /api/v1/approvals/{id}/approve": 202,
 	}
