@@ -9,6 +9,9 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"cardflow/custody"
+	"cardflow/transfer"
 )
 
 // acting is the person for whom a command acts. He logs in at the running server like everybody, and the server does what
@@ -57,6 +60,12 @@ func spoken(err error) error {
 	var refused *apiError
 	if errors.As(err, &refused) {
 		return fmt.Errorf("%s（%s）", refused.Message, refused.Code)
+	}
+	if custodian := (*custody.Error)(nil); errors.As(err, &custodian) {
+		return fmt.Errorf("%s（%s）", custody.MessageOf(custodian.Code), custodian.Code)
+	}
+	if errors.Is(err, transfer.ErrCustodyAway) {
+		return fmt.Errorf("密钥托管进程（server custodian）没有应答：%w", err)
 	}
 	return err
 }

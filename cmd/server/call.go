@@ -324,6 +324,10 @@ var calls = map[string]taken{
 		if err != nil {
 			return s, err
 		}
+		// Where the root is in no shares, whoever may lift a stop is all that there is between.
+		if err := who.keys.Operates(ctx, person); err != nil {
+			return s, err
+		}
 		return k.Unseal(ctx, a.Share, person)
 	}),
 	"RootStatus": takes(func(ctx context.Context, k keeper, _ caller, _ none) (custody.RootStatus, error) {

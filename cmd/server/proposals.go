@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"strings"
 	"time"
+
+	"cardflow/custody"
 )
 
 // proposalsCommand is the two-person rule on the command line.
@@ -183,24 +187,32 @@ func (c deciding) decide(e *environment, path string, body any, would string) er
 
 type proposalsApprove struct {
 	deciding
-	Wait time.Duration `help:"How long to wait until it has been carried out." default:"1m"`
+	Wait      time.Duration `help:"How long to wait until it has been carried out." default:"1m"`
+	Custodian bool          `help:"Go to the custodian on this machine, by its socket and past the server."`
 }
 
 // Run implements the command. What has been approved begins when the ledger vouches for the record of that, and is carried
 // out whether or not anybody waits for it.
 func (c proposalsApprove) Run(e *environment) error {
-	if !c.Yes {
-		return c.decide(e, "approve", nil, "没有批准。核对以上内容后，加 --yes 批准并执行。")
-	}
-	api, leave, err := c.login(e)
+	show, approve, leave, err := c.at(e)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	path := "/custody/proposals/" + url.PathEscape(c.ID)
-	var p proposal
-	if err := api.call(e.ctx, "POST", path+"/approve", nil, &p); err != nil {
-		return spoken(err)
+	if !c.Yes {
+		p, err := show()
+		if err != nil {
+			return err
+		}
+		if err := c.told(e, p, "GET"); err != nil || c.JSON {
+			return err
+		}
+		fmt.Fprintln(e.stdout, "没有批准。核对以上内容后，加 --yes 批准并执行。")
+		return nil
+	}
+	p, err := approve()
+	if err != nil {
+		return err
 	}
 	deadline := time.NewTimer(c.Wait)
 	defer deadline.Stop()
@@ -217,11 +229,57 @@ func (c proposalsApprove) Run(e *environment) error {
 			return nil
 		case <-time.After(proposalLook):
 		}
-		if err := api.call(e.ctx, "GET", path, nil, &p); err != nil {
-			return spoken(err)
+		if p, err = show(); err != nil {
+			return err
 		}
 	}
 	return c.told(e, p, "POST")
+}
+
+// at is where the person shows himself: at the server, or at the custodian.
+func (c proposalsApprove) at(e *environment) (show, approve func() (proposal, error), leave func(), err error) {
+	if c.Custodian {
+		if c.Server != "" {
+			return nil, nil, nil, errors.New("--custodian 与 --server 不能同时使用")
+		}
+		password, err := c.password(e)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		at, ctx, leave, err := logInAtCustodian(e, c.As, password)
+		ask := func(call func(context.Context, string) (custody.Proposal, error)) func() (proposal, error) {
+			return func() (proposal, error) {
+				p, err := call(ctx, c.ID)
+				return proposalOf(p), spoken(err)
+			}
+		}
+		return ask(at.Proposal), ask(func(ctx context.Context, id string) (custody.Proposal, error) { return at.Approve(ctx, "", id) }), leave, err
+	}
+	api, leave, err := c.login(e)
+	path := "/custody/proposals/" + url.PathEscape(c.ID)
+	ask := func(method, path string) func() (proposal, error) {
+		return func() (p proposal, err error) {
+			err = api.call(e.ctx, method, path, nil, &p)
+			return p, spoken(err)
+		}
+	}
+	return ask("GET", path), ask("POST", path+"/approve"), leave, err
+}
+
+// proposalOf is a proposal as the custodian answers it.
+func proposalOf(p custody.Proposal) proposal {
+	v := proposal{
+		ID: p.ID, Operation: p.Operation, Arguments: p.Arguments, Description: p.Description, Reason: p.Reason, State: string(p.State),
+		Proposer: member(p.Proposer), Decision: p.Decision,
+		CreatedAt: p.CreatedAt, ExpiresAt: p.ExpiresAt, DecidedAt: p.DecidedAt, BegunAt: p.BegunAt, EndedAt: p.EndedAt,
+	}
+	if decider := member(p.Decider); decider.ID != "" {
+		v.Decider = &decider
+	}
+	if p.ErrorCode != "" {
+		v.Error = &failure{p.ErrorCode, custody.MessageOf(p.ErrorCode)}
+	}
+	return v
 }
 
 // proposalLook is how often to look whether a proposal has been carried out.

@@ -14,9 +14,8 @@ import (
 	"cardflow/gm"
 )
 
-// unsealCommand brings one share to the running server, through its API and with the login of whoever brings it: each
-// person by himself, so that the audit names each, and by the same rules for all. A socket that only the machine's
-// administrator reaches would know that one account alone.
+// unsealCommand brings one share to the running server, through its API, or to the custodian, and with the login of whoever
+// brings it: each person by himself, so that the audit names each, and by the same rules for all.
 type unsealCommand struct {
 	At     `embed:""`
 	Status bool `help:"Only tell whether it is sealed, and which shares it has."`
@@ -25,8 +24,10 @@ type unsealCommand struct {
 
 // At says which server, and who asks.
 type At struct {
-	URL  string `help:"The server; without it the one of this configuration on this machine. Each server is unsealed by itself." placeholder:"URL"`
+	URL  string `help:"The server; without it the one of this configuration on this machine. Each server is unsealed by itself." placeholder:"URL" xor:"where"`
 	User string `help:"Who logs in, with the role ops." placeholder:"NAME"`
+	// Custodian is for those who don't trust the server with what they type.
+	Custodian bool `help:"Go to the custodian on this machine, by its socket and past the server." xor:"where"`
 }
 
 // sealState is the answer of /custody/seal.
@@ -44,35 +45,28 @@ type sealState struct {
 // Run implements the command.
 func (c unsealCommand) Run(e *environment) error {
 	ask := e.asker()
-	api, logout, err := c.login(e, ask)
+	at, ctx, logout, err := c.login(e, ask)
 	if err != nil {
 		return err
 	}
 	defer logout()
-	var s sealState
-	if err := api.call(e.ctx, http.MethodGet, "/custody/seal", nil, &s); err != nil {
-		return spoken(err)
+	s, err := at.status(ctx)
+	if err != nil {
+		return err
 	}
 	if c.Status || !s.Sealed && s.StoppedAt.IsZero() {
 		return c.print(e, s)
 	}
-	body := map[string]json.RawMessage{}
+	var share gm.Secret
 	if s.Kind == string(custody.InShares) {
-		share, err := ask.share(fmt.Sprintf("Your share of set %s (not shown): ", s.Set))
-		if err != nil {
+		if share, err = ask.share(fmt.Sprintf("Your share of set %s (not shown): ", s.Set)); err != nil {
 			return err
 		}
 		defer share.Clear()
-		text, err := json.Marshal(string(share))
-		if err != nil {
-			return err
-		}
-		defer clear(text)
-		body["share"] = text
 	}
-	var now sealState
-	if err := api.call(e.ctx, http.MethodPost, "/custody/seal/unseal", body, &now); err != nil {
-		return spoken(err)
+	now, err := at.unseal(ctx, share)
+	if err != nil {
+		return err
 	}
 	return c.print(e, now)
 }
@@ -110,36 +104,40 @@ func (s sealState) text() string {
 }
 
 // login logs the person in. One who must change the password first does it here: on a first start nobody could, else.
-func (a At) login(e *environment, ask *asker) (*client, func(), error) {
+func (a At) login(e *environment, ask *asker) (at desk, ctx context.Context, logout func(), err error) {
 	base, err := serverAt(e.config, "--url", a.URL)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	api := newClient(base, "operator")
 	name := a.User
 	if name == "" {
 		if name, err = ask.line("User name: "); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	password, err := ask.secret("Password (not shown): ")
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer password.Clear()
-	if err := api.login(e.ctx, name, string(password)); err != nil {
-		return nil, nil, spoken(err)
+	if a.Custodian {
+		custodian, ctx, leave, err := logInAtCustodian(e, name, string(password))
+		return atCustodian{custodian}, ctx, leave, err
 	}
-	logout := func() { _ = api.call(context.WithoutCancel(e.ctx), http.MethodPost, "/auth/logout", nil, nil) }
+	api := newClient(base, "operator")
+	if err := api.login(e.ctx, name, string(password)); err != nil {
+		return nil, nil, nil, spoken(err)
+	}
+	logout = func() { _ = api.call(context.WithoutCancel(e.ctx), http.MethodPost, "/auth/logout", nil, nil) }
 	err = api.call(e.ctx, http.MethodGet, "/custody/seal", nil, nil)
 	if refused := (*apiError)(nil); errors.As(err, &refused) && refused.Code == "PASSWORD_CHANGE_REQUIRED" {
 		err = changeFirst(e, ask, api, name, password)
 	}
 	if err != nil {
 		logout()
-		return nil, nil, spoken(err)
+		return nil, nil, nil, spoken(err)
 	}
-	return api, logout, nil
+	return atServer{api}, e.ctx, logout, nil
 }
 
 // changeFirst gives the person a password of his own, and logs in with it.
@@ -177,14 +175,14 @@ func (c sealCommand) Run(e *environment) error {
 	if !c.Yes {
 		return would(e.stdout, c.JSON, sealWould)
 	}
-	api, logout, err := c.login(e, e.asker())
+	at, ctx, logout, err := c.login(e, e.asker())
 	if err != nil {
 		return err
 	}
 	defer logout()
-	var s sealState
-	if err := api.call(e.ctx, http.MethodPost, "/custody/seal", nil, &s); err != nil {
-		return spoken(err)
+	s, err := at.seal(ctx)
+	if err != nil {
+		return err
 	}
 	if c.JSON {
 		return printJSON(e.stdout, s)
