@@ -59,6 +59,8 @@ type Config struct {
 	// Keep, if set, is given every new key as it is stored, sealed, before its transaction commits, and makes it last
 	// elsewhere: Restore takes it back. A key that can't be kept is not made. It may get a key that never comes to be.
 	Keep func(...model.CustodyKey) error
+	// Founds: a trial's. The system puts organisations on the ledger and gives out prefixes without being asked for it.
+	Founds bool
 	// Tool is a program beside the servers: where signing was stopped by hand it may look, and lifts nothing.
 	Tool bool
 	// Look opens a custody whose audit has a false head, too, so that VerifyAudit can say what is wrong with it. It signs
@@ -115,6 +117,7 @@ type Custody struct {
 	Dangerous    *Dangerous
 	proposalLife time.Duration
 	anchored     bool
+	founds       bool
 	unguarded    bool
 	loginAge     time.Duration
 	stepUpAge    time.Duration
@@ -147,7 +150,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, tool: config.Tool, look: config.Look,
 		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
-		stepUpAge: config.StepUpAge, anchored: config.Anchored,
+		stepUpAge: config.StepUpAge, anchored: config.Anchored, founds: config.Founds,
 	}
 	c.intents, c.made = model.NewGather(mostIntents, c.intendAll), model.NewGather(mostIntents, c.keepAll)
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -204,6 +204,9 @@ func (j *judgement) one(i *intent) error {
 	if err := foreign(j.tx, i.key, i.body); err != nil {
 		return err
 	}
+	if err := j.c.founding(i.body); err != nil {
+		return err
+	}
 	if err := ordered(j.tx, i.body); err != nil {
 		return err
 	}

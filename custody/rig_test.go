@@ -115,7 +115,7 @@ func (r *rig) config() custody.Config {
 		}
 	}
 	return custody.Config{
-		DB: r.db, Root: root, Channel: channel, Stamp: gm.Secret("the stamp of logins of all tests"), Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger, At: r.passes,
+		DB: r.db, Root: root, Channel: channel, Stamp: gm.Secret("the stamp of logins of all tests"), Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger, At: r.passes, Founds: true,
 		Metrics: custody.Metrics{
 			Signed:  func(string, time.Duration) { r.signed.Add(1) },
 			Refused: note(&r.refused),

@@ -22,13 +22,36 @@ var system = map[request.Role]map[Slot][]string{
 		Anchor:    {"Anchor"},
 		Audit:     {"AuditExport"},
 	},
-	// Two together: the platform, carriers and regulators, their keys, and whoever gets another key.
+	// Two together: the platform, their keys, and whoever gets another key; in a trial carriers and regulators, and their prefixes.
 	request.Administrator: {Account: {"Register", "PublishKey", "RotateKey", "SuspendKey", "ResumeKey", "RevokeKey", "SetIssuer"}},
 }
 
 // ofItself reports whether a key signs this without that anybody has asked for it.
 func ofItself(key model.CustodyKey, function string) bool {
 	return slices.Contains(system[request.Role(key.Role)][Slot(key.Slot)], function)
+}
+
+// founding says why the system's keys don't put an organisation on the ledger, or give out a prefix: only a trial's do that by
+// themselves. Elsewhere whoever has taken over the server could make a carrier of his own.
+func (c *Custody) founding(body request.Body) error {
+	if c.founds {
+		return nil
+	}
+	list := []request.Registration{}
+	switch b := body.(type) {
+	case request.SetIssuer:
+		return fmt.Errorf("SetIssuer that nobody has asked for: %w", ErrUnauthorised)
+	case request.Register:
+		list = append(list, b.Registration)
+	case request.RegisterBatch:
+		list = b.Items
+	}
+	for _, r := range list {
+		if r.Role != request.Consumer && r.Role != request.Platform { // who comes by WeChat, and the platform at its first start
+			return fmt.Errorf("Register of a %s that nobody has asked for: %w", clip(string(r.Role)), ErrUnauthorised)
+		}
+	}
+	return nil
 }
 
 // ordered says why the system's keys don't let a key sign again: nobody who runs custody wants it, as far as custody knows.

@@ -185,7 +185,7 @@ func (r *rig) open(t *testing.T) {
 	vault := must2(transfer.OpenVault(r.path("data.key"), rand.Reader))(t)
 	r.journal = must2(transfer.OpenJournal(r.path("journal"), vault))(t)
 	r.keys = must2(custody.Open(r.ctx, custody.Config{
-		DB: r.db, Root: root, Channel: "test", Stamp: vault.Stamp(), Clock: r.clock.now, Random: rand.Reader, At: r.at, Anchored: r.anchored,
+		DB: r.db, Root: root, Channel: "test", Stamp: vault.Stamp(), Clock: r.clock.now, Random: rand.Reader, At: r.at, Anchored: r.anchored, Founds: true,
 		Keep: func(keys ...model.CustodyKey) error { return r.journal.Append(transfer.KeyEntries(keys)...) },
 	}))(t)
 	c := transfer.Config{

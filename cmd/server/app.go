@@ -60,6 +60,7 @@ type App struct {
 	look      bool
 	apart     bool               // custody is in another process
 	custodian bool               // this is that process
+	demo      bool               // and a trial's
 	cancel    context.CancelFunc // ends everything that runs in the background
 	closers   []func() error
 }

@@ -33,6 +33,7 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	}
 	c := a.custodyConfig()
 	c.Root, c.Shares, c.Tool, c.Look = root, root == nil, a.tool || a.look, a.look
+	c.Founds = !a.custodian || a.demo
 	c.Metrics = newCustodyMetrics(a.Registry, func() bool { return a.Custody != nil && a.Custody.Sealed() })
 	c.Keep = func(keys ...model.CustodyKey) error {
 		if a.Journal == nil { // a command beside a server, which has the journal: that makes the keys

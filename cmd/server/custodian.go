@@ -67,7 +67,7 @@ func (c custodianCommand) Run(e *environment) error {
 // openCustodian opens what a custodian is made of, and its socket.
 func openCustodian(ctx context.Context, c Config, e *environment, demo bool) (app *App, err error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	app = &App{custodian: true, Config: c, Logger: e.logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel}
+	app = &App{custodian: true, demo: demo, Config: c, Logger: e.logger, Registry: prometheus.NewRegistry(), stopping: make(chan struct{}), cancel: cancel}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, app.Close(context.Background()))

@@ -340,6 +340,23 @@ func TestCompromisedWebProcess(t *testing.T) {
 			_, err := thief.OrderKey(transfer.WithSession(ctx, seller), "k", model.WishResume, "demo-yunwei")
 			return err
 		}, custody.ErrNotOperator, nil},
+		"make a carrier of his own": {func() error {
+			key, err := thief.Enrol(ctx, "thieves", request.Carrier, transfer.SlotAccount)
+			if err != nil {
+				return nil // the test fails: he should come so far
+			}
+			return sign(transfer.Admin1, transfer.SlotAccount, "thief-20", request.Register{Registration: request.Registration{Participant: "thieves", Role: request.Carrier, Key: key}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"or a shop": {func() error {
+			key, err := thief.Enrol(ctx, "thieves-shop", request.Retailer, transfer.SlotAccount)
+			if err != nil {
+				return nil
+			}
+			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-21", request.Register{Registration: request.Registration{Participant: "thieves-shop", Role: request.Retailer, Key: key}})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
+		"give a carrier's prefix away": {func() error {
+			return sign(transfer.Admin1, transfer.SlotAccount, "thief-22", request.SetIssuer{Prefix: "89860", Carrier: "unicom", Rule: "SERIAL", Version: 1})
+		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
 		"freeze as the platform": {func() error {
 			return sign(transfer.PlatformID, transfer.SlotRegistrar, "thief-12", request.Freeze{LotAct: request.LotAct{Lot: open.LotHash}})
 		}, transfer.ErrUnauthorised, custody.ErrUnauthorised},
