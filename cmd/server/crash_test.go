@@ -201,7 +201,7 @@ func (w *world) open() {
 	w.say("making organisations, people and cards")
 	p := w.start(1, []string{"--demo"})
 	w.market = newMarket(w.T, form(2, 6), form(12, 48), goods{each: form(10, 20), brief: 3 * time.Second})
-	lots, each := form(2, 6), form(1500, 8000)
+	lots, each := form(2, 6), form(2500, 8000)
 	w.cards = 1000 + lots*each
 	visit := func(username string) *visitor {
 		v := &visitor{newClient(p.url, username), w.T}
