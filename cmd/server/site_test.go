@@ -227,10 +227,20 @@ func (v *visitor) offers(mode, to string, segments ...map[string]string) trade {
 	}
 	var r struct{ Trades []trade }
 	v.post("/trades", body, &r)
-	if len(r.Trades) != 1 || r.Trades[0].State != "offered" || r.Trades[0].OfferTx == "" {
+	if len(r.Trades) != 1 {
 		v.t.Fatalf("%s offers %v: %+v", v.name, segments, r.Trades)
 	}
-	return r.Trades[0]
+	offered := r.Trades[0]
+	until(v.t, "an offer to be on the ledger", func() bool { // it is answered sooner than that where servers are slow
+		if offered.State == "offering" {
+			v.get("/trades/"+offered.TradeID, &offered)
+		}
+		return offered.State != "offering"
+	})
+	if offered.State != "offered" || offered.OfferTx == "" {
+		v.t.Fatalf("%s offers %v: %+v", v.name, segments, offered)
+	}
+	return offered
 }
 
 // cards is a segment of a request.
