@@ -55,6 +55,7 @@ const (
 	actRoot      = "root.rotate"       // another root
 	actHead      = "audit.reseal"      // the head is under another key-encryption key from here on
 	actRewrap    = "kek.rewrap"        // keys under another key-encryption key
+	actErase     = "account.erase"     // a consumer had his data deleted
 
 	// Of the life of a key; suspend, resume, revoke and replace stand there under those names, after "key.".
 	actPrepare    = "key.prepare"

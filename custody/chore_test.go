@@ -72,6 +72,27 @@ var chores = map[string]chore{
 			}
 		},
 	},
+	"erase": {points: 4,
+		before: func(r *rig, name string) { r.ensure(name, request.Consumer, custody.Account) },
+		do:     func(r *rig, j job) error { return r.erase(j.Round, nothingElse) },
+		after: func(r *rig, j job) {
+			erased, gone := r.count(`SELECT COUNT(*) FROM erasures WHERE participant = ?`, j.Round), model.CustodyActive
+			if erased == 1 {
+				gone = model.CustodyRevoked
+			}
+			if state := r.state(r.keyOf(j.Round)); state != gone {
+				r.t.Errorf("%s: %d erasures, and the key is %s", j.Round, erased, state)
+			}
+			if erased == 0 {
+				if err := r.erase(j.Round, nothingElse); err != nil {
+					r.t.Errorf("%s: %v", j.Round, err)
+				}
+			}
+			r.has(j, 1, `SELECT COUNT(*) FROM custody_audit WHERE act = 'account.erase' AND subject = ?`, j.Round)
+			r.has(j, 1, `SELECT COUNT(*) FROM custody_wishes WHERE key_id = ? AND wish = 'revoke'`, r.keyOf(j.Round))
+			r.has(j, 0, `SELECT COUNT(*) FROM custody_sessions WHERE participant = ?`, j.Round)
+		},
+	},
 	"provision": {points: 6,
 		do: func(r *rig, j job) error {
 			_, _, err := r.Provision(r.t.Context(), ownersOf(j.Round), request.Consumer, custody.Account, "test")

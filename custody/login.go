@@ -168,14 +168,16 @@ const keepLogins = 24 * time.Hour
 
 // forgetLogins deletes logins and authorisations that have been over for a while.
 func (c *Custody) forgetLogins(ctx context.Context) error {
+	before := c.now() - model.Millis(keepLogins.Milliseconds())
 	return c.db.Write(ctx, func(tx *model.Tx) error {
-		return tx.ForgetCustodyLogins(c.now() - model.Millis(keepLogins.Milliseconds()))
+		return errors.Join(tx.ForgetCustodyLogins(before), tx.ForgetErasureSessions(before))
 	})
 }
 
 // steppedUp are the functions for which a login must be younger than for others, where the platform wants that: with them
-// cards change hands. A token that was stolen from a phone is of no use for them, as who has it can't log in to WeChat.
-var steppedUp = []string{"Confirm", "Return"}
+// cards change hands, or he ceases to be anybody. A token that was stolen from a phone is of no use for them, as who has it can't
+// log in to WeChat.
+var steppedUp = []string{"Confirm", "Return", functionErase}
 
 // ageFor is how old a consumer's login may be when he asks for a function; 0 means any.
 func (c *Custody) ageFor(function string) time.Duration {

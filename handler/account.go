@@ -23,6 +23,8 @@ type Logins interface {
 	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) (transfer.Session, error)
 	// LogOut ends a session. One that is over already is no error.
 	LogOut(ctx context.Context, c transfer.Caller) error
+	// Erase deletes the data of the consumer whose token it is. Asked again with it, it answers the same; see erasure.go.
+	Erase(ctx context.Context, token transfer.SessionToken, cards int64) (transfer.Erasure, error)
 }
 
 // Accounts are the people behind the logins.
@@ -30,6 +32,10 @@ type Accounts interface {
 	Profile(ctx context.Context, c transfer.Caller) (transfer.Profile, error)
 	// Person is the member of staff behind a caller, as he is now; FORBIDDEN if he may not log in any more.
 	Person(ctx context.Context, c transfer.Caller) (transfer.PersonView, error)
+	// Erased reports whether a consumer's data were deleted: then no session of his opens anything.
+	Erased(ctx context.Context, c transfer.Caller) (bool, error)
+	// ErasureAhead answers what deleting the caller's data would mean.
+	ErasureAhead(ctx context.Context, c transfer.Caller) (transfer.ErasureView, error)
 }
 
 // Password is what a person types. It prints as [secret]; string(p) is the value.
@@ -171,7 +177,7 @@ func logout(c *call) error {
 	if err := c.Logins.LogOut(c.ctx(), c.caller()); err != nil {
 		return err
 	}
-	if err := c.sessions.close(c.ctx(), c.who); err != nil {
+	if err := c.sessions.end(c.ctx(), c.who.token); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -72,12 +73,15 @@ func (c *call) authorise() error {
 	if err != nil {
 		return err
 	}
+	c.SetRequest(c.Request().WithContext(transfer.WithSession(c.ctx(), transfer.SessionToken(token))))
+	if c.route.past {
+		return nil
+	}
 	if c.who, err = c.sessions.find(c.ctx(), token); err != nil {
 		return err
 	}
 	c.Set(callerKey, c.who.Participant)
-	c.SetRequest(c.Request().WithContext(transfer.WithSession(c.ctx(), transfer.SessionToken(token))))
-	if err := c.employed(); err != nil {
+	if err := c.standing(); err != nil {
 		return err
 	}
 	if !c.route.who.has(c.who) {
@@ -93,14 +97,21 @@ func (c *call) authorise() error {
 	return nil
 }
 
-// employed looks whether a member of staff is still one, and in what roles: a session knows only what was so at the login,
-// and whoever was let go should not have to be waited for.
-func (c *call) employed() error {
-	if c.who.Person == "" || c.route.first {
-		return nil
-	}
+// standing looks whether who has a session is still somebody: a session knows only what was so at the login. A member of staff
+// may have been let go, or given other roles; a consumer may have had his data deleted, with another phone, or another server.
+func (c *call) standing() error {
 	ctx, cancel := context.WithTimeout(c.ctx(), c.Timeout)
 	defer cancel()
+	if c.who.Person == "" {
+		erased, err := c.Service.Erased(ctx, c.caller())
+		if erased {
+			err = errors.Join(errNoSession, c.sessions.end(ctx, c.who.token))
+		}
+		return err
+	}
+	if c.route.first {
+		return nil
+	}
 	person, err := c.Service.Person(ctx, c.caller())
 	if transfer.CodeOf(err) == "FORBIDDEN" {
 		return errNoSession

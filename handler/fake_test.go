@@ -50,6 +50,8 @@ type fakeService struct {
 	ready   map[string]error
 	// realName is the state of everybody's registration.
 	realName string
+	erased   map[string]bool // participants
+	obstacle string          // to deleting data
 	// deadline, if set, gets the deadline of the next Profile call.
 	deadline chan time.Time
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"sync"
 	"time"
 
 	"cardflow/ledger/request"
@@ -15,6 +16,7 @@ import (
 type fakeLogins struct {
 	service *fakeService
 	wechat  *wechat.Platform
+	tokens  sync.Map // transfer.SessionToken → transfer.Caller
 }
 
 func (l *fakeLogins) open(c transfer.Caller) transfer.Session {
@@ -23,6 +25,7 @@ func (l *fakeLogins) open(c transfer.Caller) transfer.Session {
 		panic(err)
 	}
 	c.Session = transfer.SessionToken(base64.RawURLEncoding.EncodeToString(raw))
+	l.tokens.Store(c.Session, c)
 	life := 12 * time.Hour
 	if c.Role == request.Consumer {
 		life = 7 * 24 * time.Hour
@@ -59,3 +62,18 @@ func (l *fakeLogins) ChangePassword(ctx context.Context, c transfer.Caller, old,
 }
 
 func (l *fakeLogins) LogOut(context.Context, transfer.Caller) error { return l.service.note("LogOut") }
+
+func (l *fakeLogins) Erase(_ context.Context, token transfer.SessionToken, cards int64) (transfer.Erasure, error) {
+	who, ok := l.tokens.Load(token)
+	if !ok {
+		return transfer.Erasure{}, transfer.ErrSessionOver
+	}
+	c := who.(transfer.Caller)
+	if c.Role != request.Consumer {
+		return transfer.Erasure{}, bad("FORBIDDEN")
+	}
+	if err := l.service.note("Erase %s %d", c.Participant, cards); err != nil {
+		return transfer.Erasure{}, err
+	}
+	return transfer.Erasure{Participant: c.Participant, Cards: cards, At: start}, nil
+}

@@ -66,6 +66,7 @@ type route struct {
 	first   bool // open to a person who must change the password first
 	slow    bool // has its own limits of time
 	anyhow  bool // also while nothing can be looked up: who has a session is who it says
+	past    bool // custody looks whose the token is: the session here may be over
 	serve   func(*call) error
 }
 
@@ -92,6 +93,7 @@ func maybeWished(r *route) { r.maybe = true }
 func slowly(r *route)      { r.slow = true }
 func firstly(r *route)     { r.first = true }
 func anyhow(r *route)      { r.anyhow = true }
+func pastSession(r *route) { r.past = true }
 func asking(names ...string) func(*route) {
 	return func(r *route) { r.query = names }
 }
@@ -127,6 +129,8 @@ var routes = []route{
 	api(get, "/me/real-name", consumer, showRealNames),
 	api(post, "/me/real-name", consumer, submitRealName, withJSON, wished),
 	api(post, "/me/real-name/withdraw", consumer, withdrawRealName, mayJSON, wished),
+	api(get, "/me/erasure", consumer, showErasure),
+	api(post, "/me/erasure", consumer, erase, withJSON, pastSession),
 	api(get, "/confirmations/{id}", everyone, showAct),
 	api(get, "/confirmations/{id}/events", everyone, streamAct, slowly),
 

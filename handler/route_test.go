@@ -22,6 +22,7 @@ func good(r *rig, pattern string) ask {
 		"POST /trades/{id}/return":    fields{"reason": "买错了"},
 		"POST /me/real-name":          fields{"name": "李雷", "idNumber": "11010519491231002X", "consent": true},
 		"POST /me/real-name/withdraw": fields{"carrier": "carrier-1"},
+		"POST /me/erasure":            fields{"cards": 2},
 		"POST /approvals/{id}/refuse": fields{"reason": "OTHER"},
 		"POST /cards/find":            fields{"iccid": oneCard},
 		"POST /cards/search":          fields{"start": oneCard, "end": oneCard, "from": "2026-03-01T00:00:00+08:00"},
@@ -92,7 +93,7 @@ func TestRolesByRoute(t *testing.T) {
 		for _, role := range roles {
 			a := good(r, name)
 			a.token = tokens[role]
-			if strings.HasSuffix(name, "/auth/logout") && role != "nobody" {
+			if (strings.HasSuffix(name, "/auth/logout") || name == "POST /api/v1/me/erasure") && role != "nobody" {
 				if role == "consumer" {
 					a.token = r.consumer("小王")
 				} else {

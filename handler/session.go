@@ -46,8 +46,7 @@ type session struct {
 	Epoch       string       `json:"epoch,omitempty"`      // of the account; see sessions.epoch
 	LoginAt     time.Time    `json:"loginAt"`              // by password or WeChat code
 	ExpiresAt   time.Time    `json:"expiresAt"`
-	key         string
-	token       Token // as it was shown
+	token       Token        // as it was shown
 }
 
 func (s *session) caller() transfer.Caller {
@@ -98,7 +97,7 @@ func (s *sessions) find(ctx context.Context, token Token) (*session, error) {
 	if err != nil {
 		return nil, redisDown("session", err)
 	}
-	found := session{key: key, token: token}
+	found := session{token: token}
 	if err := json.Unmarshal(value, &found); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
@@ -117,9 +116,9 @@ func (s *sessions) find(ctx context.Context, token Token) (*session, error) {
 	return &found, nil
 }
 
-// close ends one session.
-func (s *sessions) close(ctx context.Context, in *session) error {
-	if err := s.redis.Del(ctx, in.key).Err(); err != nil {
+// end ends the session of a token.
+func (s *sessions) end(ctx context.Context, t Token) error {
+	if err := s.redis.Del(ctx, s.key(t)).Err(); err != nil {
 		return redisDown("session", err)
 	}
 	return nil

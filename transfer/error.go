@@ -223,6 +223,13 @@ var catalogue = map[string]entry{
 	"REFUSAL_INVALID":              {Invalid, "请选择一个拒绝原因，说明不超过 2000 字节"},
 	"WITHDRAWAL_BINDING":           {Conflict, "用户撤回登记不能拒绝，请确认撤回"},
 
+	// Deleting one's data.
+	"ERASURE_BUSY":          {Conflict, "您有一项操作还在处理，请等它结束后再删除"},
+	"ERASURE_RETURN_OPEN":   {Conflict, "您有退卡还在等卖家确认，请等卖家答复，或先撤回退卡，再删除"},
+	"ERASURE_FROZEN":        {Conflict, "您的账号已被冻结，核实结束之前不能删除，请联系客服"},
+	"ERASURE_CARDS_CHANGED": {Conflict, "您名下的卡刚刚有变化，请重新核对后再删除"},
+	"ERASURE_UNAVAILABLE":   {Unavailable, "现在暂时不能删除，您的数据没有变动，请稍后再试"},
+
 	// Accounts.
 	"ORGANISATION_EXISTS":  {Conflict, "这个单位已经登记过"},
 	"PASSWORD_WEAK":        {Invalid, "密码至少 10 个字符，请换一个更长的"},

@@ -82,6 +82,7 @@ type Entry struct {
 	request.Openings
 	Account *model.Account    `json:"account,omitempty"` // of a consumer
 	Key     *model.CustodyKey `json:"key,omitempty"`     // as custody keeps it: sealed
+	Erased  string            `json:"erased,omitempty"`  // a consumer whose data were deleted, and whose account is none any more
 }
 
 // KeyEntries are the entries of custodial keys.
@@ -97,7 +98,7 @@ func KeyEntries(keys []model.CustodyKey) (entries []Entry) {
 func (j *Journal) Append(entries ...Entry) error {
 	var records []byte
 	for _, e := range entries {
-		if len(e.Lots) == 0 && len(e.Codes) == 0 && e.Account == nil && e.Key == nil {
+		if len(e.Lots) == 0 && len(e.Codes) == 0 && e.Account == nil && e.Key == nil && e.Erased == "" {
 			continue
 		}
 		e.IssueKey = nil // it is derived, and has no place in a file that is copied about

@@ -178,6 +178,9 @@ func (s *Service) acceptRealName(tx *model.Tx, c Caller, carrier string, who rea
 	if err := tx.LockParticipant(c.Participant); err != nil { // of two at once the second finds the first
 		return "", err
 	}
+	if is, err := erased(tx, c.Participant); is || err != nil { // by a request that was faster
+		return "", cmp.Or[error](err, fail("LOGIN_TOO_OLD"))
+	}
 	rows, a, err := s.registrations(tx, c.Participant, carrier)
 	if err != nil {
 		return "", err

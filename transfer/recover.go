@@ -101,6 +101,7 @@ const openingsAtOnce = 500
 // before the listener has come that far is himself.
 func (s *Service) recoverJournal(ctx context.Context) error {
 	accounts := map[string]model.Account{} // the last of each login
+	gone := map[string]bool{}              // whose data were deleted
 	lots, codes := map[string]request.LotOpening{}, map[string]request.CodeOpening{}
 	look := func() error {
 		err := s.DB.Read(ctx, func(tx *model.Tx) error {
@@ -129,6 +130,9 @@ func (s *Service) recoverJournal(ctx context.Context) error {
 		if a := o.Account; a != nil && s.Accounts == nil { // else they are another process's, which has its own journal
 			accounts[a.AppID+"|"+a.OpenIDIndex] = *a
 		}
+		if o.Erased != "" {
+			gone[o.Erased] = true
+		}
 		if o.Key != nil {
 			s.lost.addKey(*o.Key) // which of them the database lacks is asked when the ledger names one
 		}
@@ -146,17 +150,29 @@ func (s *Service) recoverJournal(ctx context.Context) error {
 		s.Logger.Warn("the journal has openings that the database lacks", "lots", lots, "codes", codes)
 	}
 	for _, a := range accounts {
-		if err == nil {
+		if err == nil && !gone[a.ParticipantID] {
 			err = s.recoverAccount(ctx, a)
 		}
 	}
+	if err == nil && s.Accounts == nil {
+		err = s.recoverErasures(ctx, gone)
+	}
 	return err
 }
+
+// RecoverAccounts puts back the accounts that the journal has and the database lacks, and deletes again what was deleted: for
+// a process that has the accounts, and runs nothing else.
+func (s *Service) RecoverAccounts(ctx context.Context) error { return s.recoverJournal(ctx) }
 
 // recoverAccount puts an account back that the database lacks. Its participant is registered when the ledger says so.
 func (s *Service) recoverAccount(ctx context.Context, a model.Account) error {
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
 		_, err := tx.AccountByOpenID(a.AppID, a.OpenIDIndex)
+		if errors.Is(err, model.ErrNotFound) {
+			if is, lookErr := erased(tx, a.ParticipantID); is || lookErr != nil {
+				return lookErr // he has had it deleted, through a server whose journal is another one
+			}
+		}
 		return err
 	})
 	if !errors.Is(err, model.ErrNotFound) {

@@ -130,6 +130,7 @@ type (
 		Name  string
 		Daily int64
 	}
+	eraseCall    struct{ Cards int64 }
 	shareCall    struct{ Share []byte }
 	passwordCall struct {
 		Username string
@@ -362,6 +363,10 @@ var calls = map[string]taken{
 	}),
 	"LogOut": takes(func(ctx context.Context, k keeper, who caller, _ none) (none, error) {
 		return none{}, k.LogOut(ctx, transfer.Caller{Session: transfer.SessionToken(who.token)})
+	}),
+	// Whose data goes says the token, and nothing else.
+	"Erase": takes(func(ctx context.Context, k keeper, who caller, a eraseCall) (transfer.Erasure, error) {
+		return k.Erase(ctx, transfer.SessionToken(who.token), a.Cards)
 	}),
 }
 

@@ -120,7 +120,10 @@ func (a *App) noRedis(context.Context, context.Context) error {
 func (a *App) openAccounts(ctx, _ context.Context) error {
 	a.Service = transfer.New(transfer.Config{DB: a.DB, Signer: custodial.Signer{Custody: a.Custody}, Vault: a.vault, Journal: a.Journal, Logger: a.Logger, Server: "custodian"})
 	a.Custody.OperateLots(lots{a.Service})
-	return a.Service.Prepare(ctx) // the platform, whose people they are
+	if err := a.Service.Prepare(ctx); err != nil { // the platform, whose people they are
+		return err
+	}
+	return a.Service.RecoverAccounts(ctx)
 }
 
 // stamp is the key by which custody recognises its rows of logins. Where it is a process of its own it is in a file of its

@@ -284,3 +284,8 @@ func (c remote) ChangePassword(ctx context.Context, who transfer.Caller, old, ne
 func (c remote) LogOut(ctx context.Context, who transfer.Caller) error {
 	return tell(transfer.WithSession(ctx, who.Session), c, "LogOut", none{})
 }
+
+// Erase implements handler.Logins.
+func (c remote) Erase(ctx context.Context, token transfer.SessionToken, cards int64) (transfer.Erasure, error) {
+	return asks[transfer.Erasure](transfer.WithSession(ctx, token), c, "Erase", eraseCall{cards})
+}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"cardflow/custody"
 	"cardflow/handler"
 	"cardflow/ledger/request"
+	"cardflow/model"
 	"cardflow/transfer"
 	"cardflow/wechat"
 )
@@ -26,6 +28,8 @@ type accounts interface {
 	ConsumerFor(ctx context.Context, appID, openID string) (transfer.Caller, error)
 	Login(ctx context.Context, username, password string) (transfer.Caller, transfer.PersonView, error)
 	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) error
+	Erase(tx *model.Tx, consumer string, cards int64) error
+	NoteErasure(consumer string)
 	transfer.Accounts
 }
 
@@ -69,6 +73,36 @@ func (d door) ChangePassword(ctx context.Context, c transfer.Caller, old, new st
 // LogOut implements handler.Logins.
 func (d door) LogOut(ctx context.Context, c transfer.Caller) error {
 	return d.custody.LogOut(ctx, custody.LoginToken(c.Session))
+}
+
+// Erase implements handler.Logins. It is one transaction; what comes after it is noted again by the next start.
+func (d door) Erase(ctx context.Context, token transfer.SessionToken, cards int64) (transfer.Erasure, error) {
+	e, err := d.custody.Erase(ctx, custody.LoginToken(token), cards, func(tx *model.Tx, consumer string) error {
+		return d.accounts.Erase(tx, consumer, cards)
+	})
+	if err != nil {
+		return transfer.Erasure{}, unerased(err)
+	}
+	d.accounts.NoteErasure(e.Participant)
+	return transfer.Erasure{Participant: e.Participant, Cards: e.Cards, At: e.ErasedAt.Time()}, nil
+}
+
+// unerased gives custody's refusals the codes under which a consumer meets them.
+func unerased(err error) error {
+	var kept *custody.Error
+	switch {
+	case !errors.As(err, &kept):
+		return err
+	case kept == custody.ErrSessionOver:
+		return transfer.ErrSessionOver
+	case kept == custody.ErrFunction:
+		return &transfer.Error{Code: "FORBIDDEN", Err: errors.New(err.Error())}
+	case kept == custody.ErrLoginOld:
+		return &transfer.Error{Code: "LOGIN_TOO_OLD", Err: errors.New(err.Error())}
+	case kept == custody.ErrKeyTransition: // another key is on its way to him
+		return &transfer.Error{Code: "ERASURE_BUSY", Err: errors.New(err.Error())}
+	}
+	return &transfer.Error{Code: "ERASURE_UNAVAILABLE", Err: errors.New(err.Error())}
 }
 
 // open opens a session for somebody who has shown who he is.

@@ -23,9 +23,10 @@ func unseen(table string) bool {
 }
 
 // shown are the tables that the servers read, and write nothing to: the audit, which they hold against the ledger's anchors;
-// people, of whom they ask with each request who is disabled; accounts, to see which logins are known; the migrations.
+// people, of whom they ask with each request who is disabled; accounts, to see which logins are known; erasures, to see with each
+// request whose are no more; the migrations.
 func shown(table string) bool {
-	return slices.Contains([]string{"custody_audit", "people", "accounts", "goose_db_version"}, table)
+	return slices.Contains([]string{"custody_audit", "people", "accounts", "erasures", "goose_db_version"}, table)
 }
 
 // secret are the columns of those that nobody but the custodian sees, by table: passwords, and who somebody is to WeChat.

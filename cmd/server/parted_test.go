@@ -239,6 +239,7 @@ func TestServerRights(t *testing.T) {
 		{"SELECT (password_hash)", "people", "SELECT people.password_hash"},
 		{"SELECT", "accounts", "SELECT accounts.openid_sealed"},
 		{"INSERT", "accounts", "INSERT accounts.id"},
+		{"INSERT", "erasures", "INSERT erasures.participant"},
 		{"UPDATE", "people", "UPDATE people.id"},
 		{"DELETE", "custody_audit", "DELETE custody_audit.seq"},
 	} {

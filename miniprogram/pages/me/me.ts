@@ -42,6 +42,10 @@ Page({
     void wx.navigateTo({ url: '/subpackages/retail/pages/home/home' })
   },
 
+  erase() {
+    void wx.navigateTo({ url: '/pages/erasure/erasure' })
+  },
+
   privacy() {
     wx.openPrivacyContract({})
   },
