@@ -25,6 +25,13 @@ type SignLog interface {
 	Reconciled(ctx context.Context) error
 }
 
+// KeyOpener is a Signer that has the keys in its own process. One in another process opens none for a check: whoever has
+// taken over a web process would keep it busy with that.
+type KeyOpener interface {
+	// VerifyKeys opens every key and clears it at once, calls find for each that doesn't open, and answers how many do.
+	VerifyKeys(ctx context.Context, find func(keyID, problem string)) (opened int64, err error)
+}
+
 // Standing is what custody's record says of a signature on the ledger.
 type Standing string
 

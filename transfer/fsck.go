@@ -34,6 +34,7 @@ type Report struct {
 	Trades       int
 	Acts         int
 	Keys         int    // custodial
+	KeysOpened   int64  // of those, and of those that wait to take over; 0 if they are in another process
 	Unfinished   int    // acts that are under way: each reaches an end by itself
 	Signatures   int    // custodial ones that stand on the ledger
 	Cards        uint64 // in live lots
@@ -90,7 +91,7 @@ func (s *Service) check(ctx context.Context, progress func(float64), repair bool
 	if err := c.truth.extend(ctx, func(f float64) { progress(f * 0.6) }); err != nil {
 		return r, err
 	}
-	steps := []func(context.Context) error{c.participants, c.approvals, c.keys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
+	steps := []func(context.Context) error{c.participants, c.approvals, c.keys, c.openKeys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
 	for i, step := range steps {
 		if err := step(ctx); err != nil {
 			return r, err

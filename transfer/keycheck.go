@@ -42,6 +42,17 @@ func (c *check) keys(ctx context.Context) error {
 	}
 }
 
+// openKeys: each key here can still be opened, by who asks for it to sign.
+func (c *check) openKeys(ctx context.Context) (err error) {
+	opener, ok := c.Signer.(KeyOpener)
+	if ok {
+		c.report.KeysOpened, err = opener.VerifyKeys(ctx, func(keyID, problem string) {
+			c.report.find(Finding{Kind: "KEY", Subject: keyID, Problem: problem})
+		})
+	}
+	return err
+}
+
 // keyDiffers says how a key here is not as the ledger has it. A key that the ledger lacks is one whose owner is being
 // registered, or never was: the participants are looked at by themselves.
 func keyDiffers(row KeyView, k *contract.Key) string {

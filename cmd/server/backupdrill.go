@@ -98,7 +98,7 @@ func (c backupDrillCommand) Run(e *environment) (err error) {
 		fmt.Fprintln(e.stderr)
 	}
 	if c.JSON {
-		came := drillJSON{c.File, r.Clean(), m.ID, m.TakenAt, totals, r.Cards, audit.Rows, []drillFinding{}}
+		came := drillJSON{c.File, r.Clean(), m.ID, m.TakenAt, totals, r.Cards, r.KeysOpened, audit.Rows, []drillFinding{}}
 		for _, f := range r.Findings {
 			came.Findings = append(came.Findings, drillFinding{f.Kind, f.Subject, f.Problem})
 		}
@@ -112,7 +112,7 @@ func (c backupDrillCommand) Run(e *environment) (err error) {
 	if err != nil || c.JSON {
 		return err
 	}
-	_, err = fmt.Fprintln(e.stdout, "   ✓ 演练通过：这个备份可以恢复，根密钥能打开其中的托管密钥")
+	_, err = fmt.Fprintln(e.stdout, "   ✓ 演练通过：这个备份可以恢复，根密钥能打开其中的全部托管密钥")
 	return err
 }
 
@@ -124,6 +124,7 @@ type drillJSON struct {
 	TakenAt   time.Time      `json:"takenAt"`
 	Holds     backup.Totals  `json:"holds"`
 	Cards     uint64         `json:"cards"`
+	Keys      int64          `json:"keysOpened"`
 	AuditRows int64          `json:"auditRows"`
 	Findings  []drillFinding `json:"findings"`
 }

@@ -15,7 +15,10 @@ import (
 // Signer introduces custody to the relay: each was written without knowing the other.
 type Signer struct{ Custody *custody.Custody }
 
-var _ transfer.Signer = Signer{}
+var (
+	_ transfer.Signer    = Signer{}
+	_ transfer.KeyOpener = Signer{}
+)
 
 // Enrol implements transfer.Signer.
 func (s Signer) Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error) {
@@ -90,6 +93,12 @@ func (s Signer) Restore(ctx context.Context, key model.CustodyKey) error {
 func (s Signer) VerifySignLog(ctx context.Context, find func(subject, problem string)) error {
 	_, err := s.Custody.VerifySignLog(ctx, func(f custody.SignLogFault) { find(f.Subject, f.Problem) })
 	return err
+}
+
+// VerifyKeys implements transfer.KeyOpener.
+func (s Signer) VerifyKeys(ctx context.Context, find func(keyID, problem string)) (int64, error) {
+	n, err := s.Custody.VerifyKeys(ctx, find)
+	return n, translate(err)
 }
 
 // Audit shows the relay what it anchors.
