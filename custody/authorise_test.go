@@ -262,3 +262,43 @@ func TestForeignKeys(t *testing.T) {
 		r.whole()
 	})
 }
+
+// TestLoginsAreForgotten: what has been over for a day goes, of logins and of what people asked for; all else stays.
+func TestLoginsAreForgotten(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.ensure("c-0001", request.Consumer, custody.Account)
+		login := func(life time.Duration) custody.LoginToken {
+			s, err := r.LogIn(t.Context(), custody.Login{Participant: "c-0001", Role: request.Consumer}, life)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Token
+		}
+		short, long := login(time.Hour), login(100*time.Hour)
+		for subject, notAfter := range map[string]int64{"trade-1": until, "trade-2": until + 72*hour} {
+			_, body := confirm(subject)
+			if err := r.Authorise(t.Context(), long, subject, body, notAfter); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, at := range []struct {
+			after            int64
+			logins, askedFor int
+		}{{0, 2, 2}, {25*hour - second, 2, 2}, {25*hour + second, 1, 1}, {72 * hour, 1, 1}} {
+			r.clock.ahead.Store(at.after)
+			if err := r.ForgetLogins(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			logins, asked := r.count(`SELECT COUNT(*) FROM custody_sessions`), r.count(`SELECT COUNT(*) FROM custody_authorisations`)
+			if logins != at.logins || asked != at.askedFor {
+				t.Errorf("%d ms later %d logins and %d that were asked for", at.after, logins, asked)
+			}
+		}
+		if _, err := r.Session(t.Context(), short); !errors.Is(err, custody.ErrSessionOver) {
+			t.Errorf("the one that is over: %v", err)
+		}
+		if _, err := r.Session(t.Context(), long); err != nil {
+			t.Errorf("the one that isn't: %v", err)
+		}
+	})
+}

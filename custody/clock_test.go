@@ -99,9 +99,14 @@ func TestLeaseOfAClockThatJumped(t *testing.T) {
 // until waits until something is so.
 func (r *rig) until(what string, yes func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !yes(); {
-		if time.Now().After(deadline) {
+	deadline, look := time.NewTimer(2*time.Minute), time.NewTicker(5*time.Millisecond)
+	defer deadline.Stop()
+	defer look.Stop()
+	for !yes() {
+		select {
+		case <-deadline.C:
 			r.t.Fatalf("not yet: %s", what)
+		case <-look.C:
 		}
 	}
 }

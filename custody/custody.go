@@ -78,6 +78,8 @@ type Config struct {
 	Anchored bool
 	// ProposalLife is how long a proposal waits for a second person; 0 means 24 h.
 	ProposalLife time.Duration
+	// RewrapEvery is how often Run looks for keys that are not under the newest key-encryption key; 0 means 15 s.
+	RewrapEvery time.Duration
 }
 
 // Metrics are told what happens, if they are set. Each may be called by several
@@ -121,6 +123,7 @@ type Custody struct {
 	unguarded    bool
 	loginAge     time.Duration
 	stepUpAge    time.Duration
+	rewrapEvery  time.Duration
 	everybody    meter // of the signatures of all keys
 
 	intents *model.Gather[*intent] // those who come at the same moment share a transaction
@@ -150,7 +153,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 		logger: config.Logger, metrics: config.Metrics, keepKey: config.Keep, tool: config.Tool, look: config.Look,
 		provider: config.Root, keys: newKeyring(config.Shares), brought: &brought{}, atPoint: config.At,
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
-		stepUpAge: config.StepUpAge, anchored: config.Anchored, founds: config.Founds,
+		stepUpAge: config.StepUpAge, anchored: config.Anchored, founds: config.Founds, rewrapEvery: cmp.Or(config.RewrapEvery, rewrapLook),
 	}
 	c.intents, c.made = model.NewGather(mostIntents, c.intendAll), model.NewGather(mostIntents, c.keepAll)
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -85,6 +85,9 @@ func (c *Custody) NewKEK(ctx context.Context, actor string) (int, error) {
 	return made.Version, nil
 }
 
+// ForgetLogins does what Start does once an hour.
+func (c *Custody) ForgetLogins(ctx context.Context) error { return c.forgetLogins(ctx) }
+
 // WithValue is a share with another value in it, as a forger makes one.
 func WithValue(s Share, value []byte) Share {
 	s.value = gm.Secret(value)

@@ -56,7 +56,7 @@ func (c *Custody) Rewrap(ctx context.Context, owner string, gently bool, tell fu
 
 // Run rewraps whenever there is something to do, until ctx ends.
 func (c *Custody) Run(ctx context.Context, owner string) {
-	wait := rewrapLook
+	wait := c.rewrapEvery
 	for {
 		timer := time.NewTimer(wait)
 		select {
@@ -65,7 +65,7 @@ func (c *Custody) Run(ctx context.Context, owner string) {
 			return
 		case <-timer.C:
 		}
-		wait = rewrapLook
+		wait = c.rewrapEvery
 		if some, err := c.rewrapDue(ctx); err != nil || !some {
 			continue // sealed, or the database is away, which others will say
 		}
