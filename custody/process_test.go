@@ -54,6 +54,7 @@ func (r *rig) killedAt(what string, c chore, shares ...custody.Share) {
 	if c.rig != nil {
 		c.rig(r)
 	}
+	var said strings.Builder
 	for n := 1; ; n++ {
 		j := job{What: what, Round: fmt.Sprintf("c-round%04d", n), Hit: n, Driver: r.cfg.Driver, DSN: r.cfg.DSN, Root: r.root, Ahead: r.clock.ahead.Load(), Dir: r.t.TempDir()}
 		for _, s := range shares {
@@ -62,7 +63,8 @@ func (r *rig) killedAt(what string, c chore, shares ...custody.Share) {
 		if c.before != nil {
 			c.before(r, j.Round)
 		}
-		point := r.dies(j)
+		point, out := r.dies(j)
+		said.WriteString(out)
 		c.after(r, j)
 		if r.t.Failed() {
 			r.t.Fatalf("%s: killed at point %d, %q", what, n, point)
@@ -80,10 +82,14 @@ func (r *rig) killedAt(what string, c chore, shares ...custody.Share) {
 		r.t.Errorf("alarms %q", got)
 	}
 	r.whole()
+	if !strings.Contains(said.String(), "killed at ") {
+		r.t.Errorf("the processes say nothing: %q", said.String())
+	}
+	r.leaks(said.String())
 }
 
-// dies has a process do a job, and answers at which point it was killed; "": it came through.
-func (r *rig) dies(j job) string {
+// dies has a process do a job, and answers at which point it was killed, "" if it came through, and what it said.
+func (r *rig) dies(j job) (point, said string) {
 	r.t.Helper()
 	text, err := json.Marshal(j)
 	if err != nil {
@@ -98,9 +104,9 @@ func (r *rig) dies(j job) string {
 		}
 		_, after, _ := strings.Cut(string(out), "killed at ")
 		point, _, _ := strings.Cut(after, "\n")
-		return point
+		return point, string(out)
 	}
-	return ""
+	return "", string(out)
 }
 
 // TestJobThatIsKilled is the process that is killed. In a run of the tests it has nothing to do.
@@ -113,7 +119,7 @@ func TestJobThatIsKilled(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, cfg: model.Config{Driver: j.Driver, DSN: j.DSN, Logger: slog.New(slog.DiscardHandler)}, root: j.Root, clock: &clock{}, random: &random{}, log: &buffer{}}
+	r := &rig{t: t, cfg: model.Config{Driver: j.Driver, DSN: j.DSN, Logger: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))}, root: j.Root, clock: &clock{}, random: &random{}, log: &buffer{}}
 	r.clock.ahead.Store(j.Ahead)
 	dying := make(chan struct{}, 1)
 	dying <- struct{}{}
@@ -136,7 +142,7 @@ func TestJobThatIsKilled(t *testing.T) {
 	if r.db, err = model.Open(t.Context(), r.cfg); err != nil {
 		t.Fatal(err)
 	}
-	config := custody.Config{DB: r.db, Shares: true, Channel: channel, Clock: r.clock.now, Random: r.random}
+	config := custody.Config{DB: r.db, Shares: true, Channel: channel, Clock: r.clock.now, Random: r.random, Logger: r.cfg.Logger}
 	if j.Root != "" {
 		config = r.config()
 	}
