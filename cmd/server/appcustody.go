@@ -27,6 +27,9 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	if c := a.Config; c.Custody.Process == Own && !a.custodian && custody.RootKind(c.Custody.Kind) == custody.InFile && !exists(c.Path(c.Custody.RootKeyFile)) {
 		return errServersConfig // rather than to make a root that nobody wants
 	}
+	if err := a.rootIsThere(ctx); err != nil {
+		return err
+	}
 	root, err := a.Config.root()
 	if err != nil {
 		return err
@@ -52,6 +55,23 @@ func (a *App) openCustody(ctx, _ context.Context) error {
 	a.Registry.MustRegister(keysStanding{a.Custody})
 	a.onClose(func() error { a.Custody.Close(); return nil })
 	return nil
+}
+
+// rootIsThere refuses to begin where the database is under a root in a file, and the file isn't there: one that would be
+// made now can't be it, and would lie where the right one belongs.
+func (a *App) rootIsThere(ctx context.Context) error {
+	name := a.Config.Path(a.Config.Custody.RootKeyFile)
+	if a.Config.Custody.Kind != string(custody.InFile) || exists(name) {
+		return nil
+	}
+	_, err := custody.LookAtRoot(ctx, a.DB)
+	switch {
+	case err == nil:
+		return fmt.Errorf("no root key at %s: %w", name, custody.ErrRootMismatch)
+	case errors.Is(err, custody.ErrNoRoot):
+		return nil
+	}
+	return err
 }
 
 // custodyConfig is what every custody of this configuration has.
