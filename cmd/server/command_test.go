@@ -37,7 +37,8 @@ import (
 //	recovered dir WHO       waits until the recovery of somebody is done
 //	hold dir                runs a server on a directory until the script ends; $HELD is where it listens. Where its root is
 //	                        it reads in CARDFLOW_CUSTODY_…
-//	stop dir                stops it before
+//	stop dir                stops it before, and demands that it has said nothing that is secret
+//	sold WHO FROM TO        sells cards of the shop's, by their last two digits, at $HELD, to somebody of WeChat who confirms
 //	parted dir              takes a directory apart: $KEEPER is its custodian's configuration, $SERVER the server's. From then on
 //	                        hold and stop know keeper and server
 //	papers file NAME        makes of what a ceremony printed the files NAME1, NAME2…, a share each, of two lines
@@ -73,6 +74,7 @@ func TestCommands(t *testing.T) {
 			"hold":      func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args[0]) },
 			"stop":      func(ts *testscript.TestScript, _ bool, args []string) { stop(t, ts, args[0]) },
 			"papers":    papers,
+			"sold":      func(ts *testscript.TestScript, _ bool, args []string) { sold(t, ts, args[0], args[1], args[2]) },
 			"parted":    func(ts *testscript.TestScript, _ bool, args []string) { takeApart(t, ts, args[0]) },
 			"tamper":    func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -224,6 +226,15 @@ func hold(t *testing.T, ts *testscript.TestScript, dir string) {
 	ts.Setenv("HELD", strings.TrimPrefix(p.url, "http://"))
 }
 
+func sold(t *testing.T, ts *testscript.TestScript, who, from, to string) {
+	at := "http://" + ts.Getenv("HELD")
+	shop, buyer := &visitor{newClient(at, "shop"), t}, &visitor{newClient(at, "buyer-"+from), t}
+	ts.Check(shop.login(soon(t), "xiaowang", demoPassword))
+	ts.Check(buyer.wechat(soon(t), "demo:"+who))
+	trade := shop.offers("BEARER", "", cards("898604B71922702740"+from, "898604B71922702740"+to))
+	buyer.done("/trades/"+trade.TradeID+"/confirm", shows(trade))
+}
+
 func takeApart(t *testing.T, ts *testscript.TestScript, dir string) {
 	p := newParted(t, ts.MkAbs(dir))
 	ts.Setenv("KEEPER", p.keys)
@@ -239,6 +250,7 @@ func stop(t *testing.T, ts *testscript.TestScript, dir string) {
 		ts.Fatalf("no server is held on %s", dir)
 	}
 	p.(*process).stop(t)
+	discreet(t, ts, p.(*process))
 }
 
 func papers(ts *testscript.TestScript, _ bool, args []string) {

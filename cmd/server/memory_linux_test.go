@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +71,36 @@ func showMemory() {
 		fmt.Println("core dumps: memory is not what was written")
 	}
 	os.Exit(0)
+}
+
+// TestProgramsStayOffDisk: server and custodian, as they are started, have done so by the time that they serve.
+func TestProgramsStayOffDisk(t *testing.T) {
+	t.Parallel()
+	p := newParted(t, filepath.Join(t.TempDir(), "data"))
+	keys := p.custodian()
+	web := p.server()
+	for name, started := range map[string]*process{"custodian": keys, "server": web} {
+		proc := fmt.Sprintf("/proc/%d", started.cmd.Process.Pid)
+		limits, err := os.ReadFile(proc + "/limits")
+		check(t, err)
+		status, err := os.ReadFile(proc + "/status")
+		check(t, err)
+		if !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
+			t.Errorf("the %s may dump core:\n%s", name, limits)
+		}
+		locked := regexp.MustCompile(`VmLck:\s+[1-9]`).Match(status)
+		if unlimited := regexp.MustCompile(`Max locked memory +unlimited `).Match(limits); locked != unlimited {
+			t.Errorf("the %s has its memory locked: %t, and may without a limit: %t\n%s", name, locked, unlimited, status)
+		}
+		// What can't be attached to belongs to root, whoever runs it.
+		info, err := os.Stat(proc + "/environ")
+		check(t, err)
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 {
+			t.Errorf("the %s can be attached to by user %d", name, owner)
+		}
+	}
+	web.stop(t)
+	keys.stop(t)
 }
 
 // TestMemoryIsSaid: where memory can get onto a disk, the server says so when it starts.
