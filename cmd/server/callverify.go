@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
+	"time"
 
 	"cardflow/custody"
 	"cardflow/model"
@@ -65,12 +67,31 @@ func (c remote) VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custo
 	return report, err
 }
 
+// verifyBody is what comes with the call. Each line has a time of its own to come, and the walk takes as long as it takes.
+type verifyBody struct {
+	io.Reader
+	connection *http.ResponseController
+	line       time.Duration
+	begins     bool // a line
+}
+
+// Read implements io.Reader.
+func (b *verifyBody) Read(p []byte) (int, error) {
+	if b.begins {
+		b.begins = false
+		if err := b.connection.SetReadDeadline(time.Now().Add(b.line)); err != nil {
+			return 0, err
+		}
+	}
+	return b.Reader.Read(p)
+}
+
 // verifyRemotely is the call, as the custodian takes it. Who is named in the audit is who has shown his token.
-func verifyRemotely(ctx context.Context, k keeper, who caller, arguments io.Reader) (custody.AuditReport, error) {
-	in := bufio.NewScanner(arguments)
+func verifyRemotely(ctx context.Context, k keeper, who caller, arguments *verifyBody) (custody.AuditReport, error) {
+	in := verifyLines{bufio.NewScanner(arguments), arguments}
 	in.Buffer(make([]byte, longestAnchor), longestAnchor)
 	var a verifyCall
-	if err := nextLine(in, &a); err != nil {
+	if err := in.next(&a); err != nil {
 		return custody.AuditReport{}, fmt.Errorf("arguments: %w: %w", custody.ErrAsk, err)
 	}
 	o := custody.VerifyOptions{}
@@ -81,22 +102,33 @@ func verifyRemotely(ctx context.Context, k keeper, who caller, arguments io.Read
 		}
 	}
 	if a.Given {
-		o.Anchors = anchorLines(in)
+		o.Anchors = in.anchors()
 	}
 	report, err := k.VerifyAudit(ctx, o)
 	if err == nil {
 		// The walk may be over before the anchors are, and an answer to what nobody has finished asking may get lost.
-		_, err = io.Copy(io.Discard, arguments)
+		for line := json.RawMessage(nil); err == nil; {
+			err = in.next(&line)
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
 	}
 	return report, err
 }
 
-// anchorLines reads anchors, as they are asked for.
-func anchorLines(in *bufio.Scanner) iter.Seq2[model.AuditAnchor, error] {
+// verifyLines are the lines of the call.
+type verifyLines struct {
+	*bufio.Scanner
+	body *verifyBody
+}
+
+// anchors reads anchors, as they are asked for.
+func (in verifyLines) anchors() iter.Seq2[model.AuditAnchor, error] {
 	return func(yield func(model.AuditAnchor, error) bool) {
 		for {
 			var anchor model.AuditAnchor
-			err := nextLine(in, &anchor)
+			err := in.next(&anchor)
 			if errors.Is(err, io.EOF) || !yield(anchor, err) || err != nil {
 				return
 			}
@@ -104,7 +136,8 @@ func anchorLines(in *bufio.Scanner) iter.Seq2[model.AuditAnchor, error] {
 	}
 }
 
-func nextLine(in *bufio.Scanner, value any) error {
+func (in verifyLines) next(value any) error {
+	in.body.begins = true
 	if !in.Scan() {
 		if err := in.Err(); err != nil {
 			return err

@@ -66,7 +66,7 @@ func TestAnchorsComeWithTheCall(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := listenSocket(socket)
 	check(t, err)
-	stop := serveCustodian(l, custodianHandler(w, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
+	stop := serveCustodian(custodianHandler(w, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler), usualLimits), slog.New(slog.DiscardHandler), usualLimits, l)
 	t.Cleanup(func() { check(t, stop()) })
 	c := newRemote(bySocket(socket))
 	const many = mostCall/1000 + 1 // anchors of 1000 bytes and more

@@ -100,10 +100,7 @@ func openCustodian(ctx context.Context, c Config, e *environment, demo bool) (ap
 	}
 	k := app.inside(app.Service)
 	k.noDemo = !demo
-	h := custodianHandler(k, app.Custody, app.Registry, e.logger)
-	for _, door := range doors {
-		app.onClose(serveCustodian(door, h, e.logger))
-	}
+	app.onClose(serveCustodian(custodianHandler(k, app.Custody, app.Registry, e.logger, usualLimits), e.logger, usualLimits, doors...))
 	return app, nil
 }
 

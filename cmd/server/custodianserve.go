@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"cardflow/custody"
 )
@@ -31,14 +32,26 @@ const (
 	callTime    = 2 * time.Minute // a call ends by itself; one that checks the whole sign log, or the audit, may take longer
 )
 
+// doorLimits bound what whoever is at the custodian's door may take of it by doing nothing.
+type doorLimits struct {
+	head, body time.Duration // that a request takes to come: until its head is there, and all of it
+	line       time.Duration // the same, of a line of a call that comes in lines
+	answer     time.Duration // that he takes to read an answer
+	idle       time.Duration // between two requests: longer than a server keeps a connection that it doesn't use
+	stop       time.Duration // that calls under way have to end, when the custodian stops
+	most       int           // connections at a door. The next one waits until one of them is closed
+}
+
+var usualLimits = doorLimits{head: 5 * time.Second, body: 30 * time.Second, line: callTime, answer: 30 * time.Second, idle: 90 * time.Second, stop: 20 * time.Second, most: 1024}
+
 // custodianHandler answers calls.
-func custodianHandler(k keeper, keys *custody.Custody, registry *prometheus.Registry, logger *slog.Logger) http.Handler {
+func custodianHandler(k keeper, keys *custody.Custody, registry *prometheus.Registry, logger *slog.Logger, limits doorLimits) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("POST "+callPath+"{call}", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("call")
 		passes("asked " + name)
-		answer, err := custodianCall(r, w, k, keys, name)
+		answer, err := custodianCall(r, w, k, keys, name, limits)
 		passes("did " + name)
 		status := http.StatusOK
 		if err != nil {
@@ -53,6 +66,9 @@ func custodianHandler(k keeper, keys *custody.Custody, registry *prometheus.Regi
 			logger.Error("custodian: answer", "call", name, "error", err)
 			http.Error(w, "no answer", http.StatusInternalServerError)
 			return
+		}
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limits.answer)); err != nil {
+			logger.Error("custodian: answer", "call", name, "error", err)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
@@ -72,14 +88,11 @@ func passes(point string) {
 // quiet are the calls that are asked every second.
 var quiet = map[string]bool{"Ready": true, "ActiveKey": true}
 
-func custodianCall(r *http.Request, w http.ResponseWriter, k keeper, keys *custody.Custody, name string) (any, error) {
+func custodianCall(r *http.Request, w http.ResponseWriter, k keeper, keys *custody.Custody, name string, limits doorLimits) (any, error) {
 	who := caller{keys, custody.LoginToken(r.Header.Get(sessionName))}
 	if name == verifyCallName {
 		// Its anchors come one by one, as the walk gets to them.
-		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return nil, err
-		}
-		return verifyRemotely(r.Context(), k, who, r.Body)
+		return verifyRemotely(r.Context(), k, who, &verifyBody{Reader: r.Body, connection: http.NewResponseController(w), line: limits.line})
 	}
 	call, ok := calls[name]
 	if !ok {
@@ -126,20 +139,27 @@ func listenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// serveCustodian answers calls on a listener until close is called, which lets those under way finish.
-func serveCustodian(l net.Listener, h http.Handler, logger *slog.Logger) (stop func() error) {
+// serveCustodian answers calls at doors until stop is called, which lets those under way finish, for a while.
+func serveCustodian(h http.Handler, logger *slog.Logger, limits doorLimits, doors ...net.Listener) (stop func() error) {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: h, ReadHeaderTimeout: limits.head, ReadTimeout: limits.body, WriteTimeout: limits.answer, IdleTimeout: limits.idle, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	done := make(chan error, len(doors))
+	for _, door := range doors {
+		go func() { done <- srv.Serve(netutil.LimitListener(door, limits.most)) }()
+	}
 	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), limits.stop)
 		defer cancel()
 		err := srv.Shutdown(ctx)
-		if serve := <-done; !errors.Is(serve, http.ErrServerClosed) {
-			err = errors.Join(err, serve)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("calls were cut off: %w", err), srv.Close())
+		}
+		for range doors {
+			if serve := <-done; !errors.Is(serve, http.ErrServerClosed) {
+				err = errors.Join(err, serve)
+			}
 		}
 		return err
 	}

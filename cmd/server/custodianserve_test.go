@@ -29,7 +29,7 @@ func TestHostilePeers(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "s")
 		l, err := listenSocket(path)
 		check(t, err)
-		hostilePeers(t, l, bySocket(path), bySocket(path), 200)
+		hostilePeers(t, l, bySocket(path), bySocket(path), 100)
 	})
 	t.Run("tls", func(t *testing.T) {
 		t.Parallel()
@@ -43,7 +43,7 @@ func TestHostilePeers(t *testing.T) {
 
 // hostilePeers goes at a door through which bare leads a stranger, and dial whoever belongs there.
 func hostilePeers(t *testing.T, l net.Listener, dial, bare func(context.Context) (net.Conn, error), many int) {
-	stop := serveCustodian(l, custodianHandler(idle{}, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
+	stop := serveCustodian(custodianHandler(idle{}, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler), usualLimits), slog.New(slog.DiscardHandler), usualLimits, l)
 	friend := newRemote(dial)
 	ready := func(while string) {
 		t.Helper()

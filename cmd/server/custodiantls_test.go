@@ -111,10 +111,10 @@ func TestMutualTLS(t *testing.T) {
 		l, err := app.listenTLS()
 		check(t, err)
 		calls := 0
-		stop := serveCustodian(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stop := serveCustodian(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			calls++
 			_, _ = io.WriteString(w, "{}")
-		}), app.Logger)
+		}), app.Logger, usualLimits, l)
 		s.Connect = l.Addr().String()
 		side := tlsApp(t, s)
 		r := newRemote(dial(side))
@@ -193,7 +193,7 @@ func TestMutualTLSRenewal(t *testing.T) {
 	custodian := tlsApp(t, ours.issue(CustodyTLSConfig{Peer: serverName, Listen: "127.0.0.1:0"}, custodianName))
 	l, err := custodian.listenTLS()
 	check(t, err)
-	stop := serveCustodian(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "{}") }), custodian.Logger)
+	stop := serveCustodian(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "{}") }), custodian.Logger, usualLimits, l)
 	late := ours.issue(CustodyTLSConfig{Peer: custodianName, Connect: l.Addr().String()}, serverName, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
 	server := tlsApp(t, late)
 	r, err := server.reach()
