@@ -166,7 +166,7 @@ func problemOf(err error) problem {
 		}
 	case errors.Is(err, custody.ErrWish):
 		p.code = "IDEMPOTENCY_KEY_REUSED"
-	case errors.As(err, &kept):
+	case errors.As(err, &kept) && (keeping[kept] != transfer.Internal || !errors.As(err, &theirs)): // else the use case has said what it means
 		kind, p.code, p.message = keeping[kept], kept.Code, kept.Message
 	case errors.Is(err, context.DeadlineExceeded):
 		p.code = "REQUEST_TIMEOUT"

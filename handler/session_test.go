@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"cardflow/custody"
 	"cardflow/handler"
 	"cardflow/model"
+	"cardflow/transfer"
 )
 
 func TestSessionEndsWhenIdle(t *testing.T) {
@@ -194,6 +196,25 @@ func TestLoginAge(t *testing.T) {
 	// The same wish after another login is the same act.
 	confirm.token = r.consumer("小王")
 	r.want(202, "", confirm)
+}
+
+// TestCustodyRefusesWhoAsks: what a use case makes of an error of custody's goes out, not that for which only engineers have a word.
+func TestCustodyRefusesWhoAsks(t *testing.T) {
+	r := newRig(t)
+	consumer := r.consumer("小王")
+	for code, x := range map[string]struct {
+		status int
+		causes []error
+	}{
+		"LOGIN_TOO_OLD": {401, []error{custody.ErrLoginOld, custody.ErrSessionOver}},
+		"KEY_STOPPED":   {409, []error{custody.ErrKeyNotActive}},
+		"UNAVAILABLE":   {503, []error{custody.ErrLoginForged}},
+	} {
+		for _, cause := range x.causes {
+			r.service.fail = &transfer.Error{Code: code, Err: fmt.Errorf("authorise: %w", cause)}
+			r.want(x.status, code, r.wish("/trades/trade-1/confirm", consumer, fields{"code": oneCode, "iccidLast6": oneLast6}))
+		}
+	}
 }
 
 // TestSessionOfADisabledPerson is worth nothing from the next request on; so is a role that somebody has lost. The sessions

@@ -110,10 +110,16 @@ func (a *apart) stop() {
 // alarms counts the custodian's alarms with a code.
 func (a *apart) alarms(e *custody.Error) int {
 	a.t.Helper()
+	return a.counted("cardflow_custody_alarms_total", e)
+}
+
+// counted is what one of the custodian's metrics has for a code.
+func (a *apart) counted(metric string, e *custody.Error) int {
+	a.t.Helper()
 	families, err := a.custodian.Registry.Gather()
 	check(a.t, err)
 	for _, f := range families {
-		if f.GetName() != "cardflow_custody_alarms_total" {
+		if f.GetName() != metric {
 			continue
 		}
 		for _, m := range f.GetMetric() {

@@ -20,10 +20,11 @@ import (
 type signerRig struct {
 	*testing.T
 	transfer.Signer
-	keys  *custody.Custody
-	db    *model.DB
-	place string // names of this way's own
-	until int64
+	keys   *custody.Custody
+	db     *model.DB
+	behind *App   // the custodian
+	place  string // names of this way's own
+	until  int64
 }
 
 // TestSigner: what the relay is promised of a signer holds whichever way it goes: by a call, by the custodian's socket, by
@@ -31,6 +32,7 @@ type signerRig struct {
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	a := newApart(t)
+	a.config.Custody.StepUpAge = stepUp
 	a.overTLS()
 	byTLS, err := tlsApp(t, a.tls).reach()
 	check(t, err)
@@ -47,7 +49,7 @@ func TestSigner(t *testing.T) {
 			for name, promise := range signerPromises {
 				t.Run(name, func(t *testing.T) {
 					promise(&signerRig{
-						T: t, Signer: w.signer, keys: a.custodian.Custody, db: a.custodian.DB, place: w.name + "-" + strings.ReplaceAll(name, " ", "-"),
+						T: t, Signer: w.signer, keys: a.custodian.Custody, db: a.custodian.DB, behind: a.custodian, place: w.name + "-" + strings.ReplaceAll(name, " ", "-"),
 						until: time.Now().Add(time.Hour).UnixMilli(),
 					})
 				})
@@ -57,7 +59,7 @@ func TestSigner(t *testing.T) {
 	// Sealed it is last, and for all.
 	check(t, a.custodian.Custody.Seal(soon(t), "test"))
 	for _, w := range ways {
-		r := &signerRig{T: t, Signer: w.signer, keys: a.custodian.Custody, db: a.custodian.DB, place: w.name + "-sealed", until: time.Now().Add(time.Hour).UnixMilli()}
+		r := &signerRig{T: t, Signer: w.signer, keys: a.custodian.Custody, db: a.custodian.DB, behind: a.custodian, place: w.name + "-sealed", until: time.Now().Add(time.Hour).UnixMilli()}
 		session := r.logIn(r.owner())
 		ask, body := r.confirm(r.owner(), "act")
 		check(t, r.Authorise(soon(t), session, ask.Subject, body, r.until)) // which takes no key
@@ -184,6 +186,7 @@ var signerPromises = map[string]func(r *signerRig){
 		_, err = r.Sign(soon(r.T), next, body)
 		check(r.T, err)
 	},
+	"a login that is too old": loginOld,
 	"what nobody signs": func(r *signerRig) {
 		key := r.enrolled(r.owner())
 		session := r.logIn(r.owner())
