@@ -21,7 +21,16 @@ type Place struct {
 	DataKey string
 	Journal string
 	Ledger  string // of the embedded ledger's file; empty: the ledger is a network's
+
+	At func(point string) // called at the points below, for tests; nil outside of them
 }
+
+// The points at the end of a restore, when all is there and files get their names. A crash at any of them leaves a database
+// that says that it is being restored, and the same bundle goes on from there.
+const (
+	AtWritten = "written" // no file has its name yet
+	AtNamed   = "named"   // one more has: the data key, the journal, the ledger, in this order
+)
 
 // The errors of restoring, beside those of reading.
 var (
@@ -292,9 +301,14 @@ func (s *restoring) part(name string) (*os.File, error) {
 	return f, nil
 }
 
-// finish gives the files their names, and then lets the database say that it is whole.
+// finish gives the files their names, the ledger last, and then lets the database say that it is whole.
 func (s *restoring) finish() error {
-	for name, f := range s.files {
+	s.at(AtWritten)
+	for _, name := range []string{s.place.DataKey, s.place.Journal, s.place.Ledger} {
+		f := s.files[name]
+		if f == nil {
+			continue
+		}
 		if err := f.Sync(); err != nil {
 			return err
 		}
@@ -304,8 +318,15 @@ func (s *restoring) finish() error {
 		if err := syncFolder(filepath.Dir(name)); err != nil {
 			return err
 		}
+		s.at(AtNamed)
 	}
 	return s.place.DB.Write(s.ctx, func(tx *model.Tx) error { return tx.EndRestore(s.manifest.ID) })
+}
+
+func (s *restoring) at(point string) {
+	if s.place.At != nil {
+		s.place.At(point)
+	}
 }
 
 func (s *restoring) close() {
