@@ -6,3 +6,4 @@ import './mine.mjs'
 import './preview.mjs'
 import './retail.mjs'
 import './realname.mjs'
+import './stepup.mjs' // the last: what it waits for comes to pass while the others run

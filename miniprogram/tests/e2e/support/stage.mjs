@@ -12,9 +12,10 @@ import { Caller, Counter, startServer } from './server.mjs'
 const out = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-phone-'))
 compile(fileURLToPath(new URL('../../../', import.meta.url)), out)
 const [browser, server] = await Promise.all([openBrowser(), startServer(out)])
+const servers = [server]
 after(async () => {
   await browser.close()
-  await server.stop()
+  await Promise.all(servers.map((s) => s.stop()))
   fs.rmSync(out, { recursive: true, force: true })
 })
 
@@ -23,6 +24,13 @@ export const shop = await Caller.staff(url, 'xiaowang')
 export const counter = new Counter(shop)
 export const staff = (name) => Caller.staff(url, name)
 export const consumer = (name) => Caller.consumer(url, name)
+
+/** Another server, with a configuration of its own, and the shop there. */
+export async function serverWith(more) {
+  const other = await startServer(out, more)
+  servers.push(other)
+  return { url: other.url, counter: new Counter(await Caller.staff(other.url, 'xiaowang')) }
+}
 
 /** A desk with a browser. */
 export const openDesk = () => browser.newPage({ viewport: { width: 1280, height: 960 }, locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
@@ -41,8 +49,8 @@ export async function fromCarrier(first, count, policy) {
 let people = 0
 
 /** A phone of somebody whom no other test knows. */
-export function openPhone(options = {}) {
-  return Phone.open(browser, url, { person: `顾客${++people}`, ...options })
+export function openPhone(options = {}, at = url) {
+  return Phone.open(browser, at, { person: `顾客${++people}`, ...options })
 }
 
 /** Runs a test with a phone, which must have no fault at the end. */
