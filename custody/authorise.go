@@ -23,13 +23,7 @@ import (
 // Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrTwoPeople, ErrAuthorisationConflict if something else was
 // asked for under this subject.
 func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject string, body request.Body, notAfter int64) error {
-	var s model.CustodySession
-	err := c.db.Read(ctx, func(tx *model.Tx) (err error) {
-		if s, err = c.session(tx, token); err != nil || s.Role == string(request.Consumer) {
-			return err
-		}
-		return serving(tx, s)
-	})
+	s, err := c.staffSession(ctx, token)
 	function := ""
 	if err == nil {
 		function, err = c.authorise(ctx, s, subject, body, notAfter)
@@ -39,6 +33,17 @@ func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject strin
 	}
 	err = fmt.Errorf("authorise: %w", err)
 	return c.refuse(ctx, Ask{Owner: s.Participant, Slot: Account, Subject: subject, Attempt: 1, NotAfter: notAfter, Actor: actorOf(s)}, function, err)
+}
+
+// staffSession finds the session that a token opens, and of staff whether they still serve.
+func (c *Custody) staffSession(ctx context.Context, token LoginToken) (s model.CustodySession, err error) {
+	err = c.db.Read(ctx, func(tx *model.Tx) error {
+		if s, err = c.session(tx, token); err != nil || s.Role == string(request.Consumer) {
+			return err
+		}
+		return serving(tx, s)
+	})
+	return s, err
 }
 
 // serving says why a member of staff may ask for nothing in the name of his organisation, whatever session he has: he is
@@ -60,35 +65,44 @@ func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject
 		return "", fmt.Errorf("%T: %w", body, ErrBody)
 	}
 	function := body.Function()
+	switch {
+	case function == publishing:
+		return function, fmt.Errorf("%s of a key that nobody has named: %w", function, ErrFunction) // see AuthoriseDevice
+	case claim.named && claim.signer != s.Participant:
+		return function, ErrOwner
+	}
+	return function, c.storeAsked(ctx, s, function, subject, c.wanted(body), notAfter)
+}
+
+// storeAsked stores what is asked for, by its digest, as somebody whose post's key may sign it.
+func (c *Custody) storeAsked(ctx context.Context, s model.CustodySession, function, subject, digest string, notAfter int64) error {
 	if !printable.MatchString(subject) || notAfter <= int64(c.now()) {
-		return function, fmt.Errorf("an authorisation has a subject and an end: %w", ErrAsk)
+		return fmt.Errorf("an authorisation has a subject and an end: %w", ErrAsk)
 	}
 	duty, err := Post{Owner: s.Participant, Role: request.Role(s.Role), Slot: Account}.duty()
 	switch {
 	case err != nil:
-		return function, err
+		return err
 	case !slices.Contains(duty.functions, function):
-		return function, fmt.Errorf("%s by a %s: %w", function, s.Role, ErrFunction)
+		return fmt.Errorf("%s by a %s: %w", function, s.Role, ErrFunction)
 	case slices.Contains(ofTwo, function):
-		return function, fmt.Errorf("%s by one person of %s: %w", function, s.Participant, ErrTwoPeople)
-	case claim.named && claim.signer != s.Participant:
-		return function, ErrOwner
+		return fmt.Errorf("%s by one person of %s: %w", function, s.Participant, ErrTwoPeople)
 	}
 	row := model.CustodyAuthorisation{
-		Owner: s.Participant, Function: function, Subject: subject, Digest: c.wanted(body), Session: s.Digest,
+		Owner: s.Participant, Function: function, Subject: subject, Digest: digest, Session: s.Digest,
 		LoginAt: s.LoginAt, AskedAt: c.now(), NotAfter: model.Millis(notAfter),
 	}
 	if err := c.age(c.ageFor(function), s.Role, row.LoginAt, row.AskedAt); err != nil {
-		return function, err
+		return err
 	}
 	if row.Tag, err = c.tag(authorisationFields(row)...); err != nil {
-		return function, err
+		return err
 	}
 	err = c.db.WriteTogether(ctx, func(tx *model.Tx) error { return tx.AddCustodyAuthorisation(row) })
 	if !errors.Is(err, model.ErrConflict) {
-		return function, err
+		return err
 	}
-	return function, c.db.Read(ctx, func(tx *model.Tx) error {
+	return c.db.Read(ctx, func(tx *model.Tx) error {
 		before, err := tx.CustodyAuthorisation(row.Owner, function, subject)
 		if err == nil && before.Digest != row.Digest {
 			err = ErrAuthorisationConflict
@@ -129,6 +143,15 @@ func (c *Custody) wanted(body request.Body) string {
 		b.Version = 0
 		body = b
 	case request.UnfreezeParticipant:
+		b.Version = 0
+		body = b
+	case request.PublishKey: // which key, for what; not after which of his others
+		b.Version = 0
+		body = b
+	case request.SuspendKey:
+		b.Version = 0
+		body = b
+	case request.RevokeKey:
 		b.Version = 0
 		body = b
 	case request.Approve:

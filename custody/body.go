@@ -65,9 +65,13 @@ func claimOf(body request.Body) (c claim, ok bool) {
 }
 
 // foreign says whether the platform or its administrators are asked to publish somebody's key that isn't kept here for
-// him: whoever could have that signed would sign in his place. An organisation publishes its own terminals' keys itself.
+// him: whoever could have that signed would sign in his place. An organisation publishes its own terminals' keys itself; and a
+// gateway's key signs nothing in anybody's name.
 func foreign(tx *model.Tx, key model.CustodyKey, body request.Body) error {
 	if key.Role != string(request.Platform) && key.Role != string(request.Administrator) {
+		return nil
+	}
+	if gatewayKey(key, body) {
 		return nil
 	}
 	var list []request.Registration

@@ -25,6 +25,9 @@ func OfItself(role request.Role, slot Slot, function string) bool {
 // OfTwo reports whether two people have to want this.
 func OfTwo(function string) bool { return slices.Contains(ofTwo, function) }
 
+// DeviceFunctions is what the key of a terminal may sign.
+var DeviceFunctions = deviceFunctions
+
 // Scalar opens a key, so that a test can look for it where it must not be.
 func (c *Custody) Scalar(ctx context.Context, keyID string) (gm.Secret, error) {
 	row, err := c.row(ctx, keyID)

@@ -69,9 +69,9 @@ func TestEnsureByTwoServersMakesOneKey(t *testing.T) {
 func TestPosts(t *testing.T) {
 	platform := map[custody.Slot]request.KeyKind{
 		custody.Registrar: request.PlatformKey, custody.Ticket: request.PlatformKey, custody.Release: request.PlatformKey,
-		custody.Anchor: request.PlatformKey, custody.Audit: request.PlatformKey, custody.Gateway: request.GatewayKey,
+		custody.Anchor: request.PlatformKey, custody.Audit: request.PlatformKey,
 	}
-	slots := []custody.Slot{custody.Account, custody.Registrar, custody.Ticket, custody.Release, custody.Anchor, custody.Audit, custody.Gateway, "", "root"}
+	slots := []custody.Slot{custody.Account, custody.Registrar, custody.Ticket, custody.Release, custody.Anchor, custody.Audit, "", "root"}
 	roles := []request.Role{request.Administrator, request.Carrier, request.Distributor, request.Retailer, request.Consumer,
 		request.Platform, request.Regulator, "", "owner"}
 	each(t, func(t *testing.T, r *rig) {

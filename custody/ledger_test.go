@@ -65,7 +65,7 @@ func TestTheLedgerTakesWhatCustodySigns(t *testing.T) {
 	two, _ := sign("administrator-2", custody.Account, "platform", platform)
 	submit(req, one, two)
 
-	for i, slot := range []custody.Slot{custody.Ticket, custody.Release, custody.Anchor, custody.Gateway} {
+	for i, slot := range []custody.Slot{custody.Ticket, custody.Release, custody.Anchor} {
 		post := custody.Post{Owner: "platform", Role: request.Platform, Slot: slot}
 		body := request.PublishKey{Participant: "platform", Version: i + 1, Key: newKey(post)}
 		one, req := sign("administrator-1", custody.Account, string(slot), body)
@@ -86,7 +86,7 @@ func TestTheLedgerTakesWhatCustodySigns(t *testing.T) {
 
 	answer, err := ledger.Query(t.Context(), request.Identity, "GetParticipant", []byte("platform"))
 	var p contract.Participant
-	if err != nil || json.Unmarshal(answer, &p) != nil || len(p.Keys) != 5 {
+	if err != nil || json.Unmarshal(answer, &p) != nil || len(p.Keys) != 4 {
 		t.Errorf("platform on the ledger: %s, %v", answer, err)
 	}
 }

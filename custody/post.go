@@ -18,8 +18,7 @@ const (
 	Ticket    Slot = "ticket"
 	Release   Slot = "release"
 	Anchor    Slot = "anchor"
-	Audit     Slot = "audit"   // signs exports of the audit; no contract request
-	Gateway   Slot = "gateway" // signs answers to terminals; no contract request
+	Audit     Slot = "audit" // signs exports of the audit; no contract request
 )
 
 // Post is the place that a key has: whose it is, in what role, for what job.
@@ -58,8 +57,8 @@ const everybodyDaily = 10_000_000
 // A consumer's key signs that he takes cards or gives them back, and nothing else.
 var asBuyer = []string{"Confirm", "Decline", "Return", "Cancel"}
 
-// Organisations also sell, and look after their own keys (a terminal's is added by the account's).
-var asTrader = append([]string{"Offer", "Merge", "PublishKey", "RotateKey"}, asBuyer...)
+// Organisations also sell, and look after their own keys (a terminal's is added, and stopped, by the account's).
+var asTrader = append([]string{"Offer", "Merge", "PublishKey", "RotateKey", "SuspendKey", "RevokeKey"}, asBuyer...)
 
 // duties says what a key in each post is, may sign, and how much of it. The functions are sealed into the key when it
 // is made, and stand on the ledger beside it: taking a function away here stops old keys at once, adding one is for new
@@ -81,7 +80,6 @@ var duties = map[request.Role]map[Slot]duty{
 		Release: {request.PlatformKey, []string{"Release"}, forPlatform},
 		Anchor:  {request.PlatformKey, []string{"Anchor"}, forOfficial},
 		Audit:   {request.PlatformKey, []string{"AuditExport"}, forOfficial},
-		Gateway: {request.GatewayKey, nil, allowance{}},
 	},
 }
 

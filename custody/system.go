@@ -15,8 +15,8 @@ import (
 var system = map[request.Role]map[Slot][]string{
 	request.Platform: {
 		// Those who come; and keys that custody has stopped, or that ops want stopped or let go on, and their owners after a
-		// theft. To let those trade again takes two people.
-		Registrar: {"Register", "RegisterBatch", "SuspendKey", "ResumeKey", "RevokeKey", "FreezeParticipant"},
+		// theft. To let those trade again takes two people. And the keys by which the gateway answers terminals; see foreign.
+		Registrar: {"Register", "RegisterBatch", "PublishKey", "SuspendKey", "ResumeKey", "RevokeKey", "FreezeParticipant"},
 		Ticket:    {"Ticket"},
 		Release:   {"Release"},
 		Anchor:    {"Anchor"},
