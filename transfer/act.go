@@ -89,6 +89,7 @@ type fields struct {
 	Freeze  *freezePlan     `json:",omitempty"`
 
 	Approval *approvalPlan `json:",omitempty"`
+	Outside  *outsidePlan  `json:",omitempty"`
 }
 
 // draft is an act before it is accepted.
@@ -226,10 +227,13 @@ func (s *Service) once(ctx context.Context, c Caller, idem Idem, accept func(tx 
 	return id, nil
 }
 
-// actor is the person, or the consumer, whose idempotency keys these are.
+// actor is the person, the terminal, or the consumer, whose idempotency keys these are.
 func (c Caller) actor() string {
-	if c.Person != "" {
+	switch {
+	case c.Person != "":
 		return c.Person
+	case c.Device != "":
+		return c.Device
 	}
 	return c.Participant
 }

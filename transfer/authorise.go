@@ -61,14 +61,7 @@ func (s *Service) authorised(ctx context.Context, c Caller, idem Idem, wishes fu
 func (s *Service) authorise(ctx context.Context, c Caller, wishes ...wish) error {
 	for _, w := range wishes {
 		err := s.Signer.Authorise(ctx, c.Session, w.act, w.body, int64(w.until))
-		switch {
-		case errors.Is(err, ErrSessionOver), errors.Is(err, ErrLoginOld):
-			return &Error{Code: "LOGIN_TOO_OLD", Err: err}
-		case errors.Is(err, ErrCustodyAway), errors.Is(err, ErrSealed):
-			return &Error{Code: "UNAVAILABLE", Err: err}
-		case errors.Is(err, ErrKeyStopped):
-			return &Error{Code: "KEY_STOPPED", Err: err}
-		case err != nil:
+		if err = unauthorised(err); err != nil {
 			return err
 		}
 	}
@@ -76,6 +69,19 @@ func (s *Service) authorise(ctx context.Context, c Caller, wishes ...wish) error
 		s.at(AtAuthorised)
 	}
 	return nil
+}
+
+// unauthorised is what a person is told whose wish custody has not taken.
+func unauthorised(err error) error {
+	switch {
+	case errors.Is(err, ErrSessionOver), errors.Is(err, ErrLoginOld):
+		return &Error{Code: "LOGIN_TOO_OLD", Err: err}
+	case errors.Is(err, ErrCustodyAway), errors.Is(err, ErrSealed):
+		return &Error{Code: "UNAVAILABLE", Err: err}
+	case errors.Is(err, ErrKeyStopped):
+		return &Error{Code: "KEY_STOPPED", Err: err}
+	}
+	return err
 }
 
 // onTrade is what a caller asks for on a trade. once is a function that is asked for once on a trade: whoever did, perhaps

@@ -198,6 +198,17 @@ var catalogue = map[string]entry{
 	"NOT_AUTHORISED":         {Conflict, "没有找到您本人对这笔业务的授权，未签名。请重新登录后再办理"},
 	"KEY_REPLACED":           {Conflict, "您的签名密钥刚刚更换，请重新提交"},
 
+	// Terminals.
+	"DEVICE_NOT_FOUND": {NotFound, "没有找到这台终端"},
+	"DEVICE_STATE":     {Conflict, "终端当前的状态不允许这项操作，请先查看终端状态"},
+	"DEVICE_REFUSED":   {Forbidden, "终端未登记或已停用，请联系本单位管理员"},
+	"DEVICE_INVALID":   {Invalid, "终端名称应为 1 至 64 个字，序列号应为 4 至 32 个大写字母、数字或连字符"},
+	"HOLDER_UNKNOWN":   {Invalid, "没有找到这位持有人，请从本单位的人员中选择"},
+	"TICKET_INVALID":   {Forbidden, "入网码无效或已过期，请管理员重新生成"},
+	"TICKET_USED":      {Conflict, "入网码已用于另一台终端，请管理员核查并重新生成"},
+	"POSSESSION_WRONG": {Invalid, "终端没有证明它持有这把密钥，请核对入网码属于哪个单位后重试"},
+	"ENROLMENT_FAILED": {Conflict, "终端密钥没有登记上账本，请管理员查看原因并重新生成入网码"},
+
 	// Real names.
 	"CONSENT_REQUIRED":             {Invalid, "请先阅读并同意个人信息处理说明"},
 	"NAME_INVALID":                 {Invalid, "姓名应与身份证上的一致，请核对后重新填写"},

@@ -8,3 +8,6 @@ func (s *Service) Listening(name string) (<-chan struct{}, func()) { return s.hu
 
 // Brief is what a row says of an error.
 var Brief = brief
+
+// DeviceAs is the state of a device when the ledger has said something of its key.
+var DeviceAs = deviceAs

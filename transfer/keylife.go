@@ -210,26 +210,32 @@ func (s *Service) carryAgain(tx *model.Tx, name string, make func(id string) dra
 // give anybody another key, two administrators do.
 func keyDraft(id string, w KeyWish) draft {
 	function := map[string]string{model.WishSuspend: "SuspendKey", model.WishResume: "ResumeKey", model.WishRevoke: "RevokeKey"}[w.What]
-	parties := []party{{PlatformID, SlotRegistrar}}
+	parties := overKeysOf(w.Role)
 	switch {
 	case w.What == model.WishReplace && w.State.Live():
 		function = "RotateKey"
 	case w.What == model.WishReplace:
 		function = "PublishKey"
 	}
-	switch w.Role {
-	case request.Consumer, request.Retailer, request.Distributor:
-	default:
-		parties = nil
-	}
-	if w.What == model.WishReplace || parties == nil {
-		parties = []party{{Admin1, SlotAccount}, {Admin2, SlotAccount}}
+	if w.What == model.WishReplace {
+		parties = administrators()
 	}
 	return draft{
 		ID: id, Contract: request.Identity, Function: function, Actor: PlatformID, Person: w.Actor, Subject: w.KeyID,
 		Fields: fields{Parties: parties, Key: &keyPlan{Key: w.KeyID, Wish: w.What, Name: w.ID}},
 	}
 }
+
+// overKeysOf are those who may stop the keys of somebody of a role: who has registered him.
+func overKeysOf(role request.Role) []party {
+	switch role {
+	case request.Consumer, request.Retailer, request.Distributor:
+		return []party{{PlatformID, SlotRegistrar}}
+	}
+	return administrators()
+}
+
+func administrators() []party { return []party{{Admin1, SlotAccount}, {Admin2, SlotAccount}} }
 
 // SweepKeys takes up the wishes that nobody carries: their server died, or they were made where there is no ledger.
 func (s *Service) SweepKeys(ctx context.Context) error {

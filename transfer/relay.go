@@ -293,6 +293,8 @@ func (s *Service) intend(ctx context.Context, a model.Act) (model.Act, error) {
 	case a.Body != nil:
 	case f.Key != nil:
 		asked, err = s.keyBody(ctx, a, *f.Key)
+	case f.Outside != nil:
+		asked, err = s.outsideBody(ctx, a, *f.Outside)
 	case f.Freeze != nil:
 		asked, err = s.freezeBody(ctx, a, *f.Freeze)
 	case f.Approval != nil:

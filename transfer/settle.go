@@ -25,6 +25,9 @@ func (s *Service) settle(tx *model.Tx, t ledger.Transaction, m *moves) error {
 	if err != nil && !errors.Is(err, model.ErrNotFound) {
 		return err
 	}
+	if err := s.mirrorRotation(tx, t); err != nil {
+		return fmt.Errorf("transaction %s: %w", t.ID, err)
+	}
 	for _, w := range t.Writes {
 		if err := s.mirror(tx, t, w); err != nil {
 			return fmt.Errorf("transaction %s, %s: %w", t.ID, w.Key, err)
@@ -115,6 +118,8 @@ func (s *Service) mirror(tx *model.Tx, t ledger.Transaction, w ledger.Write) err
 			return err
 		}
 		return s.mirrorParticipant(tx, p)
+	case w.Contract == request.Identity && kind == "K":
+		return s.mirrorKey(tx, t, w)
 	case w.Contract == request.Identity && kind == "A":
 		return s.mirrorAnchor(tx, t, w)
 	}
@@ -375,6 +380,8 @@ func (s *Service) putBack(tx *model.Tx, a model.Act) error {
 		return err
 	case "Approve", "RevokeApproval":
 		return s.reopen(tx, a)
+	case "PublishKey":
+		return s.notEnrolled(tx, a)
 	case "RegisterBatch":
 		return s.unregister(tx, a)
 	case "Register":

@@ -30,6 +30,9 @@ func (s *Service) Bootstrap(ctx context.Context) error {
 			return fmt.Errorf("platform key %s: %w", slot, err)
 		}
 	}
+	if err := s.firstGatewayKey(ctx); err != nil {
+		return fmt.Errorf("gateway key: %w", err)
+	}
 	return nil
 }
 

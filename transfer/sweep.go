@@ -25,6 +25,9 @@ func (s *Service) sweep(ctx context.Context) {
 		if err := s.SweepKeys(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Error("sweep keys", "error", err)
 		}
+		if err := s.SweepGateway(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.Error("sweep gateway keys", "error", err)
+		}
 		if err := s.SweepRecoveries(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Error("sweep recoveries", "error", err)
 			if errors.Is(err, ErrSealed) || errors.Is(err, ErrCustodyAway) {

@@ -39,6 +39,12 @@ type Signer interface {
 	// from then on they may be signed, and no others. Named twice they are the same. ErrUnauthorised: it was not asked for, or
 	// too long ago, or others were named.
 	AuthoriseParts(ctx context.Context, asked string, terms request.Issue, parts []Part) error
+	// AuthoriseDevice tells custody that whoever has this session asks for one terminal of his organisation, under a name, whose
+	// key may be published until notAfter (ms) once it is named, within a day. Errors: those of Authorise.
+	AuthoriseDevice(ctx context.Context, session SessionToken, asked string, notAfter int64) error
+	// NameDevice names the key of the device that was asked for under a name. It may then be signed as the act asked+"-key", and
+	// no other key. Named twice it is the same. ErrUnauthorised: nobody asked, or too long ago, or another one was named.
+	NameDevice(ctx context.Context, asked string, body request.PublishKey) error
 	// EnrolAll does that for many owners at once, and answers how many keys it has made. The key of an owner whose key was
 	// stopped is the zero one. actor is the person who asks.
 	EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) (keys []request.NewKey, made int, err error)
@@ -131,6 +137,7 @@ type Caller struct {
 	Role        request.Role
 	Person      string   // staff: the person; consumers: ""
 	Roles       []string // staff: what the person may do
+	Device      string   // a terminal: its ID here
 	Session     SessionToken
 }
 
@@ -245,6 +252,8 @@ type Service struct {
 	trouble atomic.Pointer[error] // why the listener can't follow the ledger
 
 	lost lost
+
+	gateway sync.Map // *gm.PrivateKey by key ID
 }
 
 // New makes a service. Nothing runs before Start.

@@ -92,6 +92,12 @@ type (
 		Terms request.Issue
 		Parts []transfer.Part
 	}
+	deviceCall struct {
+		Session  transfer.SessionToken
+		Asked    string
+		Body     typedBody
+		NotAfter int64
+	}
 	signCall struct {
 		Ask  transfer.Ask
 		Body typedBody
@@ -203,6 +209,20 @@ var calls = map[string]taken{
 	}),
 	"AuthoriseParts": takes(func(ctx context.Context, k keeper, _ caller, a partsCall) (none, error) {
 		return none{}, k.AuthoriseParts(ctx, a.Asked, a.Terms, a.Parts)
+	}),
+	"AuthoriseDevice": takes(func(ctx context.Context, k keeper, _ caller, a deviceCall) (none, error) {
+		return none{}, k.AuthoriseDevice(ctx, a.Session, a.Asked, a.NotAfter)
+	}),
+	"NameDevice": takes(func(ctx context.Context, k keeper, _ caller, a deviceCall) (none, error) {
+		body, err := a.Body.body()
+		if err != nil {
+			return none{}, err
+		}
+		publish, ok := body.(request.PublishKey)
+		if !ok {
+			return none{}, custody.ErrBody
+		}
+		return none{}, k.NameDevice(ctx, a.Asked, publish)
 	}),
 	"ActiveKey": takes(func(ctx context.Context, k keeper, _ caller, a enrolCall) (string, error) {
 		return k.ActiveKey(ctx, a.Owner, a.Slot)

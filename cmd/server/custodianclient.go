@@ -124,6 +124,14 @@ func (c remote) AuthoriseParts(ctx context.Context, asked string, terms request.
 	return tell(ctx, c, "AuthoriseParts", partsCall{asked, terms, parts})
 }
 
+func (c remote) AuthoriseDevice(ctx context.Context, session transfer.SessionToken, asked string, notAfter int64) error {
+	return tell(ctx, c, "AuthoriseDevice", deviceCall{Session: session, Asked: asked, NotAfter: notAfter})
+}
+
+func (c remote) NameDevice(ctx context.Context, asked string, body request.PublishKey) error {
+	return tell(ctx, c, "NameDevice", deviceCall{Asked: asked, Body: typed(body)})
+}
+
 func (c remote) ActiveKey(ctx context.Context, owner, slot string) (string, error) {
 	return asks[string](ctx, c, "ActiveKey", enrolCall{Owner: owner, Slot: slot})
 }

@@ -35,6 +35,7 @@ type commands struct {
 	Fsck      fsckCommand      `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
 	Audit     auditCommand     `cmd:"" help:"Custody's audit: verify, list, export."`
 	Keys      keysCommand      `cmd:"" help:"Custodial keys: list, find, show, suspend, resume, rotate, revoke, destroy."`
+	Gateway   gatewayCommand   `cmd:"" name:"gateway-key" help:"Keys by which terminals are answered: list, rotate, retire."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the database to this version's schema."`
 	Bench     benchCommand     `cmd:"" help:"Measure; figures and curves go to docs/performance."`
 	Check     checkCommand     `cmd:"" name:"config" help:"Check the configuration and name all its faults."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"cardflow/ledger/contract"
 	"cardflow/ledger/request"
 	"cardflow/model"
+	"cardflow/terminal/protocol"
 	"cardflow/transfer"
 )
 
@@ -124,6 +126,27 @@ var signerPromises = map[string]func(r *signerRig){
 		}
 		check(r.T, r.Adopt(soon(r.T), r.place, req, sig)) // which is known
 		check(r.T, r.VerifySignLog(soon(r.T), func(subject, problem string) { r.Errorf("sign log: %s %s", subject, problem) }))
+	},
+	"a terminal's key": func(r *signerRig) {
+		owner := "m-" + r.place
+		_, err := r.keys.Ensure(soon(r.T), custody.Post{Owner: owner, Role: request.Carrier, Slot: custody.Account}, "test")
+		check(r.T, err)
+		key, err := gm.GenerateKey(rand.Reader)
+		check(r.T, err)
+		body := request.PublishKey{Participant: owner, Key: request.NewKey{Public: key.Public(), Kind: request.DeviceKey, SerialHash: strings.Repeat("5e", 32), Functions: protocol.Functions}}
+		asked := "device-" + r.place
+		r.is(r.AuthoriseDevice(soon(r.T), "no session", asked, r.until), transfer.ErrSessionOver, custody.ErrSessionOver)
+		r.is(r.NameDevice(soon(r.T), asked, body), transfer.ErrUnauthorised, custody.ErrUnauthorised)
+		check(r.T, r.AuthoriseDevice(soon(r.T), r.works(owner, request.Carrier), asked, r.until))
+		check(r.T, r.NameDevice(soon(r.T), asked, body))
+		check(r.T, r.NameDevice(soon(r.T), asked, body))
+		account := body
+		account.Key.Kind = request.AccountKey
+		r.is(r.NameDevice(soon(r.T), asked, account), custody.ErrBody)
+		ask := transfer.Ask{Owner: owner, Slot: transfer.SlotAccount, Purpose: body.Function(), Subject: asked + "-key", Attempt: 1, NotAfter: r.until, Actor: "test"}
+		body.Version = 2
+		_, err = r.Sign(soon(r.T), ask, body)
+		check(r.T, err)
 	},
 	"lots of an import": func(r *signerRig) {
 		terms := request.Issue{Carrier: "m-" + r.place, RetailPolicy: request.Open, Restrictions: []string{"NO_SMS"}}

@@ -44,6 +44,16 @@ func (s Signer) AuthoriseParts(ctx context.Context, asked string, terms request.
 	return translate(s.Custody.AuthoriseParts(ctx, asked, terms, list))
 }
 
+// AuthoriseDevice implements transfer.Signer.
+func (s Signer) AuthoriseDevice(ctx context.Context, session transfer.SessionToken, asked string, notAfter int64) error {
+	return translate(s.Custody.AuthoriseDevice(ctx, custody.LoginToken(session), asked, notAfter))
+}
+
+// NameDevice implements transfer.Signer.
+func (s Signer) NameDevice(ctx context.Context, asked string, body request.PublishKey) error {
+	return translate(s.Custody.NameDevice(ctx, asked, body))
+}
+
 // EnrolAll implements transfer.Signer.
 func (s Signer) EnrolAll(ctx context.Context, owners []string, role request.Role, slot, actor string) ([]request.NewKey, int, error) {
 	keys, made, err := s.Custody.Provision(ctx, owners, role, custody.Slot(slot), actor)
