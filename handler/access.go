@@ -13,10 +13,11 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Where a call leaves word for the access log, in echo's context.
+// Where a call leaves word for the access log, and for whoever writes the answer, in echo's context.
 const (
 	routeKey  = "cardflow.route"
 	callerKey = "cardflow.caller"
+	sealKey   = "cardflow.seal" // how the answer is signed, of type func(http.Header, int, []byte) error; see envelope.go
 )
 
 // access gives each request its ID, counts it, and writes one line about it. The line holds the pattern of the route,

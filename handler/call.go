@@ -19,14 +19,20 @@ type call struct {
 	echo.Context
 	*server
 	route *route
-	who   *session // nil where nobody is logged in
-	body  []byte   // as it came; empty where the route takes none, or takes a stream
-	key   string   // of idempotency; "" where the route needs none
+	who   *session  // nil where nobody is logged in
+	body  []byte    // as it came; empty where the route takes none, or takes a stream
+	key   string    // of idempotency; "" where the route needs none
+	from  *envelope // of a terminal's request; nil where there is none
 }
 
 func (c *call) ctx() context.Context { return c.Request().Context() }
 
-func (c *call) caller() transfer.Caller { return c.who.caller() }
+func (c *call) caller() transfer.Caller {
+	if c.from != nil {
+		return c.from.caller
+	}
+	return c.who.caller()
+}
 
 // handle is what every route goes through before its own code: rate, session, role, query, idempotency key, body.
 func (s *server) handle(r *route) echo.HandlerFunc {
@@ -38,7 +44,12 @@ func (s *server) handle(r *route) echo.HandlerFunc {
 				return err
 			}
 		}
-		if err := c.authorise(); err != nil {
+		if r.signed {
+			// Before anything is looked at: what is refused from here on is refused under a signature.
+			if err := c.openEnvelope(); err != nil {
+				return err
+			}
+		} else if err := c.authorise(); err != nil {
 			return err
 		}
 		if err := c.checkPath(); err != nil {
@@ -169,6 +180,9 @@ func (c *call) takeBody() (err error) {
 	r := c.Request()
 	switch c.route.body {
 	case jsonBody, maybeJSON:
+		if c.from != nil {
+			return c.sealedJSON()
+		}
 		if c.route.body == maybeJSON && r.ContentLength == 0 {
 			return nil
 		}
@@ -182,6 +196,9 @@ func (c *call) takeBody() (err error) {
 		c.body, err = readBody(c.Response(), r, c.BodyLimit)
 		return err
 	case noBody:
+		if c.from != nil {
+			return nil
+		}
 		c.body, err = readBody(c.Response(), r, c.BodyLimit)
 		if err != nil {
 			return err
@@ -213,9 +230,15 @@ func render(c echo.Context, status int, v any) error {
 	if err != nil {
 		return fmt.Errorf("render: %w", err)
 	}
+	b = append(b, '\n')
 	h := c.Response().Header()
-	h.Set(echo.HeaderContentLength, strconv.Itoa(len(b)+1))
-	return c.Blob(status, "application/json; charset=utf-8", append(b, '\n'))
+	if seal, ok := c.Get(sealKey).(func(http.Header, int, []byte) error); ok {
+		if err := seal(h, status, b); err != nil {
+			return fmt.Errorf("render: %w", err)
+		}
+	}
+	h.Set(echo.HeaderContentLength, strconv.Itoa(len(b)))
+	return c.Blob(status, "application/json; charset=utf-8", b)
 }
 
 // list is a piece of a list.

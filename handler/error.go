@@ -71,6 +71,9 @@ var own = map[string]entry{
 	"QUERY_UNKNOWN":            {transfer.Invalid, "网址里有不认识的参数；卡号不能写在网址里"},
 	"QUERY_INVALID":            {transfer.Invalid, "网址里的参数格式不对"},
 	"IDEMPOTENCY_KEY_INVALID":  {transfer.Invalid, "Idempotency-Key 应为 8 到 128 个可见的 ASCII 字符"},
+	"ENVELOPE_INVALID":         {transfer.Invalid, "这不是终端签名的请求，请更新终端程序"},
+	"CLOCK_SKEW":               {transfer.Forbidden, "终端的时钟偏差超过 5 分钟，请校准后重试"},
+	"REPLAYED":                 {transfer.Conflict, "这个请求已经收到过，请终端重新签名后再发送"},
 	"FILE_REQUIRED":            {transfer.Invalid, "请用 multipart 表单上传一个文件，字段名为 file"},
 	"TRADE_CODE_HIDDEN":        {transfer.Conflict, "这笔交易没有可用的交易码：它已结束，或指定了接收方"},
 }

@@ -18,6 +18,9 @@ func Routes() []RouteFacts {
 		if r.who&consumer != 0 {
 			f.Roles = append(f.Roles, "consumer")
 		}
+		if r.who&terminal != 0 {
+			f.Roles = append(f.Roles, "terminal")
+		}
 		for name, a := range staffRoles {
 			if r.who&a != 0 {
 				f.Roles = append(f.Roles, name)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"cardflow/gm"
 	"cardflow/handler"
 	"cardflow/ledger/request"
 	"cardflow/transfer"
@@ -48,6 +49,8 @@ type fakeService struct {
 	input   any // what the last offer, search, issue or import was given
 	custody error
 	ready   map[string]error
+	// handsets are the terminals that are known, by key ID.
+	handsets map[string]gm.PublicKey
 	// realName is the state of everybody's registration.
 	realName string
 	erased   map[string]bool // participants

@@ -42,6 +42,8 @@ type Service interface {
 	Carriers
 	Regulators
 	KeyKeepers
+	Devices
+	Terminals
 	Recoverers
 	Health
 }

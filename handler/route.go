@@ -22,6 +22,7 @@ const (
 	ops
 	auditor
 	regulator
+	terminal // a device that signs what it sends; see envelope.go
 
 	anyone   audience = 0 // logged in or not
 	traders           = carrier | distributor | retailer
@@ -67,6 +68,7 @@ type route struct {
 	slow    bool // has its own limits of time
 	anyhow  bool // also while nothing can be looked up: who has a session is who it says
 	past    bool // custody looks whose the token is: the session here may be over
+	signed  bool // its answers are signed by the gateway; see envelope.go
 	serve   func(*call) error
 }
 
@@ -94,6 +96,7 @@ func slowly(r *route)      { r.slow = true }
 func firstly(r *route)     { r.first = true }
 func anyhow(r *route)      { r.anyhow = true }
 func pastSession(r *route) { r.past = true }
+func signed(r *route)      { r.signed = true }
 func asking(names ...string) func(*route) {
 	return func(r *route) { r.query = names }
 }
@@ -165,6 +168,19 @@ var routes = []route{
 
 	api(post, "/lots/{hash}/freeze", carrier|regulator, freeze, mayJSON, wished),
 	api(post, "/lots/{hash}/unfreeze", carrier|regulator, unfreeze, withJSON, wished),
+
+	api(get, "/devices", traders, listDevices, paged("state")),
+	api(post, "/devices", traders, createDevice, withJSON, wished),
+	api(get, "/devices/{id}", traders, showDevice),
+	api(post, "/devices/{id}/suspend", traders, suspendDevice, wished),
+	api(post, "/devices/{id}/lost", traders, loseDevice, wished),
+	api(post, "/devices/{id}/revoke", traders, revokeDevice, wished),
+	api(post, "/devices/{id}/replace", traders, replaceDevice, wished),
+
+	// What terminals ask. Each answer is signed by the gateway.
+	api(get, "/terminal/gateway", anyone, showGateway, signed),
+	api(post, "/terminal/enrol", anyone, enrol, withJSON, signed),
+	api(post, "/terminal/query", terminal, answerTerminal, withJSON, signed),
 
 	api(get, "/custody/keys", ops, listKeys, paged("owner", "state", "from", "to")),
 	api(post, "/custody/keys", ops, provision, withJSON),

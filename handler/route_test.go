@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"cardflow/handler"
+	"cardflow/terminal/protocol"
 )
 
 // good is a request for each route that writes or reads something, as its audience would send it.
@@ -43,11 +44,26 @@ func good(r *rig, pattern string) ask {
 		"POST /custody/audit/verify":            fields{"scan": true},
 		"POST /custody/quotas":                  fields{"name": "platform", "daily": 5},
 		"POST /custody/recoveries":              fields{"participant": "c-1"},
+
+		"POST /devices": fields{"name": "一号仓"},
 	}
 	method, path, _ := strings.Cut(pattern, " ")
 	short := strings.TrimPrefix(path, "/api/v1")
 	a := ask{method: method, path: strings.NewReplacer("{id}", "trade-1", "{cardId}", cardID, "{hash}", lotHash, "{txId}", "tx-1", "{number}", "3", "{code}", oneCode).Replace(path)}
 	switch {
+	case short == "/terminal/gateway":
+		a.header = map[string]string{protocol.HeaderNonce: protocol.NewNonce().String()}
+		return a
+	case strings.HasPrefix(short, "/terminal/"):
+		key := r.handset(short != "/terminal/enrol")
+		var in any = askDevice
+		if short == "/terminal/enrol" {
+			in = shown(r, key)
+		}
+		_, a := r.enveloped(key, path, in)
+		return a
+	case strings.HasPrefix(short, "/devices/"):
+		a.path = strings.Replace(a.path, "trade-1", "device-1", 1)
 	case strings.HasPrefix(short, "/confirmations/"):
 		a.path = strings.Replace(a.path, "trade-1", "act-1", 1)
 	case strings.HasPrefix(short, "/custody/keys/"):
@@ -91,6 +107,10 @@ func TestRolesByRoute(t *testing.T) {
 		name := facts.Method + " " + facts.Pattern
 		fmt.Fprintf(&out, "%-52s", name)
 		for _, role := range roles {
+			if slices.Contains(facts.Roles, "terminal") {
+				fmt.Fprintf(&out, " %-*s", len(role), "-") // by its signature, whoever is logged in
+				continue
+			}
 			a := good(r, name)
 			a.token = tokens[role]
 			if (strings.HasSuffix(name, "/auth/logout") || name == "POST /api/v1/me/erasure") && role != "nobody" {
@@ -137,6 +157,8 @@ func TestEveryRouteAnswers(t *testing.T) {
 		"POST /api/v1/lots/{hash}/unfreeze": 201, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,
 		"POST /api/v1/custody/keys/{id}/rotate": 202, "POST /api/v1/custody/keys/{id}/revoke": 202, "POST /api/v1/custody/keys/{id}/destroy": 201,
 		"POST /api/v1/custody/proposals": 201, "POST /api/v1/custody/recoveries": 202, "POST /api/v1/custody/root/rotate": 201,
+		"POST /api/v1/devices": 201, "POST /api/v1/devices/{id}/replace": 201, "POST /api/v1/devices/{id}/suspend": 202,
+		"POST /api/v1/devices/{id}/lost": 202, "POST /api/v1/devices/{id}/revoke": 202,
 		"POST /api/v1/me/real-name": 202, "POST /api/v1/me/real-name/withdraw": 202, "POST /api/v1/approvals/{id}/approve": 202,
 	}
 	for _, facts := range handler.Routes() {
@@ -153,9 +175,11 @@ func TestEveryRouteAnswers(t *testing.T) {
 				if !slices.Contains(facts.Roles, role) {
 					role = slices.Sorted(slices.Values(facts.Roles))[0]
 				}
-				if role == "consumer" {
+				switch role {
+				case "terminal":
+				case "consumer":
 					a.token = r.consumer("小王")
-				} else {
+				default:
 					a.token = r.staff(role)
 				}
 				if strings.Contains(name, "/confirmations/") {

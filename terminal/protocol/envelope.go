@@ -121,6 +121,15 @@ func Asking(channel string, n Nonce) Request {
 	return Request{Channel: channel, Method: http.MethodGet, Path: PathGateway, Nonce: n}
 }
 
+// NonceOf reads the nonce of a GET of PathGateway. Errors: ErrEnvelope.
+func NonceOf(h http.Header) (n Nonce, err error) {
+	if len(h.Values(HeaderNonce)) != 1 || !isHex(h.Get(HeaderNonce), 2*len(n)) {
+		return n, fmt.Errorf("%w: %s", ErrEnvelope, HeaderNonce)
+	}
+	_, err = hex.Decode(n[:], []byte(h.Get(HeaderNonce)))
+	return n, err
+}
+
 // Skew is by how much the request's time is ahead of now; beyond MaxSkew either way it is refused.
 func (r Request) Skew(now time.Time) time.Duration {
 	const most = int64(1) << 42 // ms: some hundred years, beyond which a difference of times would overflow
