@@ -35,7 +35,7 @@ func (c *call) guessed(code, last6 string, do func() error) error {
 		}
 	}
 	// The name of a guess is the same for lookup and confirm: he who may look may confirm, at once.
-	leave, err := c.guard.enter(ctx, "LOOKUP_LIMIT", "code:"+c.who.Participant, code+"\x00"+last6, c.Limits.WrongCodes)
+	leave, err := c.guard.enter(ctx, "LOOKUP_LIMIT", "code:"+c.caller().Participant, code+"\x00"+last6, c.Limits.WrongCodes)
 	if err != nil {
 		return err
 	}

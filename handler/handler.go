@@ -44,6 +44,7 @@ type Service interface {
 	KeyKeepers
 	Devices
 	Terminals
+	TerminalTraders
 	Recoverers
 	Health
 }

@@ -180,6 +180,10 @@ var routes = []route{
 	// What terminals ask. Each answer is signed by the gateway.
 	api(get, "/terminal/gateway", anyone, showGateway, signed),
 	api(post, "/terminal/enrol", anyone, enrol, withJSON, signed),
+	api(post, "/terminal/transRecentHash", terminal, transRecentHash, withJSON, signed),
+	api(post, "/terminal/transConfirm", terminal, transConfirm, withJSON, signed),
+	api(post, "/terminal/transSuccess", terminal, transSuccess, withJSON, signed),
+	api(post, "/terminal/submit", terminal, submit, withJSON, signed),
 	api(post, "/terminal/query", terminal, answerTerminal, withJSON, signed),
 
 	api(get, "/custody/keys", ops, listKeys, paged("owner", "state", "from", "to")),

@@ -57,6 +57,9 @@ func good(r *rig, pattern string) ask {
 	case strings.HasPrefix(short, "/terminal/"):
 		key := r.handset(short != "/terminal/enrol")
 		var in any = askDevice
+		if trading, ok := terminalAsks[path]; ok {
+			in = trading
+		}
 		if short == "/terminal/enrol" {
 			in = shown(r, key)
 		}

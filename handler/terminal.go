@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"cardflow/gm"
@@ -53,12 +54,30 @@ var queries = map[string]func(*call, protocol.Query) (any, error){
 		k, err := c.Service.TerminalKey(c.ctx(), c.caller(), q.KeyID)
 		return viewLedgerKey(k), err
 	},
+	protocol.QueryStock: func(c *call, q protocol.Query) (any, error) {
+		return c.Service.TerminalStock(c.ctx(), c.caller(), q.Cursor, q.Limit)
+	},
+	protocol.QueryTrades: func(c *call, q protocol.Query) (any, error) {
+		return c.Service.TerminalTrades(c.ctx(), c.caller(), q.State, q.Side, q.Cursor, q.Limit)
+	},
+	protocol.QueryParticipants: func(c *call, _ protocol.Query) (any, error) {
+		return c.Service.TerminalParticipants(c.ctx(), c.caller())
+	},
+	protocol.QueryRequest: func(c *call, q protocol.Query) (any, error) {
+		return c.Service.TerminalRequest(c.ctx(), c.caller(), q.RequestID)
+	},
+	protocol.QueryTrace: func(c *call, q protocol.Query) (any, error) {
+		return c.Service.TerminalTrace(c.ctx(), c.caller(), q.ICCID)
+	},
+	protocol.QueryTransaction: func(c *call, q protocol.Query) (any, error) {
+		return c.Service.TerminalTransaction(c.ctx(), c.caller(), q.TxID)
+	},
 }
 
 // answerTerminal is POST /terminal/query.
 func answerTerminal(c *call) error {
 	in, err := bind(c, func(q protocol.Query) error {
-		return bounded(128, "what", q.What, "requestId", q.RequestID, "trade", q.Trade, "iccid", q.ICCID, "txId", q.TxID, "keyId", q.KeyID, "state", q.State, "side", q.Side)
+		return errors.Join(pageLimit(q.Limit), bounded(512, "cursor", q.Cursor), bounded(128, "what", q.What, "requestId", q.RequestID, "trade", q.Trade, "iccid", q.ICCID, "txId", q.TxID, "keyId", q.KeyID, "state", q.State, "side", q.Side))
 	})
 	if err != nil {
 		return err

@@ -105,6 +105,12 @@ func (tx *Tx) LockActByRequest(requestID string) (Act, error) {
 	return a, named("act of request", requestID, err)
 }
 
+// ActByRequest finds the latest act of a participant that makes this request. Errors: ErrNotFound.
+func (tx *Tx) ActByRequest(actor, requestID string) (Act, error) {
+	a, err := one[Act](tx.db.Where("request_id = ? AND actor = ?", requestID, actor).Order("created_at DESC, id DESC").Limit(1))
+	return a, named("act of request", requestID, err)
+}
+
 // AddAct stores a new act, at its first attempt. Errors: ErrConflict if its ID or transaction ID is taken.
 func (tx *Tx) AddAct(a Act) error {
 	a.Attempt = max(a.Attempt, 1)

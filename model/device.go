@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // DeviceState is how far a terminal is.
 type DeviceState string
@@ -97,6 +100,21 @@ func (tx *Tx) DevicesOf(participant string, state DeviceState, cursor string, li
 		query = query.Where("state = ?", state)
 	}
 	return newestFirst(query, "id", cursor, limit, func(d Device) newest { return newest{int64(d.CreatedAt), d.ID} })
+}
+
+// DeviceSerials answers the serial numbers of those of the hashes whose devices are known, by hash.
+func (tx *Tx) DeviceSerials(hashes []string) (map[string]string, error) {
+	serials := map[string]string{}
+	for some := range slices.Chunk(slices.Clone(hashes), chunk) {
+		found, err := many[Device](tx.db.Select("serial", "serial_hash").Where("serial_hash IN ? AND serial <> ''", some))
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range found {
+			serials[d.SerialHash] = d.Serial
+		}
+	}
+	return serials, nil
 }
 
 // AllDevices walks all devices by ID, for a check against the ledger. after is the last ID seen, empty at the start.

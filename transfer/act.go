@@ -80,13 +80,14 @@ type party struct {
 // turn comes, what to build it from (see plan.go).
 type fields struct {
 	Parties []party
-	Sealed  *asked          `json:",omitempty"` // nil in an act that an older version accepted
-	Ticket  *request.Ticket `json:",omitempty"`
-	Offer   *offerPlan      `json:",omitempty"`
-	Lot     *lotPlan        `json:",omitempty"`
-	Enrol   *enrolPlan      `json:",omitempty"`
-	Key     *keyPlan        `json:",omitempty"`
-	Freeze  *freezePlan     `json:",omitempty"`
+	Given   *request.Signature `json:",omitempty"` // of a terminal, which has signed the body (see terminalsubmit.go)
+	Sealed  *asked             `json:",omitempty"` // nil in an act that an older version accepted
+	Ticket  *request.Ticket    `json:",omitempty"`
+	Offer   *offerPlan         `json:",omitempty"`
+	Lot     *lotPlan           `json:",omitempty"`
+	Enrol   *enrolPlan         `json:",omitempty"`
+	Key     *keyPlan           `json:",omitempty"`
+	Freeze  *freezePlan        `json:",omitempty"`
 
 	Approval *approvalPlan `json:",omitempty"`
 	Outside  *outsidePlan  `json:",omitempty"`
@@ -122,11 +123,23 @@ func (s *Service) accept(tx *model.Tx, d draft) (model.Act, error) {
 		req := request.New(s.Ledger.Channel(), d.Body)
 		a.Contract, a.Function, a.Body, a.RequestID = req.Contract, req.Function, req.Args, req.ID()
 	}
+	if given := d.Fields.Given; given != nil {
+		a.KeyID, a.NotAfter = given.KeyID, model.Millis(given.NotAfter)
+		if d.Fields.Ticket == nil {
+			a.State, a.Proof = model.ActSigned, request.Proof{Signatures: []request.Signature{*given}}.Encode()
+		}
+	}
 	var err error
 	if a.FieldsSealed, err = s.sealFields(a, d.Fields); err != nil {
 		return a, err
 	}
 	return a, tx.AddAct(a)
+}
+
+// given reports whether a terminal has signed an act: it has one attempt, for nobody here can sign another.
+func (s *Service) given(a model.Act) (bool, error) {
+	f, err := s.fieldsOf(a)
+	return f.Given != nil, err
 }
 
 func (s *Service) fieldsOf(a model.Act) (f fields, err error) {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -182,7 +183,31 @@ func (s *Service) hops(tx *model.Tx, c Caller, rule iccid.Rule, card iccid.Card)
 		}
 		seen = append(seen, h)
 	}
-	return seen, l, nil
+	return seen, l, nameDevices(tx, c, seen)
+}
+
+// nameDevices puts the serial numbers of terminals in the place of their hashes (paper §3.1), where whoever asks is an
+// organisation: each sees them of the steps that it was a side of.
+func nameDevices(tx *model.Tx, c Caller, hops []Hop) error {
+	if c.Role == request.Consumer {
+		return nil
+	}
+	var hashes []string
+	for _, h := range hops {
+		for _, device := range []string{h.Device, h.EndDevice} {
+			if lotName.MatchString(device) { // 64 hex digits, and not WECHAT or ACCOUNT
+				hashes = append(hashes, device)
+			}
+		}
+	}
+	if len(hashes) == 0 {
+		return nil
+	}
+	serials, err := tx.DeviceSerials(hashes)
+	for i := range hops {
+		hops[i].Device, hops[i].EndDevice = cmp.Or(serials[hops[i].Device], hops[i].Device), cmp.Or(serials[hops[i].EndDevice], hops[i].EndDevice)
+	}
+	return err
 }
 
 // issuedIn finds the lot in which a card was issued among all that ever held it, in the order they were stored. Those

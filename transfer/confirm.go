@@ -240,9 +240,15 @@ func (s *Service) namedTrade(tx *model.Tx, c Caller, tradeID string) (model.Trad
 	return t, err
 }
 
-// endTrade accepts an act that ends an open trade. The row moves by compare-and-swap, so of two acts at once the second
-// finds it busy.
+// endTrade accepts an act that ends an open trade, and that custody signs.
 func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.TradeState, act string, body request.Body, change ...func(*model.Trade)) (string, error) {
+	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
+	return s.endTradeBy(tx, c, t, to, draft{ID: act, Body: body, Fields: f, Deadline: s.patience()}, change...)
+}
+
+// endTradeBy accepts an act that ends an open trade. The row moves by compare-and-swap, so of two acts at once the second
+// finds it busy.
+func (s *Service) endTradeBy(tx *model.Tx, c Caller, t model.Trade, to model.TradeState, d draft, change ...func(*model.Trade)) (string, error) {
 	switch {
 	case t.State == model.TradeOffering:
 		return "", fail("TRADE_BUSY")
@@ -253,10 +259,11 @@ func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.Trade
 	case to != model.TradeCancelling && s.now() >= t.ExpiresAt:
 		return "", fail("TRADE_EXPIRED")
 	}
-	f := fields{Parties: []party{{c.Participant, SlotAccount}}}
-	d := draft{ID: act, Body: body, Person: c.Person, Subject: t.ID, Fields: f, Deadline: s.patience()}
+	d.Person, d.Subject = c.Person, t.ID
 	if to == model.TradeConfirming || to == model.TradeDeclining {
-		d.Deadline = t.ExpiresAt
+		if d.Fields.Given == nil || d.Deadline > t.ExpiresAt {
+			d.Deadline = t.ExpiresAt
+		}
 		if t.Mode == string(request.Bearer) {
 			// The guards have let him through: this is what the ticket says.
 			d.Fields.Ticket = &request.Ticket{Trade: t.ID, Receiver: c.Participant}
@@ -279,13 +286,7 @@ func (s *Service) endTrade(tx *model.Tx, c Caller, t model.Trade, to model.Trade
 
 // Cancel takes an offer back. Only its seller can.
 func (s *Service) Cancel(ctx context.Context, c Caller, idem Idem, tradeID string) (Act, error) {
-	find := func(tx *model.Tx) (model.Trade, error) {
-		t, err := tx.Trade(tradeID)
-		if errors.Is(err, model.ErrNotFound) || err == nil && t.Seller != c.Participant {
-			err = fail("TRADE_NOT_FOUND")
-		}
-		return t, err
-	}
+	find := func(tx *model.Tx) (model.Trade, error) { return s.soldBy(tx, c, tradeID) }
 	body := func(t model.Trade) request.Body { return request.Cancel{Trade: t.ID} }
 	act := s.newID()
 	if err := s.authorised(ctx, c, idem, s.onTrade(c, act, "", find, body)); err != nil {
@@ -301,21 +302,21 @@ func (s *Service) Cancel(ctx context.Context, c Caller, idem Idem, tradeID strin
 	return s.answer(ctx, id, err)
 }
 
+// soldBy finds a trade of which the caller is the seller.
+func (s *Service) soldBy(tx *model.Tx, c Caller, tradeID string) (model.Trade, error) {
+	t, err := tx.Trade(tradeID)
+	if errors.Is(err, model.ErrNotFound) || err == nil && t.Seller != c.Participant {
+		err = fail("TRADE_NOT_FOUND")
+	}
+	return t, err
+}
+
 // Return offers the cards of a confirmed trade back to the one they came from. The ledger checks the days allowed.
 func (s *Service) Return(ctx context.Context, c Caller, idem Idem, tradeID, reason string) (Act, error) {
 	if len(reason) > 2000 {
 		return Act{}, fail("REASON_INVALID")
 	}
-	find := func(tx *model.Tx) (model.Trade, error) {
-		t, err := tx.Trade(tradeID)
-		switch {
-		case errors.Is(err, model.ErrNotFound) || err == nil && t.Receiver != c.Participant:
-			err = fail("TRADE_NOT_FOUND")
-		case err == nil && t.State != model.TradeConfirmed:
-			err = fail("NOT_RETURNABLE")
-		}
-		return t, err
-	}
+	find := func(tx *model.Tx) (model.Trade, error) { return s.returnable(tx, c, tradeID) }
 	act := s.newID()
 	err := s.authorised(ctx, c, idem, s.onTrade(c, act, "", find, func(t model.Trade) request.Body {
 		return request.Return{Offer: request.Offer{Seller: c.Participant, Mode: request.Named, Receiver: t.Seller}, Reverses: t.ID}

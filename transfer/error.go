@@ -3,6 +3,7 @@ package transfer
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"cardflow/iccid"
 	"cardflow/ledger/contract"
@@ -103,6 +104,33 @@ func CodeOf(err error) string {
 		return "UNAVAILABLE" // whether anything was changed, the same Idempotency-Key finds out
 	}
 	return "INTERNAL"
+}
+
+// stopped sorts custody's errors: a key that was stopped, or replaced between intent and signature, ends the act; a sealed
+// custody makes it wait, and so does a quota.
+func stopped(err error) error {
+	var wait *Wait
+	switch {
+	case errors.Is(err, ErrKeyReplaced):
+		return &Error{Code: "KEY_REPLACED", Err: err}
+	case errors.As(err, &wait):
+		return &later{after: wait.After, err: err}
+	case errors.Is(err, ErrKeyStopped):
+		return &Error{Code: "KEY_STOPPED", Err: err}
+	case errors.Is(err, ErrUnauthorised):
+		return &Error{Code: "NOT_AUTHORISED", Err: err}
+	case errors.Is(err, ErrLoginOld):
+		return &Error{Code: "LOGIN_TOO_OLD", Err: err}
+	}
+	return sealed(err)
+}
+
+// sealed lets an act wait for custody to be opened, however long that takes.
+func sealed(err error) error {
+	if errors.Is(err, ErrSealed) || errors.Is(err, ErrCustodyAway) {
+		return &later{after: time.Second, err: err}
+	}
+	return err
 }
 
 var errNoSuchCard = fail("CARD_NOT_FOUND")
@@ -301,5 +329,16 @@ var catalogue = map[string]entry{
 	"TRANSITION_FORBIDDEN": {Conflict, "当前状态不允许这项操作"},
 	"POLICY_UNKNOWN":       {Invalid, "没有这项策略"},
 	"SEQUENCE_PASSED":      {Conflict, "已有更新的记录"},
-	"WRONG_ORGANISATION":   {Forbidden, "只有部署账本的单位可以初始化"},
+
+	// Terminals.
+	"REQUEST_INVALID":         {Invalid, "请求内容不符合规定，请更新终端程序后重试"},
+	"REQUEST_SIGNATURE_WRONG": {Invalid, "签名与请求不符，请在终端上重新签名"},
+	"NOT_AFTER_WRONG":         {Invalid, "签名期限超出允许的范围，请校准终端时钟后重新签名"},
+	"OFFER_TIME_WRONG":        {Invalid, "转出时间与平台时间相差太多，请校准终端时钟后重新生成"},
+	"OPENING_WRONG":           {Invalid, "号段或交易码与请求里的哈希不符，请在终端上重新生成后再签名"},
+	"PARTITION_WRONG":         {Invalid, "转出前后的卡不一致，请在终端上重新生成后再签名"},
+	"CODE_TAKEN":              {Conflict, "交易码已被占用，请在终端上重新生成"},
+	"LOT_BUSY":                {Conflict, "这批卡正在另一笔业务中，请稍后重试"},
+
+	"WRONG_ORGANISATION": {Forbidden, "只有部署账本的单位可以初始化"},
 }

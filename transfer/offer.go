@@ -262,25 +262,16 @@ func (s *Service) addTrade(tx *model.Tx, c Caller, a model.Act, p offerPlan, id,
 	if p.Mode != request.Bearer {
 		return tx.AddTrade(t)
 	}
-	for range 8 { // of some 10^12 codes a few thousand are live: a second round is rare, a third one never
-		salt := make([]byte, 16)
-		fill(s.Random, salt)
-		code := request.TradeCode(p.OfferedAt, p.Seller, lot, salt)
-		index := s.Vault.Index("code", code)
-		live, err := tx.LiveCodes([]string{index})
-		if err != nil {
-			return err
-		}
-		if live[index] {
-			continue
-		}
-		if t.CodeSealed, err = s.Vault.sealJSON("code/"+id, request.CodeOpening{Salt: salt, Code: code}); err != nil {
-			return err
-		}
-		t.CodeIndex, t.LiveCode = index, index
-		return tx.AddTrade(t)
+	o, err := s.freeCode(tx, p.OfferedAt, p.Seller, lot)
+	if err != nil {
+		return err
 	}
-	return failf("UNAVAILABLE", "no free trade code")
+	if t.CodeSealed, err = s.Vault.sealJSON("code/"+id, o); err != nil {
+		return err
+	}
+	t.CodeIndex = s.Vault.Index("code", o.Code)
+	t.LiveCode = t.CodeIndex
+	return tx.AddTrade(t)
 }
 
 // eachCard cuts a set into its cards.

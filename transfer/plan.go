@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"cardflow/iccid"
 	"cardflow/ledger/request"
@@ -105,10 +104,7 @@ func (s *Service) planOffer(tx *model.Tx, a model.Act, p offerPlan) (request.Bod
 		if err != nil {
 			return nil, err
 		}
-		// Usually one lot is left. A card out of the middle of a lot that has as many segments as a lot may have leaves
-		// more of them, and so more lots.
-		for segs := range slices.Chunk(set.Minus(want).Segments(), lotSegments) {
-			rest, err := iccid.NewSet(set.Rule, segs...)
+		for rest, err := range remainders(set, want) {
 			if err != nil {
 				return nil, err
 			}

@@ -187,7 +187,7 @@ func (s *Service) carry(ctx context.Context, a model.Act) {
 // step does the one thing that comes next.
 func (s *Service) step(ctx context.Context, a model.Act) (model.Act, error) {
 	if a.Deadline != 0 && !a.Sent && a.State != model.ActSubmitted && s.now() >= a.Deadline {
-		if a.Function == "Confirm" || a.Function == "Decline" {
+		if (a.Function == "Confirm" || a.Function == "Decline") && (a.NotAfter == 0 || a.Deadline <= a.NotAfter) {
 			return a, fail("TRADE_EXPIRED")
 		}
 		return a, fail("REQUEST_EXPIRED")
@@ -370,6 +370,9 @@ func (s *Service) sign(ctx context.Context, a model.Act) (model.Act, error) {
 		return a, err
 	}
 	var proof request.Proof
+	if f.Given != nil {
+		proof.Signatures = append(proof.Signatures, *f.Given)
+	}
 	for i, p := range f.Parties {
 		key := a.KeyID
 		if i > 0 {
@@ -423,31 +426,4 @@ func (s *Service) ask(a model.Act, p party, key string) Ask {
 		Owner: p.Owner, Slot: p.Slot, Purpose: a.Function, Subject: a.ID, Attempt: a.Attempt, KeyID: key,
 		NotAfter: int64(a.NotAfter), Actor: actor,
 	}
-}
-
-// stopped sorts custody's errors: a key that was stopped, or replaced between intent and signature, ends the act; a sealed
-// custody makes it wait, and so does a quota.
-func stopped(err error) error {
-	var wait *Wait
-	switch {
-	case errors.Is(err, ErrKeyReplaced):
-		return &Error{Code: "KEY_REPLACED", Err: err}
-	case errors.As(err, &wait):
-		return &later{after: wait.After, err: err}
-	case errors.Is(err, ErrKeyStopped):
-		return &Error{Code: "KEY_STOPPED", Err: err}
-	case errors.Is(err, ErrUnauthorised):
-		return &Error{Code: "NOT_AUTHORISED", Err: err}
-	case errors.Is(err, ErrLoginOld):
-		return &Error{Code: "LOGIN_TOO_OLD", Err: err}
-	}
-	return sealed(err)
-}
-
-// sealed lets an act wait for custody to be opened, however long that takes.
-func sealed(err error) error {
-	if errors.Is(err, ErrSealed) || errors.Is(err, ErrCustodyAway) {
-		return &later{after: time.Second, err: err}
-	}
-	return err
 }

@@ -9,7 +9,6 @@ import (
 
 	"cardflow/ledger"
 	"cardflow/ledger/contract"
-	"cardflow/ledger/request"
 	"cardflow/model"
 )
 
@@ -209,6 +208,10 @@ const patience = 12
 // refused decides on a contract's no. If nothing of this act was ever broadcast, no means no. If an earlier try was, it
 // may still land: then only its ID in a block, or another transaction that has consumed what it needs, ends it.
 func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Error) (model.Act, error) {
+	given, err := s.given(a)
+	if err != nil {
+		return a, err
+	}
 	if refusal.Code == contract.AlreadyApplied {
 		id, _ := refusal.Details["txId"].(string)
 		t, err := s.Ledger.Transaction(ctx, id)
@@ -242,7 +245,8 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 		case contract.TradeEnded, contract.InputSpent, contract.VersionMismatch, contract.TradeExists:
 			// What the one in flight has read is there no more, so it can't land.
 		case contract.TradeExpired, contract.RequestExpired:
-			if isTrade(a.Function) && a.Function != "Release" {
+			// A terminal's signature may end before the trade does, which can't be released then.
+			if isTrade(a.Function) && a.Function != "Release" && (!given || refusal.Code == contract.TradeExpired) {
 				s.release(ctx, a.Subject) // consumes the trade, so that the one in flight can't land
 				return a, &later{err: refusal}
 			}
@@ -259,6 +263,9 @@ func (s *Service) refused(ctx context.Context, a model.Act, refusal *contract.Er
 	}
 	if notYet[refusal.Code] && a.Tries < patience {
 		return a, &later{err: refusal}
+	}
+	if given {
+		return a, &Error{Code: refusal.Code, Err: refusal}
 	}
 	if refusal.Code == contract.KeyInactive && a.Attempt < maxAttempts {
 		another, err := s.replaced(ctx, a)
@@ -363,86 +370,4 @@ func (s *Service) anew(ctx context.Context, a model.Act, why AttemptEnd) (model.
 		return err
 	})
 	return either(next, a, err)
-}
-
-// openings collects what opens the hashes in an act's body: the endorsers see it while they check.
-func (s *Service) openings(ctx context.Context, a model.Act) (request.Openings, error) {
-	o := request.Openings{Lots: map[string]request.LotOpening{}, Codes: map[string]request.CodeOpening{}}
-	body, err := decodeBody(a.Function, a.Body)
-	if err != nil {
-		return o, err
-	}
-	err = s.DB.Read(ctx, func(tx *model.Tx) error {
-		var lots []string
-		var codes []string
-		switch b := body.(type) {
-		case request.Issue:
-			lots = []string{b.Lot}
-			o.IssueKey = s.Vault.IssueKey()
-		case request.Offer:
-			lots, codes = offerHashes(b)
-		case request.Return:
-			lots, codes = offerHashes(b.Offer)
-		case request.Merge:
-			lots = append([]string{b.Output}, b.Inputs...)
-		case request.Freeze:
-			lots = actHashes(b.LotAct)
-		case request.Unfreeze:
-			lots = actHashes(b.LotAct)
-		case request.Retire:
-			lots = append(actHashes(b.LotAct), b.Lot)
-		case request.Confirm:
-			codes = []string{b.Trade}
-			l, err := tx.Lot(b.Lot)
-			if err != nil {
-				return err
-			}
-			if l.RetailPolicy == string(request.RealName) {
-				lots = []string{b.Lot} // the contract counts the cards against a person's cap
-			}
-		case request.Decline:
-			codes = []string{b.Trade}
-		}
-		for _, h := range lots {
-			if _, ok := o.Lots[h]; ok {
-				continue
-			}
-			l, err := tx.Lot(h)
-			if err != nil {
-				return err
-			}
-			if o.Lots[h], err = s.lotOpening(tx, l); err != nil {
-				return err
-			}
-		}
-		for _, id := range codes {
-			t, err := tx.Trade(id)
-			if err != nil {
-				return err
-			}
-			if t.CodeSealed == nil {
-				continue // NAMED
-			}
-			if o.Codes[id], err = s.codeOpening(t); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return o, err
-}
-
-func offerHashes(b request.Offer) (lots, trades []string) {
-	lots = append(append(lots, b.Inputs...), b.Remainders...)
-	for _, out := range b.Outputs {
-		lots, trades = append(lots, out.Lot), append(trades, out.Trade)
-	}
-	return lots, trades
-}
-
-func actHashes(b request.LotAct) []string {
-	if b.Subset == "" {
-		return nil
-	}
-	return []string{b.Lot, b.Subset, b.Rest}
 }
