@@ -1,5 +1,5 @@
 // Package protocol is what terminals and the gateway say to each other: the signed envelope around each HTTP request and
-// answer, and the bodies inside. docs/design/010-terminals.md says why; both sides build and read it here.
+// answer, and the bodies inside. docs/design/011-terminals.md says why; both sides build and read it here.
 //
 // The threat: whoever sits between them, and each of the two for the other. A request counts once, on its route, within
 // minutes; an answer counts for its request alone. What the contract verifies is signed apart from this (see ledger/request):
