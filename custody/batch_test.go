@@ -85,7 +85,7 @@ func TestLeaderDies(t *testing.T) {
 				at := func(point string) {
 					switch {
 					case !x.storing && point == x.point:
-						if intents, _ := r.Waiting(); intents == 0 { // all of the others have been taken
+						if r.Waiting() == 0 { // all of the others have been taken
 							die()
 						}
 					case x.storing && point == "custody: "+custody.AtSigned:
@@ -97,18 +97,18 @@ func TestLeaderDies(t *testing.T) {
 						// The last one goes on alone, and leads.
 						free := r.busy()
 						go func() {
-							for _, taken := r.Taken(); !taken; _, taken = r.Taken() {
+							for !r.Taken() {
 								runtime.Gosched()
 							}
 							close(gathered)
-							for _, made := r.Waiting(); made < many-1; _, made = r.Waiting() {
+							for r.Waiting() < many-1 {
 								runtime.Gosched()
 							}
 							armed.Store(1)
 							free()
 						}()
 					case x.storing && point == x.point && armed.Load() == 1:
-						if _, made := r.Waiting(); made == 0 {
+						if r.Waiting() == 0 {
 							die()
 						}
 					}

@@ -126,8 +126,7 @@ type Custody struct {
 	rewrapEvery  time.Duration
 	everybody    meter // of the signatures of all keys
 
-	intents *model.Gather[*intent] // those who come at the same moment share a transaction
-	made    *model.Gather[*kept]
+	steps *model.Gather[step] // of those who sign: those who come at the same moment share a transaction
 
 	run     context.Context // of what goes on in the background
 	stop    context.CancelFunc
@@ -155,7 +154,7 @@ func Open(ctx context.Context, config Config) (*Custody, error) {
 		Dangerous: &Dangerous{}, proposalLife: cmp.Or(config.ProposalLife, 24*time.Hour), unguarded: config.Unguarded, loginAge: config.LoginAge,
 		stepUpAge: config.StepUpAge, anchored: config.Anchored, founds: config.Founds, rewrapEvery: cmp.Or(config.RewrapEvery, rewrapLook),
 	}
-	c.intents, c.made = model.NewGather(mostIntents, c.intendAll), model.NewGather(mostIntents, c.keepAll)
+	c.steps = model.NewGather(mostSteps, c.serveAll)
 	c.run, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.registerGuards()
 	c.registerKeys()

@@ -97,10 +97,8 @@ func WithValue(s Share, value []byte) Share {
 	return s
 }
 
-// Waiting is how many wait for what they want signed to be written down, and for their signatures to be stored.
-func (c *Custody) Waiting() (intents, made int) { return c.intents.Waiting(), c.made.Waiting() }
+// Waiting is how many wait for what they want signed to be written down, or for their signatures to be stored.
+func (c *Custody) Waiting() int { return c.steps.Waiting() }
 
-// Taken reports whether somebody serves those who want to sign, or who have signed, and all of them who have come.
-func (c *Custody) Taken() (intents, made bool) {
-	return c.intents.Led() && c.intents.Waiting() == 0, c.made.Led() && c.made.Waiting() == 0
-}
+// Taken reports whether somebody serves those who sign, and all of them who have come.
+func (c *Custody) Taken() bool { return c.steps.Led() && c.steps.Waiting() == 0 }

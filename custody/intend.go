@@ -2,7 +2,6 @@ package custody
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -27,12 +26,6 @@ type intent struct {
 	err  error
 }
 
-// mostIntents bounds those who share a transaction.
-const mostIntents = 128
-
-// errUnserved is what one has who waited behind a leader that died.
-var errUnserved = errors.New("whoever wrote for several of them has failed")
-
 // act is what the intent is an attempt at.
 func (i *intent) act() model.SignedAct {
 	return model.SignedAct{Owner: i.ask.Owner, Function: i.req.Function, Subject: i.ask.Subject}
@@ -49,66 +42,8 @@ func (i *intent) place() model.CustodyPlace {
 // says what was to be signed: whoever asks again gets past here with the same digest, and nobody with another one.
 func (c *Custody) intend(i *intent) error {
 	i.err = errUnserved
-	c.intents.Do(i)
+	c.steps.Do(step{intent: i})
 	return i.err
-}
-
-// intendAll serves those who have come together. Two attempts at one act are not judged by the same rows.
-func (c *Custody) intendAll(all []*intent) {
-	for len(all) > 0 {
-		var some, rest []*intent
-		seen := map[model.SignedAct]bool{}
-		for _, i := range all {
-			if err := i.ctx.Err(); err != nil {
-				i.err = err
-				continue
-			}
-			if act := i.act(); !seen[act] {
-				seen[act] = true
-				some = append(some, i)
-			} else {
-				rest = append(rest, i)
-			}
-		}
-		c.intendSome(some)
-		all = rest
-	}
-}
-
-func (c *Custody) intendSome(some []*intent) {
-	if len(some) == 0 {
-		return
-	}
-	// Nobody's context may end what others wait for.
-	ctx := context.WithoutCancel(some[0].ctx)
-	var j *judgement
-	err := c.write(ctx, func(tx *model.Tx) (err error) {
-		if j, err = c.judge(tx, some); err != nil {
-			return err
-		}
-		return j.write(ctx)
-	})
-	if len(some) > 1 && refusedRow(err) {
-		for _, i := range some {
-			c.intendSome([]*intent{i})
-		}
-		return
-	}
-	for n, i := range some {
-		if i.err = err; err == nil { // else nothing of what was found holds
-			i.err = j.verdicts[n]
-		}
-	}
-	if err == nil {
-		c.everybody.put(j.taken)
-	}
-}
-
-// refusedRow reports whether what several wrote together failed for what one of them wrote: the others are not to pay for it,
-// and each is tried by himself. A database that is away, or full, is away for each of them.
-func refusedRow(err error) bool {
-	e, said := codeOf(err)
-	return err != nil && (!said || e == ErrAuditUnwritable) && !errors.Is(err, model.ErrUnavailable)
 }
 
 // judgement is what intents are judged by, as it stands in the database, and what is to be written of them.
@@ -133,6 +68,9 @@ type judgement struct {
 // judge says of each intent what is to come of it: an error, a line as it stands in the log, or one that is to be written.
 func (c *Custody) judge(tx *model.Tx, some []*intent) (*judgement, error) {
 	j := &judgement{c: c, tx: tx, verdicts: make([]error, len(some)), used: map[model.CustodyPlace]bool{}}
+	if len(some) == 0 {
+		return j, nil
+	}
 	if err := j.read(some); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (r *rig) atOnce(asks []custody.Ask, bodies []request.Confirm) ([]request.Si
 	var wg sync.WaitGroup
 	for i := range asks {
 		if i == 1 { // the first one leads alone, or he would take along whoever comes before he begins
-			awaited(r.t, "the first one leads", func() bool { intents, _ := r.Taken(); return intents })
+			awaited(r.t, "the first one leads", r.Taken)
 		}
 		wg.Go(func() {
 			defer func() {
@@ -59,10 +59,7 @@ func (r *rig) atOnce(asks []custody.Ask, bodies []request.Confirm) ([]request.Si
 			sigs[i], _, errs[i] = r.Sign(r.t.Context(), asks[i], bodies[i])
 		})
 	}
-	awaited(r.t, "all but one wait", func() bool {
-		intents, _ := r.Waiting()
-		return intents == len(asks)-1
-	})
+	awaited(r.t, "all but one wait", func() bool { return r.Waiting() == len(asks)-1 })
 	free()
 	wg.Wait()
 	return sigs, errs

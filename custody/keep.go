@@ -33,34 +33,16 @@ func (k *kept) act() model.SignedAct {
 // line that Sign answers without signing.
 func (c *Custody) keep(ctx context.Context, line model.CustodySignature, made gm.Signature) (gm.Signature, error) {
 	k := &kept{ctx: ctx, line: line, made: made, keeping: keeping{err: errUnserved}}
-	c.made.Do(k)
+	c.steps.Do(step{kept: k})
 	return k.bytes, k.err
-}
-
-// keepAll serves those who have come together. What they are told is told after the commit, and not before: whoever leads may
-// die on the way.
-func (c *Custody) keepAll(some []*kept) {
-	var found []keeping
-	err := c.write(context.WithoutCancel(some[0].ctx), func(tx *model.Tx) (err error) {
-		found, err = c.store(tx, some)
-		return err
-	})
-	if len(some) > 1 && refusedRow(err) {
-		for _, k := range some {
-			c.keepAll([]*kept{k})
-		}
-		return
-	}
-	for n, k := range some {
-		if k.err = err; err == nil {
-			k.keeping = found[n]
-		}
-	}
 }
 
 // store puts signatures into their lines, and answers what is to be said of each. A key that was stopped since the intent has
 // signed for nothing.
 func (c *Custody) store(tx *model.Tx, some []*kept) ([]keeping, error) {
+	if len(some) == 0 {
+		return nil, nil
+	}
 	ids, acts := make([]string, len(some)), make([]model.SignedAct, len(some))
 	for n, k := range some {
 		ids[n], acts[n] = k.line.KeyID, k.act()
