@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // The tables of the custody. What is sealed in them is opened by package custody alone; no row is ever deleted, and
@@ -190,36 +189,19 @@ const listChunk = 128
 
 // AddCustodyKeys stores keys, all or none. Errors: ErrConflict as AddCustodyKey.
 func (tx *Tx) AddCustodyKeys(keys []CustodyKey) error {
-	// Written out: a million keys come through here.
-	for some := range slices.Chunk(keys, tx.rowsOf(14)) {
-		values := make([]any, 0, 14*len(some))
-		for _, k := range some {
+	err := insertAll(tx, "custody_keys (id, owner, role, slot, version, kind, functions, public, possession, kek_version, wrapped, state, live_slot, created_at)", "",
+		keys, func(k CustodyKey) ([]any, error) {
 			functions, err := listText(k.Functions)
-			if err != nil {
-				return named("custodial key", k.ID, err)
-			}
 			var live any // NULL
 			if k.State.Live() {
 				live = k.Slot
 			}
-			values = append(values, k.ID, k.Owner, k.Role, k.Slot, k.Version, k.Kind, functions, k.Public, k.Possession, k.KEKVersion, k.Wrapped, k.State, live, k.CreatedAt)
-		}
-		text := "INSERT INTO custody_keys (id, owner, role, slot, version, kind, functions, public, possession, kek_version, wrapped, state, live_slot, created_at) VALUES " +
-			"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", len(some)-1)
-		if err := tx.db.Exec(text, values...).Error; err != nil {
-			return named("custodial keys from", some[0].ID, err)
-		}
+			return []any{k.ID, k.Owner, k.Role, k.Slot, k.Version, k.Kind, functions, k.Public, k.Possession, k.KEKVersion, k.Wrapped, k.State, live, k.CreatedAt}, err
+		})
+	if len(keys) == 0 {
+		return err
 	}
-	return nil
-}
-
-// rowsOf is how many rows of so many columns a statement inserts. Over the network it is the statement that costs; SQLite's
-// driver looks for each value among all that were given to it.
-func (tx *Tx) rowsOf(columns int) int {
-	if tx.db.Name() == SQLite {
-		return 256 / columns
-	}
-	return chunk
+	return named("custodial keys from", keys[0].ID, err)
 }
 
 // keyChunk is how many keys or audit rows go into one statement.
@@ -314,20 +296,14 @@ func (tx *Tx) AddAuditHead(h AuditHead) error {
 // last one, of which head is. Errors: ErrState if that is not where the head stood.
 func (tx *Tx) AppendAudit(rows []AuditRow, head AuditHead) error {
 	tx.head = nil
-	// Written out: each signature comes through here.
-	for some := range slices.Chunk(rows, tx.rowsOf(8)) {
-		values := make([]any, 0, 8*len(some))
-		for _, r := range some {
-			values = append(values, r.Seq, r.At, r.Actor, r.Act, r.Subject, r.Detail, r.PrevHash, r.Hash)
-		}
-		text := "INSERT INTO custody_audit (seq, `at`, actor, act, subject, detail, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" +
-			strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?)", len(some)-1)
-		if err := tx.db.Exec(text, values...).Error; err != nil {
-			return named("audit row", strconv.FormatInt(some[0].Seq, 10), err)
-		}
+	err := insertAll(tx, "custody_audit (seq, `at`, actor, act, subject, detail, prev_hash, hash)", "", rows, func(r AuditRow) ([]any, error) {
+		return []any{r.Seq, r.At, r.Actor, r.Act, r.Subject, r.Detail, r.PrevHash, r.Hash}, nil
+	})
+	if err != nil {
+		return named("audit row", "from "+strconv.FormatInt(rows[0].Seq, 10), err)
 	}
 	first, last := rows[0], rows[len(rows)-1]
-	err := swapped("head of", "the audit", tx.db.Exec(
+	err = swapped("head of", "the audit", tx.db.Exec(
 		"UPDATE custody_audit_head SET seq = ?, hash = ?, kek_version = ?, seal = ?, stopped_at = ? WHERE id = 1 AND seq = ? AND hash = ?",
 		last.Seq, last.Hash, head.KEKVersion, head.Seal, head.StoppedAt, first.Seq-1, first.PrevHash))
 	if err != nil {

@@ -93,9 +93,10 @@ func anyOf(function string, acts []SignedAct) clause.Expression {
 
 // AddSignatures writes intents to sign. Errors: ErrConflict if there is a line for one of the attempts.
 func (tx *Tx) AddSignatures(lines []CustodySignature) error {
-	// A copy, because IDs of rows that came in together are the database's to know.
-	rows := slices.Clone(lines)
-	err := tx.db.Omit("Signature").CreateInBatches(&rows, keyChunk).Error // left out, because SQLite's driver would store an empty one for nil
+	err := insertAll(tx, "`custody_signatures` (owner, purpose, subject, attempt, key_id, digest, request_id, not_after, actor, closed, created_at, signed_at, closed_at)", "",
+		lines, func(l CustodySignature) ([]any, error) {
+			return []any{l.Owner, l.Purpose, l.Subject, l.Attempt, l.KeyID, l.Digest, l.RequestID, l.NotAfter, l.Actor, l.Closed, l.CreatedAt, l.SignedAt, l.ClosedAt}, nil
+		})
 	return named("signatures", fmt.Sprintf("from %s of %s", lines[0].Purpose, lines[0].Subject), err)
 }
 
@@ -145,5 +146,53 @@ func (tx *Tx) SaveUsages(list []Usage) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return named("usage from", list[0].Owner, tx.db.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(&list, keyChunk).Error)
+	instead, of := "ON CONFLICT (owner, slot) DO UPDATE SET ", "excluded.%s"
+	if tx.db.Name() != SQLite {
+		instead, of = "ON DUPLICATE KEY UPDATE ", "VALUES(%s)"
+	}
+	for i, column := range []string{"day", "used", "usual", "busy_until", "stopped_at"} {
+		instead += []string{"", ", "}[min(i, 1)] + column + " = " + fmt.Sprintf(of, column)
+	}
+	return named("usage from", list[0].Owner, insertAll(tx, "custody_usage (owner, slot, day, used, usual, busy_until, stopped_at)", instead,
+		list, func(u Usage) ([]any, error) {
+			return []any{u.Owner, u.Slot, u.Day, u.Used, u.Usual, u.BusyUntil, u.StoppedAt}, nil
+		}))
+}
+
+// insertAll adds rows to a table, written out: each signature, and each of a million keys, comes through here. gorm would
+// make a savepoint for each call, and SQLite then keeps a copy of each page that changes.
+func insertAll[T any](tx *Tx, table, instead string, rows []T, columns func(T) ([]any, error)) error {
+	var values []any
+	n := 0
+	flush := func() error {
+		row := "(?" + strings.Repeat(", ?", len(values)/n-1) + ")"
+		err := tx.db.Exec("INSERT INTO "+table+" VALUES "+row+strings.Repeat(", "+row, n-1)+" "+instead, values...).Error
+		values, n = values[:0], 0
+		return err
+	}
+	for _, r := range rows {
+		v, err := columns(r)
+		if err != nil {
+			return err
+		}
+		values = append(values, v...)
+		if n++; n == tx.rowsOf(len(v)) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return flush()
+}
+
+// rowsOf is how many rows of so many columns a statement inserts. Over the network it is the statement that costs; SQLite's
+// driver looks for each value among all that were given to it.
+func (tx *Tx) rowsOf(columns int) int {
+	if tx.db.Name() == SQLite {
+		return 256 / columns
+	}
+	return chunk
 }
