@@ -20,10 +20,11 @@ type pace struct {
 // paceRest is how long a rest is, in times of what the batch held the head: one part in seven is ours.
 const paceRest = 6
 
-// begin is called in a batch's transaction when it has the head. A transaction may run again.
+// begin is called in a batch's transaction when it has the head. A transaction may run again. Of the first batch nobody knows
+// whether others were there.
 func (p *pace) begin(tx *model.Tx) error {
 	h, err := tx.LockAuditHead()
-	p.since, p.busy = time.Now(), h.Seq != p.last
+	p.since, p.busy = time.Now(), p.last != 0 && h.Seq != p.last
 	return err
 }
 

@@ -17,15 +17,26 @@ import (
 // provisionMost and provisionLeast bound how many keys are made in one transaction. Whoever signs meanwhile waits for as long
 // as it takes to store them; and each transaction waits for the disk, and for the database's answers.
 const (
-	provisionMost  = 250
+	provisionMost  = 250 // and some that would be left
 	provisionLeast = 100
 )
 
-// inBatches cuts a list. The last batches are smaller: nothing is drawn any more while they are stored.
+// provisionTries bounds how often a batch is prepared again. Each time somebody else has got ahead.
+const provisionTries = 10
+
+// batchesAhead is how many batches may be ready beside the one that is stored: a disk that now and then takes longer isn't
+// waited for.
+const batchesAhead = 2
+
+// inBatches cuts a list. The last batches are smaller: nothing is drawn any more while they are stored. Few that are left go
+// with the last one.
 func inBatches(owners []string) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		for len(owners) > 0 {
 			n := min(max(provisionLeast, len(owners)/3), provisionMost, len(owners))
+			if len(owners)-n < provisionLeast/2 { // each transaction waits for the disk, also for few
+				n = len(owners)
+			}
 			if !yield(owners[:n:n]) {
 				return
 			}
@@ -53,15 +64,18 @@ func (c *Custody) Provision(ctx context.Context, owners []string, role request.R
 	var pace pace
 	var storing sync.Mutex
 	store := func(b *batch) error {
-		storing.Lock()
-		defer storing.Unlock()
+		if c.db.Driver() != model.SQLite { // which is no network, and works here
+			storing.Lock()
+			defer storing.Unlock()
+		}
 		return c.storeBatch(ctx, &pace, b, actor)
 	}
 	ahead, stop := c.prepareAll(ctx, owners, role, slot, &storing)
 	defer stop()
 	for b := range ahead {
 		err := store(b)
-		if errors.Is(err, model.ErrConflict) { // somebody has just made one of them: who stored his key first, his it is
+		// Somebody has just made one of them: who stored his key first, his it is.
+		for tries := 0; tries < provisionTries && errors.Is(err, model.ErrConflict); tries++ {
 			b = c.prepare(ctx, b.owners, role, slot, &storing)
 			err = store(b)
 		}
@@ -83,7 +97,7 @@ func (c *Custody) Provision(ctx context.Context, owners []string, role request.R
 // times as long as storing them does, and goes on while the disk is waited for. Once stop has returned nothing is left of
 // what wasn't stored.
 func (c *Custody) prepareAll(ctx context.Context, owners []string, role request.Role, slot Slot, storing *sync.Mutex) (ahead <-chan *batch, stop func()) {
-	out, stopped := make(chan *batch, 1), make(chan struct{})
+	out, stopped := make(chan *batch, batchesAhead), make(chan struct{})
 	go func() {
 		defer close(out)
 		for some := range inBatches(owners) {

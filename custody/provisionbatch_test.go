@@ -13,7 +13,7 @@ import (
 // TestInBatches: everybody is in one batch, in his order, and the last ones are the small ones.
 func TestInBatches(t *testing.T) {
 	for n, want := range map[int][]int{
-		0: nil, 1: {1}, 100: {100}, 150: {100, 50}, 200: {100, 100}, 1000: {250, 250, 166, 111, 100, 100, 23},
+		0: nil, 1: {1}, 100: {100}, 150: {100, 50}, 200: {100, 100}, 120: {120}, 1000: {250, 250, 166, 111, 100, 123},
 	} {
 		var list, got []string
 		for i := range n {

@@ -139,7 +139,7 @@ func (w *rewrapWalk) run(ctx context.Context) error {
 
 // shelf is where keys lie.
 type shelf struct {
-	under  func(tx *model.Tx, version int, after string, limit int) ([]model.CustodyKey, error)
+	under  func(tx *model.Tx, version int, after model.CustodyKey, limit int) ([]model.CustodyKey, error)
 	rewrap func(tx *model.Tx, keys []model.CustodyKey, from, to int) (moved int64, err error)
 }
 
@@ -151,13 +151,13 @@ var shelves = []shelf{
 
 // walk does what lies on a shelf under one key-encryption key.
 func (w *rewrapWalk) walk(ctx context.Context, s shelf, version int) error {
-	for after, more := "", true; more; {
+	for after, more := (model.CustodyKey{}), true; more; {
 		began := time.Now()
 		last, some, err := w.batch(ctx, s, version, after)
 		if err != nil {
 			return err
 		}
-		if w.tell != nil && last != after {
+		if w.tell != nil && last.ID != after.ID {
 			w.tell(w.progress)
 		}
 		after, more = last, some
@@ -175,7 +175,7 @@ func (w *rewrapWalk) walk(ctx context.Context, s shelf, version int) error {
 
 // batch does the next keys and answers the last one. What it opens and seals is done before its transaction, in which
 // others queue behind it. A crash before the commit leaves the batch as it was.
-func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after string) (last string, more bool, err error) {
+func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after model.CustodyKey) (last model.CustodyKey, more bool, err error) {
 	var ready []model.CustodyKey // with their new envelopes
 	var bad int64
 	err = w.db.Read(ctx, func(tx *model.Tx) error {
@@ -187,7 +187,7 @@ func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after stri
 		return w.keys.use(ctx, tx, version, func(from gm.Secret) error {
 			return w.keys.use(ctx, tx, w.progress.Version, func(to gm.Secret) error {
 				for _, k := range keys {
-					last = k.ID
+					last = k
 					wrapped, err := w.reseal(k, from, to)
 					if errors.Is(err, ErrKeyUnreadable) {
 						bad++
@@ -204,7 +204,7 @@ func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after stri
 			})
 		})
 	})
-	if err != nil || last == after {
+	if err != nil || last.ID == after.ID {
 		return after, false, err
 	}
 	var done int64
@@ -222,7 +222,7 @@ func (w *rewrapWalk) batch(ctx context.Context, s shelf, version int, after stri
 			return err
 		}
 		if done > 0 {
-			err = w.record(ctx, tx, entry{w.owner, actRewrap, last, map[string]any{"from": version, "to": w.progress.Version, "keys": done}})
+			err = w.record(ctx, tx, entry{w.owner, actRewrap, last.ID, map[string]any{"from": version, "to": w.progress.Version, "keys": done}})
 		}
 		return errors.Join(err, w.pace.end(tx))
 	})

@@ -118,7 +118,7 @@ func benchmarkFind(b *testing.B, r *rig, c *custody.Custody, n int) {
 			return err
 		},
 	} {
-		took := make([]time.Duration, 200)
+		took := make([]time.Duration, 1000)
 		for i := range took {
 			owner := fmt.Sprintf("c-%08d", (i*7919)%n)
 			began := time.Now()

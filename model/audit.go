@@ -1,8 +1,12 @@
 package model
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strconv"
+
+	"gorm.io/gorm"
 )
 
 // AuditAnchor is what the ledger says of a chain that is kept here: that its row of that number had that hash, when the
@@ -57,7 +61,7 @@ const auditSkew = 5 * 60 * 1000
 func (tx *Tx) ListAudit(f AuditFilter, cursor string, limit int) (Page[AuditRow], error) {
 	query := tx.db
 	for _, c := range []struct{ column, value string }{
-		{"actor", f.Actor}, {"act", f.Act}, {"subject", f.Subject}, {"key_id", f.Key},
+		{"actor", f.Actor}, {"act", f.Act}, {"key_id", f.Key},
 	} {
 		if c.value != "" {
 			query = query.Where(c.column+" = ?", c.value)
@@ -89,7 +93,25 @@ func (tx *Tx) ListAudit(f AuditFilter, cursor string, limit int) (Page[AuditRow]
 		query = query.Where("seq < ?", after.Seq)
 	}
 	limit = pageSize(limit)
-	rows, err := many[AuditRow](query.Order("seq DESC").Limit(limit + 1))
+	newest := func(query *gorm.DB) ([]AuditRow, error) {
+		return many[AuditRow](query.Order("seq DESC").Limit(limit + 1))
+	}
+	var rows []AuditRow
+	var err error
+	if f.Subject == "" {
+		rows, err = newest(query)
+	} else {
+		// What is about a key is found by it, and the rest by its topic: of one subject there is mostly one of the two. Each row
+		// is in one of the lists.
+		query = query.Session(&gorm.Session{})
+		var keys []AuditRow
+		if rows, err = newest(query.Where("topic = ?", f.Subject)); err == nil {
+			keys, err = newest(query.Where("key_id = ? AND topic IS NULL", f.Subject))
+		}
+		rows = append(rows, keys...)
+		slices.SortFunc(rows, func(a, b AuditRow) int { return cmp.Compare(b.Seq, a.Seq) })
+		rows = rows[:min(len(rows), limit+1)]
+	}
 	if err != nil {
 		return Page[AuditRow]{}, err
 	}

@@ -319,14 +319,14 @@ func (tx *Tx) AuditRows(after int64, limit int) ([]AuditRow, error) {
 	return many[AuditRow](tx.db.Where("seq > ?", after).Order("seq").Limit(limit))
 }
 
-// AuditHas reports whether the audit has one of some acts on a subject.
+// AuditHas reports whether the audit has one of some acts on a subject that is no key.
 func (tx *Tx) AuditHas(subject string, acts ...string) (bool, error) {
-	rows, err := many[AuditRow](tx.db.Select("seq").Where("subject = ? AND act IN ?", subject, acts).Limit(1))
+	rows, err := many[AuditRow](tx.db.Select("seq").Where("topic = ? AND act IN ?", subject, acts).Limit(1))
 	return len(rows) > 0, err
 }
 
-// AuditSays reports whether the audit has an act on a subject whose detail has a text in it.
+// AuditSays reports whether the audit has an act on a subject that is no key, whose detail has a text in it.
 func (tx *Tx) AuditSays(subject, act, text string) (bool, error) {
-	rows, err := many[AuditRow](tx.db.Select("seq").Where("subject = ? AND act = ? AND detail LIKE ? ESCAPE '!'", subject, act, "%"+likely(text)+"%").Limit(1))
+	rows, err := many[AuditRow](tx.db.Select("seq").Where("topic = ? AND act = ? AND detail LIKE ? ESCAPE '!'", subject, act, "%"+likely(text)+"%").Limit(1))
 	return len(rows) > 0, err
 }

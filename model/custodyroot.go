@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"gorm.io/gorm"
 )
 
 // CustodyRoot is what is known of a root key of the custody. The key itself is never here.
@@ -59,10 +61,16 @@ func (tx *Tx) RewrapCustodyKEK(version int, from, to string, wrapped []byte) err
 		Updates(map[string]any{"root_id": to, "wrapped": wrapped}))
 }
 
-// CustodyKeysUnder fetches keys that are under a key-encryption key, by ID. after is the last one seen; fewer than
-// limit is the end.
-func (tx *Tx) CustodyKeysUnder(version int, after string, limit int) ([]CustodyKey, error) {
-	return many[CustodyKey](tx.db.Where("kek_version = ? AND id > ?", version, after).Order("kek_version, id").Limit(limit))
+// CustodyKeysUnder fetches keys that are under a key-encryption key, oldest first. after is the last one seen, zero at the
+// start; fewer than limit is the end. Those that were made together lie together: with each batch by ID, a walk over a
+// million keys would write a page for each.
+func (tx *Tx) CustodyKeysUnder(version int, after CustodyKey, limit int) ([]CustodyKey, error) {
+	return many[CustodyKey](tx.under(version, after, limit))
+}
+
+func (tx *Tx) under(version int, after CustodyKey, limit int) *gorm.DB {
+	return tx.db.Where("kek_version = ? AND created_at >= ? AND (created_at > ? OR id > ?)", version, after.CreatedAt, after.CreatedAt, after.ID).
+		Order("kek_version, created_at, id").Limit(limit)
 }
 
 // RewrapCustodyKeys puts the envelopes of keys, which were all read under one key-encryption key, under another one. Wrapped
@@ -151,8 +159,8 @@ func (tx *Tx) rewrapSome(table, and string, keys []CustodyKey, from, to int) (in
 
 // SuccessorsUnder fetches the keys that wait to take over and are under a key-encryption key, as CustodyKeysUnder does the
 // others.
-func (tx *Tx) SuccessorsUnder(version int, after string, limit int) ([]CustodyKey, error) {
-	waiting, err := many[CustodySuccessor](tx.db.Where("kek_version = ? AND id > ?", version, after).Order("kek_version, id").Limit(limit))
+func (tx *Tx) SuccessorsUnder(version int, after CustodyKey, limit int) ([]CustodyKey, error) {
+	waiting, err := many[CustodySuccessor](tx.under(version, after, limit))
 	keys := make([]CustodyKey, len(waiting))
 	for i, s := range waiting {
 		keys[i] = s.Key()

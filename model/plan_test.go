@@ -119,9 +119,14 @@ func lookups(t *testing.T) map[string]lookup {
 			_, err := tx.ListActs(model.ActFilter{Actor: "ann", Functions: []string{"Confirm", "Return"}}, "", 10)
 			return err
 		}, []string{"acts_actor"}},
-		"trades of lots":        {func(tx *model.Tx) error { _, err := tx.TradesAmong([]string{"a", "b"}, "ann"); return err }, []string{"trades_lot_hash"}},
-		"acts under way":        {func(tx *model.Tx) error { _, _, err := tx.UnfinishedActs(); return err }, []string{"acts_state"}},
-		"keys to rewrap":        {func(tx *model.Tx) error { _, err := tx.CustodyKeysOlder(2); return err }, []string{"custody_keys_under", "custody_successors_kek"}},
+		"trades of lots": {func(tx *model.Tx) error { _, err := tx.TradesAmong([]string{"a", "b"}, "ann"); return err }, []string{"trades_lot_hash"}},
+		"acts under way": {func(tx *model.Tx) error { _, _, err := tx.UnfinishedActs(); return err }, []string{"acts_state"}},
+		"keys to rewrap": {func(tx *model.Tx) error { _, err := tx.CustodyKeysOlder(2); return err }, []string{"custody_keys_kek", "custody_successors_kek"}},
+		"keys to rewrap, a batch": {func(tx *model.Tx) error {
+			_, err := tx.CustodyKeysUnder(1, model.CustodyKey{ID: "k", CreatedAt: 5}, 10)
+			return err
+		}, []string{"custody_keys_kek"}},
+		"said of an act":        {func(tx *model.Tx) error { _, err := tx.AuditSays("x", "sign.refuse", "y"); return err }, []string{"custody_audit_topic"}},
 		"newest trades":         {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},
 		"expired trades":        {func(tx *model.Tx) error { _, err := tx.ExpiredTrades(now, 10); return err }, []string{"trades_state"}},
 		"due acts":              {func(tx *model.Tx) error { _, err := tx.LeaseActs("w", now, now, 10); return err }, []string{"acts_state"}},
@@ -138,7 +143,7 @@ func lookups(t *testing.T) map[string]lookup {
 		"audit of an actor":     {audit(model.AuditFilter{Actor: "x"}, 7), []string{"custody_audit_actor"}},
 		"audit of an act":       {audit(model.AuditFilter{Act: "x"}, 7), []string{"custody_audit_act"}},
 		"audit of a key":        {audit(model.AuditFilter{Key: "x"}, 7), []string{"custody_audit_key"}},
-		"audit of a subject":    {audit(model.AuditFilter{Subject: "x"}, 0), []string{"custody_audit_subject"}},
+		"audit of a subject":    {audit(model.AuditFilter{Subject: "x"}, 0), []string{"custody_audit_key", "custody_audit_topic"}},
 		"audit of a time":       {audit(model.AuditFilter{From: now, To: now + 1}, 0), []string{"custody_audit_at", "custody_audit_primary"}},
 		"recoveries":            {func(tx *model.Tx) error { _, err := tx.ListRecoveries("", aCursor, 10); return err }, []string{"recoveries_created_at"}},
 		"recoveries in a state": {func(tx *model.Tx) error { _, err := tx.ListRecoveries(model.RecoveryWaiting, "", 10); return err }, []string{"recoveries_state"}},
