@@ -91,7 +91,7 @@ func (tx *Tx) RewrapCustodyKeys(keys []CustodyKey, from, to int) (moved int64, e
 	if err != nil || len(destroyed) == 0 {
 		return moved, err
 	}
-	result := tx.db.Model(&CustodyKey{}).Where("id IN ? AND kek_version = ? AND state = ?", destroyed, from, CustodyDestroyed).Update("kek_version", to)
+	result := tx.db.Model(&CustodyKey{}).Where("id IN ? AND +kek_version = ? AND state = ?", destroyed, from, CustodyDestroyed).Update("kek_version", to)
 	return moved + result.RowsAffected, result.Error
 }
 
@@ -140,7 +140,7 @@ func (tx *Tx) rewrapSome(table, and string, keys []CustodyKey, from, to int) (in
 	var text strings.Builder
 	fmt.Fprintf(&text, "UPDATE %s SET kek_version = ?, wrapped = ", table)
 	values := choice(&text, []any{to}, keys)
-	text.WriteString(" WHERE id IN ? AND kek_version = ?" + and)
+	text.WriteString(" WHERE id IN ? AND +kek_version = ?" + and) // the plus keeps SQLite from looking at all keys of that version
 	result := tx.db.Exec(text.String(), append(values, ids, from)...)
 	if !errors.Is(result.Error, ErrState) {
 		return result.RowsAffected, result.Error

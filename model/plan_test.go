@@ -13,8 +13,8 @@ import (
 
 // How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
 var (
-	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys)$`)
-	byIndex    = regexp.MustCompile(`INDEX (\w+)`)
+	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys|r)$`)
+	byIndex    = regexp.MustCompile(`INDEX ([a-z]\w+)`)
 	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`), regexp.MustCompile(`SEARCH (custody_\w+) USING INTEGER PRIMARY KEY`)}
 )
 
@@ -126,6 +126,22 @@ func lookups(t *testing.T) map[string]lookup {
 			_, err := tx.CustodyKeysUnder(1, model.CustodyKey{ID: "k", CreatedAt: 5}, 10)
 			return err
 		}, []string{"custody_keys_kek"}},
+		"keys that are rewrapped": {func(tx *model.Tx) error {
+			_, err := tx.RewrapCustodyKeys([]model.CustodyKey{{ID: "k1", Wrapped: []byte{1}}, {ID: "k2", State: model.CustodyDestroyed}}, 1, 2)
+			return err
+		}, []string{"custody_keys_primary"}},
+		"waiting keys that are rewrapped": {func(tx *model.Tx) error {
+			_, err := tx.RewrapSuccessors([]model.CustodyKey{{ID: "k1", Wrapped: []byte{1}}}, 1, 2)
+			return err
+		}, []string{"custody_successors_primary"}},
+		"attempts at acts": {func(tx *model.Tx) error {
+			_, err := tx.SignaturesOf([]model.SignedAct{{"ann", "Confirm", "t1"}, {"bob", "Confirm", "t2"}})
+			return err
+		}, []string{"custody_signatures_attempt"}},
+		"what was asked for": {func(tx *model.Tx) error {
+			_, err := tx.CustodyAuthorisations([]model.SignedAct{{"ann", "Confirm", "t1"}, {"bob", "Confirm", "t2"}})
+			return err
+		}, []string{"custody_authorisations_primary"}},
 		"said of an act":        {func(tx *model.Tx) error { _, err := tx.AuditSays("x", "sign.refuse", "y"); return err }, []string{"custody_audit_topic"}},
 		"newest trades":         {func(tx *model.Tx) error { _, err := tx.ListTrades(model.TradeFilter{}, "", 10); return err }, []string{"trades_created_at"}},
 		"expired trades":        {func(tx *model.Tx) error { _, err := tx.ExpiredTrades(now, 10); return err }, []string{"trades_state"}},

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,45 +52,62 @@ type SignedAct struct{ Owner, Function, Subject string }
 
 // SignaturesOf fetches all attempts at some acts, the oldest attempt first.
 func (tx *Tx) SignaturesOf(acts []SignedAct) (map[SignedAct][]CustodySignature, error) {
+	lines, err := ofActs[CustodySignature](tx, "custody_signatures", "purpose", acts)
+	if err != nil {
+		return nil, err
+	}
 	found := map[SignedAct][]CustodySignature{}
-	for some := range slices.Chunk(acts, actChunk) {
-		lines, err := many[CustodySignature](tx.db.Where(anyOf("purpose", some)).Order("attempt"))
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range lines {
-			act := SignedAct{l.Owner, l.Purpose, l.Subject}
-			found[act] = append(found[act], l)
-		}
+	slices.SortFunc(lines, func(a, b CustodySignature) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	for _, l := range lines {
+		act := SignedAct{l.Owner, l.Purpose, l.Subject}
+		found[act] = append(found[act], l)
 	}
 	return found, nil
 }
 
 // CustodyAuthorisations fetches what was asked for, of some acts.
 func (tx *Tx) CustodyAuthorisations(acts []SignedAct) (map[SignedAct]CustodyAuthorisation, error) {
+	list, err := ofActs[CustodyAuthorisation](tx, "custody_authorisations", "function", acts)
+	if err != nil {
+		return nil, err
+	}
 	found := map[SignedAct]CustodyAuthorisation{}
-	for some := range slices.Chunk(acts, actChunk) {
-		list, err := many[CustodyAuthorisation](tx.db.Where(anyOf("function", some)))
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range list {
-			found[SignedAct{a.Owner, a.Function, a.Subject}] = a
-		}
+	for _, a := range list {
+		found[SignedAct{a.Owner, a.Function, a.Subject}] = a
 	}
 	return found, nil
 }
 
-// actChunk is how many acts a statement names: SQLite's expressions are at most 1,000 deep.
+// actChunk is how many acts a statement names.
 const actChunk = 100
 
-// anyOf finds the rows of some acts, each by the index.
-func anyOf(function string, acts []SignedAct) clause.Expression {
-	any := make([]clause.Expression, len(acts))
-	for i, a := range acts {
-		any[i] = clause.And(clause.Eq{Column: "owner", Value: a.Owner}, clause.Eq{Column: clause.Column{Name: function}, Value: a.Function}, clause.Eq{Column: "subject", Value: a.Subject})
+// ofActs finds the rows of some acts, each by the index, in no order. On SQLite it is one value and one join, in that order:
+// of a hundred alternatives it compares each with each while it plans.
+func ofActs[T any](tx *Tx, table, function string, acts []SignedAct) (rows []T, err error) {
+	if tx.db.Name() == SQLite {
+		list := make([][3]string, len(acts))
+		for i, a := range acts {
+			list[i] = [3]string{a.Owner, a.Function, a.Subject}
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			return nil, err
+		}
+		return many[T](tx.db.Raw("SELECT r.* FROM json_each(?) AS a CROSS JOIN "+table+" AS r"+
+			" ON r.owner = a.value->>0 AND r."+function+" = a.value->>1 AND r.subject = a.value->>2", string(text)))
 	}
-	return clause.Or(any...)
+	for some := range slices.Chunk(acts, actChunk) {
+		any := make([]clause.Expression, len(some))
+		for i, a := range some {
+			any[i] = clause.And(clause.Eq{Column: "owner", Value: a.Owner}, clause.Eq{Column: clause.Column{Name: function}, Value: a.Function}, clause.Eq{Column: "subject", Value: a.Subject})
+		}
+		found, err := many[T](tx.db.Where(clause.Or(any...)))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, found...)
+	}
+	return rows, nil
 }
 
 // AddSignatures writes intents to sign. Errors: ErrConflict if there is a line for one of the attempts.
