@@ -54,7 +54,7 @@ func (c *Custody) versionAfter(ctx context.Context, after int) (next int, some b
 }
 
 func (c *Custody) verifyShelf(ctx context.Context, s shelf, version int, find func(keyID, problem string)) (opened int64, err error) {
-	for after, more := "", true; more; {
+	for after, more := (model.CustodyKey{}), true; more; {
 		var keys []model.CustodyKey
 		err := c.db.Read(ctx, func(tx *model.Tx) error {
 			keys, err = s.under(tx, version, after, verifyPage)
@@ -73,7 +73,7 @@ func (c *Custody) verifyShelf(ctx context.Context, s shelf, version int, find fu
 			case k.State != model.CustodyDestroyed:
 				opened++
 			}
-			after = k.ID
+			after = k
 		}
 		more = len(keys) == verifyPage
 	}
