@@ -8,7 +8,7 @@ import (
 
 // previewPolicy lets a page run its own scripts, talk to this server, and show itself in a frame of itself. Styles may
 // stand in the page: a mini-program's elements carry their own.
-const previewPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+const previewPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; " +
 	"connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 // servePreview adds the mini-program as it runs in a browser, for people without WeChat. It is no part of the API: a server

@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint'
 
 const browser = ['window', 'document', 'location', 'localStorage', 'navigator', 'performance', 'innerWidth', 'innerHeight', 'devicePixelRatio', 'matchMedia',
-  'requestAnimationFrame', 'getComputedStyle', 'addEventListener', 'fetch', 'btoa', 'NodeFilter', 'parent']
+  'requestAnimationFrame', 'getComputedStyle', 'addEventListener', 'fetch', 'btoa', 'NodeFilter', 'parent', 'Blob']
 const node = ['process', 'console', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'queueMicrotask', 'URL', 'URLSearchParams', 'TextDecoder', 'TextEncoder', 'AbortController', 'AbortSignal', 'Buffer']
 
 export default tseslint.config(

@@ -37,7 +37,8 @@ func (s *Sandbox) wxacode(r *http.Request) (any, error) {
 	return paint(in.Page+"?scene="+url.QueryEscape(in.Scene), min(max(in.Width, 280), 1280))
 }
 
-// paint makes a PNG of at most width pixels on a side. Its QR code is of level L: a screen has no stains.
+// paint makes a PNG of at most width pixels on a side. Its QR code is of level L: a screen has no stains. It has tens of KB, as
+// WeChat's has: nothing is compressed, and a pixel has two bits.
 func paint(text string, width int) (picture, error) {
 	code, err := qrcode.NewWith(text, qrcode.WithEncodingMode(qrcode.EncModeByte), qrcode.WithErrorCorrectionLevel(qrcode.ErrorCorrectionLow))
 	if err != nil {
@@ -56,7 +57,7 @@ type canvas struct {
 
 func (c *canvas) Write(m qrcode.Matrix) error {
 	side := (m.Width() + 2*quiet) * c.module
-	img := image.NewPaletted(image.Rect(0, 0, side, side), color.Palette{color.White, color.Black})
+	img := image.NewPaletted(image.Rect(0, 0, side, side), color.Palette{color.White, color.Black, color.White})
 	for row, modules := range m.Bitmap() {
 		for col, dark := range modules {
 			if !dark {
@@ -66,7 +67,7 @@ func (c *canvas) Write(m qrcode.Matrix) error {
 			draw.Draw(img, image.Rect(x, y, x+c.module, y+c.module), image.NewUniform(color.Black), image.Point{}, draw.Src)
 		}
 	}
-	return png.Encode(&c.png, img)
+	return (&png.Encoder{CompressionLevel: png.NoCompression}).Encode(&c.png, img)
 }
 
 func (c *canvas) Close() error { return nil }

@@ -177,22 +177,6 @@ test('five thousand cards scroll', async () => {
   await me.ended(await me.post(`/trades/${t.tradeId}/confirm`, { code: t.code, iccidLast6: t.last6 }))
 
   const phone = await openPhone({ person: '大户' })
-  const sizes = await phone.page.evaluate(() => {
-    const seen = (window.__sizes = [])
-    const page = window.__phone.router
-    const open = page.switchTab
-    page.switchTab = (...of) => {
-      open(...of)
-      const { instance } = page.top()
-      const set = instance.setData
-      instance.setData = function (data, ...rest) {
-        seen.push(JSON.stringify(data).length)
-        return set.call(this, data, ...rest)
-      }
-    }
-    return seen
-  })
-  assert.deepEqual(sizes, [])
   await phone.tab('我的卡')
   await phone.sees('至少 50 张')
   const reached = () => phone.page.evaluate(() => {
@@ -206,8 +190,9 @@ test('five thousand cards scroll', async () => {
     n = now
   }
   await phone.sees('共 5000 张')
-  const { most, elements } = await phone.page.evaluate(() => ({ most: Math.max(...window.__sizes), elements: document.querySelectorAll('.frame:not([hidden]) .item').length }))
-  assert.ok(most < 32 * 1024, `a setData of ${most} bytes`)
+  const { count, most, elements } = await phone.page.evaluate(() => ({ ...window.__phone.measured, elements: document.querySelectorAll('.frame:not([hidden]) .item').length }))
+  // The phone finds fault with any of 32 KB or more; these were measured, and are a third of that.
+  assert.ok(count > 100 && most > 4_000 && most < 16_000, `${count} calls of setData, the largest of ${most} bytes`)
   assert.ok(elements <= 250, `${elements} cards are drawn at once`)
   await phone.top.getByRole('button', { name: /中国移动/ }).last().tap()
   await phone.sees('TXID')

@@ -1,7 +1,7 @@
 // The shop: from stock to a code that a buyer confirms, seen from both phones.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Caller } from './support/server.mjs'
+import { Caller, Counter } from './support/server.mjs'
 import { consumer, counter, shop, staff, url, withPhone } from './support/stage.mjs'
 
 const retail = { open: 'subpackages/retail/pages/home/home' }
@@ -11,6 +11,16 @@ async function logIn(phone, username = 'xiaowang', password = 'cardflow-demo') {
   await phone.type('账号', username)
   await phone.type('密码', password)
   await phone.tap('登录')
+}
+
+/** Cards fresh from their carrier in the shop's drawer. */
+async function toShop(segment) {
+  const carrier = await staff('yidong')
+  const { confirmations } = await carrier.post('/lots', { segments: [segment], retailPolicy: 'OPEN' })
+  await Promise.all(confirmations.map((a) => carrier.ended(a)))
+  let { trades: [t] } = await carrier.post('/trades', { mode: 'NAMED', to: 'xiaowang', segments: [segment] })
+  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  await shop.ended(await shop.post(`/trades/${t.tradeId}/confirm`))
 }
 
 const confirm = async (name, trade, last6) => {
@@ -73,7 +83,13 @@ for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`a co
   await phone.shot('retail-print-saved')
   await phone.tap('第 1 页，发出去')
   const [[saved], [sent]] = [await phone.get('saved'), await phone.get('shared')]
-  assert.ok(saved.startsWith('data:image/png') && saved.length > 10_000)
+  const paper = await phone.page.evaluate(async (file) => {
+    const img = new window.Image()
+    img.src = file
+    await img.decode()
+    return [img.naturalWidth, img.naturalHeight]
+  }, saved)
+  assert.deepEqual(paper, [1240, 1754])
   assert.equal(sent, saved)
   await phone.back()
   await phone.tap('复制成表格')
@@ -83,6 +99,56 @@ for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`a co
   const buyer = await consumer(`拿第一张的人${start}`)
   const found = await buyer.post('/trade-codes/lookup', { code, iccidLast6: iccid.slice(-6) })
   assert.equal(found.count, 1)
+}))
+
+test('a code for each of hundreds is made as a job, and all of them are printed', withPhone(retail, async (phone) => {
+  const many = 200
+  const [start, end] = [700001, 700000 + many].map(Counter.iccid)
+  await toShop({ start, end })
+  // What is made at once is told as the server tells of thousands: by a job that is asked how far it is.
+  let tradeIds
+  let done = 40
+  await phone.answers(/\/trades$/, async (route) => {
+    if (route.request().method() !== 'POST') return route.continue()
+    const answer = await route.fetch()
+    tradeIds = (await answer.json()).trades.map((t) => t.tradeId)
+    return route.fulfill({ response: answer, status: 202, json: { jobId: 'J' } })
+  })
+  await phone.answers(/\/jobs\/J$/, (route) => route.fulfill({ json: done < many
+    ? { state: 'running', done, total: many }
+    : { state: 'done', done: many, total: many, results: [{ cards: many, tradeIds }] } }))
+  let requests = 0
+  phone.page.on('request', (r) => { if (/\/api\/v1\/trades/.test(r.url())) requests++ })
+  await logIn(phone)
+  await phone.tap('卖卡')
+  await phone.page.getByRole('radio', { name: '整盒' }).tap()
+  await phone.holds(start, end)
+  await phone.tap('扫第一张的条码')
+  await phone.tap('扫最后一张的条码')
+  await phone.sees(`卖出 ${many} 张`)
+  await phone.page.getByRole('switch', { name: '每张卡一个码' }).check()
+  await phone.tap(`生成 ${many} 个交易码`)
+  await phone.sees('已生成 40 / 200')
+  done = 80
+  await phone.sees('已生成 80 / 200')
+  done = many
+  await phone.sees('每张卡一个，按卡号对应')
+  await phone.page.waitForFunction((n) => document.querySelectorAll('.frame:not([hidden]) .row').length === n, many)
+  assert.ok(requests < 40, `${requests} requests for trades`)
+  await phone.tap('复制成表格')
+  const lines = (await phone.get('clipboard')).split('\n')
+  assert.equal(lines.length, many + 1)
+  assert.deepEqual([lines[1], lines[many]].map((l) => l.split('\t')[0]), [start, end])
+  await phone.tap('打印')
+  await phone.sees(`${many} 个交易码，10 页`)
+  await phone.button('存进相册').waitFor()
+  // The app is closed, and the codes are found again among the sales, those that have not been scrolled to as well.
+  await phone.start('subpackages/retail/pages/sheet/sheet')
+  await phone.sees('交易码在销售记录里')
+  await phone.tap('去销售记录')
+  await phone.page.getByRole('radio', { name: '待确认' }).tap()
+  await phone.tap('打印这些交易码')
+  await phone.sees(/^2\d\d 个交易码/)
 }))
 
 test('cards that can not be sold', withPhone(retail, async (phone) => {
@@ -205,11 +271,16 @@ test('custody is sealed while the shop sells: the sale ends by itself', withPhon
     await phone.sees('正在写入账本')
     await phone.page.clock.runFor(7000)
     await phone.sees('比平时慢一些')
+    // A code that isn't on the ledger is wrong to whoever types it: nobody is shown it.
+    await phone.sees('写好就能扫')
+    await phone.gone('复制发给买家')
+    assert.equal(await phone.top.getByLabel(/交易码|小程序码/).count(), 0)
     await phone.shot('retail-slow')
   } finally {
     await ops.post('/custody/seal/unseal')
   }
   await phone.sees('等买家确认')
+  await phone.top.getByLabel(/^交易码 [0-9A-Z]{8}$/).waitFor()
   await phone.gone('比平时慢一些')
   const restore = await phone.answers(/\/trades\//, (route) => route.abort('internetdisconnected'))
   await phone.sees('正在重新连接')

@@ -3,7 +3,6 @@ import { test } from 'node:test'
 import { load } from './load.mjs'
 
 const { between, iccidIn, overlap, weigh } = load('subpackages/retail/services/selection.ts')
-const { base64 } = load('services/base64.ts')
 const serial = (n) => `898604B719227${String(n).padStart(7, '0')}`
 
 test('a card number is found in what a scanner reads', () => {
@@ -41,11 +40,4 @@ test('runs that share a card', () => {
   assert.ok(overlap(run(1, 5), run(5, 9)))
   assert.ok(overlap(run(1, 9), run(3, 4)))
   assert.ok(!overlap(run(1, 4), run(5, 9)))
-})
-
-test('base64 is what everybody else writes', () => {
-  for (let n = 0; n < 20; n++) {
-    const bytes = Uint8Array.from({ length: n }, (_, i) => (i * 37 + n) % 256)
-    assert.equal(base64(bytes.buffer), Buffer.from(bytes).toString('base64'))
-  }
 })

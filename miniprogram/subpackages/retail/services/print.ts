@@ -1,12 +1,20 @@
 import qrcode from 'qrcode-generator'
 import { spaced } from '../../../services/code'
 import { grouped } from '../../../services/words'
+import type { Trade } from './shop'
 
 /** What is printed for one trade: link is what its QR code says. */
 export interface Label { iccid: string, count: number, code: string, link: string }
 
 /** A sheet: whose codes these are, and until when they work. */
 export interface Heading { shop: string, until: string }
+
+/** What is printed of trades: the codes that can still be used, and the moment from which the first of them can't. */
+export function printable(trades: Trade[]): { labels: Label[], until: string } {
+  const live = trades.filter((t) => t.code && t.link && t.segments[0])
+  const labels = live.map((t) => ({ iccid: t.segments[0]?.start ?? '', count: t.count, code: t.code ?? '', link: t.link ?? '' }))
+  return { labels, until: live.map((t) => t.expiresAt).sort()[0] ?? '' }
+}
 
 /** A4 at 150 dpi, in px. */
 export const paper = { width: 1240, height: 1754 }

@@ -1,5 +1,5 @@
-import { base64 } from '../../../services/base64'
 import type { Act, Page, Segment } from '../../../services/consumer'
+import { Failure } from '../../../services/failure'
 import { request } from './staff'
 
 export interface Inventory { total: number, lines: { issuer?: { id: string, name?: string }, status: string, lots: number, cards: number }[] }
@@ -56,10 +56,26 @@ export const trade = (id: string) => request<Trade>({ method: 'GET', path: `/tra
 
 export const trades = (query: Record<string, string>) => request<Page<Trade>>({ method: 'GET', path: '/trades', query })
 
-/** What is wanted of the shop's sales; what is not there is not asked for. */
-export interface SaleQuery { code?: string, card?: string, state?: string, from?: string, to?: string, cursor?: string }
+/**
+ * The trades that were just made, in the order of their names. They are read in pages, the newest first: one by one, a box would be
+ * as many requests as a shop may make in a minute.
+ */
+export async function newest(ids: string[]): Promise<Trade[]> {
+  const wanted = new Set(ids)
+  const found = new Map<string, Trade>()
+  for (let cursor = ''; found.size < wanted.size;) {
+    const page = await trades({ side: 'seller', limit: '200', ...(cursor && { cursor }) })
+    for (const t of page.items) if (wanted.has(t.tradeId)) found.set(t.tradeId, t)
+    if (page.nextCursor === undefined) break
+    cursor = page.nextCursor
+  }
+  return ids.flatMap((id) => found.get(id) ?? [])
+}
 
-export const sales = (query: SaleQuery) => request<Page<Trade>>({ method: 'POST', path: '/trades/search', body: { ...query, side: 'seller', limit: 20 }, reads: true })
+/** What is wanted of the shop's sales; what is not there is not asked for. */
+export interface SaleQuery { code?: string, card?: string, state?: string, from?: string, to?: string, cursor?: string, limit?: number }
+
+export const sales = (query: SaleQuery) => request<Page<Trade>>({ method: 'POST', path: '/trades/search', body: { limit: 20, ...query, side: 'seller' }, reads: true })
 
 export const cancel = (id: string, key: string) => request<Act>({ method: 'POST', path: `/trades/${id}/cancel`, key })
 
@@ -69,10 +85,23 @@ export const refuse = (id: string, reason: string, key: string) => request<Act>(
 
 export const act = (id: string) => request<Act>({ method: 'GET', path: `/confirmations/${id}` })
 
-/** A picture of a trade's code, for <image>: the mini-program code, or a plain QR code. */
+let pictures = 0
+
+/**
+ * A picture of a trade's code, for <image>: the mini-program code, or a plain QR code. It is kept in a file, since a page's data are
+ * no place for tens of KB; discard removes it.
+ */
 export async function picture(id: string, kind: 'wxacode' | 'qr.png'): Promise<string> {
-  const bytes = await request<ArrayBuffer>({ method: 'GET', path: `/trades/${id}/${kind}`, bytes: true })
-  return `data:image/png;base64,${base64(bytes)}`
+  const data = await request<ArrayBuffer>({ method: 'GET', path: `/trades/${id}/${kind}`, bytes: true })
+  const filePath = `${wx.env.USER_DATA_PATH}/code-${Date.now()}-${++pictures}`
+  await new Promise<void>((resolve, reject) => {
+    wx.getFileSystemManager().writeFile({ filePath, data, success: () => { resolve() }, fail: () => { reject(new Failure('NO_SPACE', '手机的空间不够，显示不了二维码')) } })
+  })
+  return filePath
+}
+
+export function discard(filePath: string): void {
+  if (filePath) wx.getFileSystemManager().unlink({ filePath, fail: () => undefined }) // nobody reads it any more
 }
 
 const states: Record<string, { text: string, kind: string }> = {
@@ -90,6 +119,9 @@ const states: Record<string, { text: string, kind: string }> = {
 }
 
 export const stateOf = (state: string): { text: string, kind: string } => states[state] ?? { text: state, kind: '' }
+
+/** Whether a buyer finds the trade by its code. */
+export const works = (state: string): boolean => state === 'offered' || state === 'confirming'
 
 /** Whether nothing more will come of a trade. */
 export const over = (state: string): boolean => ['confirmed', 'declined', 'cancelled', 'released', 'failed'].includes(state)

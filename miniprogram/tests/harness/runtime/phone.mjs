@@ -23,6 +23,8 @@ const phone = {
     phone.faults.push(text)
     console.error(text)
   },
+  /** Calls of setData, and the largest, in bytes. */
+  measured: { count: 0, most: 0 },
   /** What a test may change while the program runs. */
   settings: {
     person: asked.get('person') || '小李', loginCode: asked.get('code') || undefined, logins: 0, loginFails: '', offline: false, scans: [], camera: 'allowed', album: 'allowed', saved: [], clipboard: '',
@@ -35,7 +37,7 @@ const phone = {
   App(definition) {
     phone.app = Object.assign(definition, { globalData: definition.globalData ?? {} })
   },
-  file: (src) => (/^(data:|blob:|https?:)/.test(src) ? src : `files/${src.startsWith('/') ? src.slice(1) : new URL(src, `http://x/${phone.router.top().route}`).pathname.slice(1)}`),
+  file: (src) => phone.written(src) ?? (/^(data:|blob:|https?:)/.test(src) ? src : `files/${src.startsWith('/') ? src.slice(1) : new URL(src, `http://x/${phone.router.top().route}`).pathname.slice(1)}`),
   listen: (event, f) => (listeners[event] ??= []).push(f),
   unlisten: (event, f) => { listeners[event] = f ? (listeners[event] ?? []).filter((l) => l !== f) : [] },
   emit: (event, v) => { for (const f of listeners[event] ?? []) f(v) },

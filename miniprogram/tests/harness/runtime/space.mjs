@@ -56,6 +56,7 @@ export function makeSpace({ manifest, templates, modules }, phone) {
     space.getComponentSpace().setGlobalUsingComponent(tag, definition)
   }
 
+  measureData(phone)
   const owners = new Map(Object.entries(manifest.components).map(([name, c]) => [c.script, name]))
   const loaded = new Map()
   const registered = new Set()
@@ -110,6 +111,23 @@ export function makeSpace({ manifest, templates, modules }, phone) {
   return {
     load, register,
     root: (name) => view.createRoot('page', space, name),
+  }
+}
+
+/** The most that WeChat takes well in one setData, in bytes of UTF-8. */
+const mostData = 32 * 1024
+
+// Every page and component, each time: whoever hands over more makes a phone slow.
+function measureData(phone) {
+  const proto = adapter.component.ComponentCaller.prototype
+  const { setData } = proto
+  const bytes = new TextEncoder()
+  proto.setData = function (data, ...rest) {
+    const size = bytes.encode(JSON.stringify(data) ?? '').length
+    phone.measured.count++
+    phone.measured.most = Math.max(phone.measured.most, size)
+    if (size > mostData) phone.fault(`setData of ${size} bytes: ${Object.keys(data).join(', ')}`)
+    return setData.call(this, data, ...rest)
   }
 }
 

@@ -2,7 +2,7 @@ import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
 import { newKey } from '../../../../services/request'
 import { segmentTexts, short, when, type SegmentText } from '../../../../services/words'
-import { cancel, over, picture, reasonOf, stateOf, trade as read, type Trade } from '../../services/shop'
+import { cancel, discard, over, picture, reasonOf, stateOf, trade as read, works, type Trade } from '../../services/shop'
 import { askLogin } from '../../services/staff'
 
 /** How often the trade is read while the page is shown, in ms. */
@@ -23,6 +23,8 @@ Page({
   data: {
     trade: undefined as Trade | undefined,
     codeText: '',
+    /** Whether a buyer who has the code gets on with it: before and after, it is as good as wrong. */
+    works: false,
     picture: '',
     segments: [] as SegmentText[],
     state: { text: '', kind: '' },
@@ -53,6 +55,7 @@ Page({
   },
   onUnload() {
     this.rest()
+    discard(this.data.picture)
   },
 
   rest() {
@@ -72,7 +75,7 @@ Page({
       const underWay = t.state !== 'offered' && !over(t.state)
       if (!underWay) w.since = Date.now()
       this.setData({ slow: underWay && Date.now() - w.since > patience, lost: '' })
-      if (t.code && !this.data.picture) this.setData({ picture: await picture(w.id, 'wxacode').catch(() => picture(w.id, 'qr.png')) })
+      if (this.data.works && !this.data.picture) this.setData({ picture: await picture(w.id, 'wxacode').catch(() => picture(w.id, 'qr.png')) })
     } catch (err) {
       const failure = asFailure(err)
       if (askLogin(failure)) return
@@ -91,6 +94,7 @@ Page({
     if (t.state === 'confirmed' && before !== undefined) void wx.vibrateShort({ type: 'medium' })
     this.setData({
       trade: t, codeText: spaced(t.code ?? ''), segments: segmentTexts(t.segments), state: stateOf(t.state), status: statuses[t.state] ?? stateOf(t.state).text, ended: over(t.state),
+      works: works(t.state),
       offered: when(t.offeredAt), endedAt: when(t.endedAt), reason: [reasonOf(t.reason), t.reasonText].filter(Boolean).join('：'), txShort: short(t.endTx ?? ''), trouble: '',
     })
   },

@@ -3,12 +3,12 @@ import { asFailure } from '../../../../services/failure'
 import { scan } from '../../../../services/scan'
 import { grouped, when } from '../../../../services/words'
 import { day, dayAt, dayText, wanted } from '../../services/search'
-import { sales, stateOf, type Trade } from '../../services/shop'
+import { sales, stateOf, type SaleQuery, type Trade } from '../../services/shop'
 import { askLogin, staff } from '../../services/staff'
-import type { Label } from '../../services/print'
+import { printable } from '../../services/print'
 import type { ToPrint } from '../print/print'
 
-interface Row { tradeId: string, state: { text: string, kind: string }, time: string, number: string, count: number, code: string, to: string, label?: Label }
+interface Row { tradeId: string, state: { text: string, kind: string }, time: string, number: string, count: number, code: string, to: string }
 
 const filters = [
   { text: '全部', state: '' },
@@ -22,7 +22,7 @@ const filters = [
 Page({
   data: {
     filters, state: '', day: '', dayText: '', today: dayAt(Date.now()), text: '', asked: '', problem: '', denied: false,
-    rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false, turn: 0,
+    rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false, printing: false, turn: 0,
   },
 
   onShow() {
@@ -88,12 +88,17 @@ Page({
     return this.read('')
   },
 
+  question(): SaleQuery {
+    const { state, day: of, asked } = this.data
+    return { ...(state && { state }), ...(of && day(of)), ...wanted(asked) }
+  },
+
   async read(cursor: string) {
     if (this.data.busy) return
-    const { turn, state, day: of, asked } = this.data
+    const { turn } = this.data
     this.setData({ busy: true, trouble: '' })
     try {
-      const page = await sales({ ...(state && { state }), ...(of && day(of)), ...wanted(asked), ...(cursor && { cursor }) })
+      const page = await sales({ ...this.question(), ...(cursor && { cursor }) })
       if (turn !== this.data.turn) return
       const n = cursor ? this.data.rows.length : 0
       const fresh = page.items.map(row)
@@ -112,11 +117,27 @@ Page({
     void wx.navigateTo({ url: `../code/code?id=${String(e.currentTarget.dataset['id'])}` })
   },
 
-  /** Prints the codes that can still be used, of those that are shown. */
-  print() {
-    const print: ToPrint = { heading: { shop: staff()?.participant.name ?? '', until: '' }, labels: this.data.rows.flatMap((r) => r.label ?? []) }
-    getApp<{ globalData: { print?: ToPrint } }>().globalData.print = print
-    void wx.navigateTo({ url: '../print/print' })
+  /** Prints every code that can still be used and answers the question, not only those that have been scrolled to. */
+  async print() {
+    if (this.data.printing) return
+    this.setData({ printing: true })
+    try {
+      const all: Trade[] = []
+      for (let cursor: string | undefined = ''; cursor !== undefined;) {
+        const page: { items: Trade[], nextCursor?: string } = await sales({ ...this.question(), limit: 200, ...(cursor && { cursor }) })
+        all.push(...page.items)
+        cursor = page.nextCursor
+      }
+      const { labels, until } = printable(all)
+      const print: ToPrint = { heading: { shop: staff()?.participant.name ?? '', until: when(until) }, labels }
+      getApp<{ globalData: { print?: ToPrint } }>().globalData.print = print
+      void wx.navigateTo({ url: '../print/print' })
+    } catch (err) {
+      const failure = asFailure(err)
+      if (!askLogin(failure)) void wx.showModal({ title: '没有读到交易码', content: failure.message, showCancel: false })
+    } finally {
+      this.setData({ printing: false })
+    }
   },
 
   sell() {
@@ -129,6 +150,5 @@ function row(t: Trade): Row {
   return {
     tradeId: t.tradeId, state: stateOf(t.state), time: when(t.endedAt ?? t.offeredAt), count: t.count, code: t.code ? spaced(t.code) : '',
     number: first ? grouped(first.start) + (t.count > 1 ? ` 起` : '') : '', to: t.mode === 'NAMED' ? t.receiver?.name ?? '' : '',
-    ...(t.code && t.link && first && { label: { iccid: first.start, count: t.count, code: t.code, link: t.link } }),
   }
 }

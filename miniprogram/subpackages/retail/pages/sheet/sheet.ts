@@ -1,34 +1,57 @@
 import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
-import { when } from '../../../../services/words'
-import type { Label } from '../../services/print'
-import { trade, type Trade } from '../../services/shop'
+import { grouped, when } from '../../../../services/words'
+import { printable } from '../../services/print'
+import { newest, stateOf, type Trade } from '../../services/shop'
 import { askLogin, staff } from '../../services/staff'
 import type { ToPrint } from '../print/print'
 
-interface Row extends Label { tradeId: string, codeText: string }
+interface Row { tradeId: string, number: string, code: string }
 
-/** Trades that are read at once: a phone has few connections. */
-const width = 6
+/** How often the trades are read until all are on the ledger, in ms. */
+const pace = 700
+/** Rows of one setData. */
+const step = 50
+
+// A box of thousands is no page's data: what is drawn of it is.
+const boxes = new WeakMap<object, Trade[]>()
+const closed = new WeakSet()
 
 Page({
-  data: { rows: [] as Row[], until: '', trouble: '' },
+  data: { rows: [] as Row[], count: 0, done: 0, until: '', trouble: '', lost: false },
 
   onLoad() {
     void this.load()
   },
+  onUnload() {
+    closed.add(this)
+  },
 
   async load() {
     const ids = getApp<{ globalData: { made?: string[] } }>().globalData.made ?? []
-    this.setData({ trouble: ids.length ? '' : '请在销售记录里查看' })
+    this.setData({ trouble: '', lost: ids.length === 0 })
+    if (ids.length === 0) return
     try {
-      const all: Trade[] = []
-      for (let i = 0; i < ids.length; i += width) all.push(...await Promise.all(ids.slice(i, i + width).map(settled)))
-      const rows = all.map((t) => ({ tradeId: t.tradeId, iccid: t.segments[0]?.start ?? '', count: t.count, code: t.code ?? '', link: t.link ?? '', codeText: spaced(t.code ?? '') }))
-      this.setData({ rows, until: when(all[0]?.expiresAt) })
+      const all = await this.settled(ids)
+      boxes.set(this, all)
+      this.setData({ rows: [], count: all.length, until: when(printable(all).until) })
+      for (let i = 0; i < all.length; i += step) {
+        this.setData(Object.fromEntries(all.slice(i, i + step).map((t, n) => [`rows[${i + n}]`, row(t)])))
+      }
     } catch (err) {
       const failure = asFailure(err)
       if (!askLogin(failure)) this.setData({ trouble: failure.message })
+    }
+  },
+
+  /** The trades once all are on the ledger: their codes work from then on. */
+  async settled(ids: string[]): Promise<Trade[]> {
+    for (;;) {
+      const all = await newest(ids)
+      const done = all.filter((t) => t.state !== 'offering').length
+      if (done === all.length || closed.has(this)) return all
+      this.setData({ count: ids.length, done })
+      await new Promise((resolve) => setTimeout(resolve, pace))
     }
   },
 
@@ -37,22 +60,22 @@ Page({
   },
 
   print() {
-    const { rows: labels, until } = this.data
-    const print: ToPrint = { heading: { shop: staff()?.participant.name ?? '', until }, labels }
+    const { labels } = printable(boxes.get(this) ?? [])
+    const print: ToPrint = { heading: { shop: staff()?.participant.name ?? '', until: this.data.until }, labels }
     getApp<{ globalData: { print?: ToPrint } }>().globalData.print = print
     void wx.navigateTo({ url: '../print/print' })
   },
 
   copy() {
-    void wx.setClipboardData({ data: ['卡号\t交易码', ...this.data.rows.map((r) => `${r.iccid}\t${r.code}`)].join('\n') })
+    const { labels } = printable(boxes.get(this) ?? [])
+    void wx.setClipboardData({ data: ['卡号\t交易码', ...labels.map((l) => `${l.iccid}\t${l.code}`)].join('\n') })
+  },
+
+  sales() {
+    void wx.redirectTo({ url: '../sales/sales' })
   },
 })
 
-/** A trade once it is on the ledger: its code works from then on. */
-async function settled(id: string): Promise<Trade> {
-  for (;;) {
-    const t = await trade(id)
-    if (t.state !== 'offering') return t
-    await new Promise((resolve) => setTimeout(resolve, 300))
-  }
+function row(t: Trade): Row {
+  return { tradeId: t.tradeId, number: grouped(t.segments[0]?.start ?? ''), code: t.code ? spaced(t.code) : stateOf(t.state).text }
 }

@@ -2,6 +2,7 @@
 // here is one that nobody has tried.
 import { around } from '../around.mjs'
 import { api } from './api.mjs'
+import { makeFiles } from './files.mjs'
 import { makeRequest } from './request.mjs'
 import { makeStorage } from './storage.mjs'
 
@@ -19,6 +20,8 @@ export function makeWx(phone) {
     SDKVersion: '3.8.9', version: '8.0.60', language: 'zh_CN', enableDebug: false, host: { env: 'WeChat' }, fontSizeSetting: settings.fontSize,
     theme: matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light',
   })
+  const files = makeFiles()
+  phone.written = files.written
   const device = () => ({ brand: 'browser', model: 'browser', system: 'iOS 17.0', platform: 'ios', benchmarkLevel: 50 })
 
   const wx = {
@@ -80,7 +83,8 @@ export function makeWx(phone) {
     }),
     getSetting: api('getSetting', (_, ok) => ok({ authSetting: phone.permissions() })),
     openSetting: api('openSetting', (_, ok) => ok({ authSetting: phone.permit() })),
-    canvasToTempFilePath: api('canvasToTempFilePath', (o, ok) => ok({ tempFilePath: o.canvas.toDataURL(`image/${o.fileType ?? 'png'}`) })),
+    canvasToTempFilePath: api('canvasToTempFilePath', (o, ok) => o.canvas.toBlob((blob) => ok({ tempFilePath: URL.createObjectURL(blob) }), `image/${o.fileType ?? 'png'}`)),
+    getFileSystemManager: () => files,
     saveImageToPhotosAlbum: api('saveImageToPhotosAlbum', (o, ok, fail) => {
       if (settings.album === 'denied') return fail('auth deny')
       settings.saved.push(o.filePath)
