@@ -21,7 +21,7 @@ const following = new WeakMap<object, Following>()
 
 Page({
   data: {
-    stage: 'under way' as 'under way' | 'done' | 'failed' | 'unknown',
+    stage: 'under way' as 'under way' | 'done' | 'failed',
     act: undefined as Act | undefined,
     title: '正在确认',
     hint: '一般只要几秒钟',
@@ -58,10 +58,11 @@ Page({
         this.show(act)
       },
       lost: (failure) => {
-        // Nothing is known yet, and it is not the network: this confirmation is not this person's.
+        // It is not the network: the server knows no such request of this person's, and the home page needs no reminder of it.
         if (failure.status === 404 || failure.status === 403) {
           this.end()
-          this.setData({ stage: 'failed', title: '没有找到这笔确认', hint: failure.message })
+          settle(f.id)
+          this.setData({ stage: 'failed', title: '没有找到这个请求', hint: failure.message })
           return
         }
         this.setData({ lost: failure.message.replace(/[，。].*$/, '') })
@@ -96,11 +97,6 @@ Page({
     this.setData({ act, title: story.doing, steps: stepsOf(act.state, story), lost: '' })
   },
 
-  retry() {
-    this.setData({ stage: 'under way', lost: '' })
-    this.begin()
-  },
-
   copy() {
     void wx.setClipboardData({ data: this.data.act?.txId ?? '' })
   },
@@ -127,7 +123,7 @@ function stepsOf(state: ActState, story: { last: string }): Step[] {
   const order: ActState[] = ['accepted', 'signed', 'submitted', 'committed']
   const reached = order.indexOf(state)
   const texts = [
-    ['已收到', '您的确认已经记下，不会丢'],
+    ['已收到', '您的请求已经记下，不会丢'],
     ['签名', '用您的专属密钥签名'],
     ['提交账本', '由电信企业等多方共同核对'],
     ['记入区块', story.last],

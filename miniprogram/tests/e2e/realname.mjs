@@ -7,7 +7,10 @@ const id = '11010519491231002X'
 let next = 600001
 
 /** A card that its carrier gives only to people whose name it knows. */
-const gated = () => fromCarrier(next++, 1, 'REAL_NAME')
+const gated = (count = 1) => {
+  next += count
+  return fromCarrier(next - count, count, 'REAL_NAME')
+}
 
 async function toForm(phone, trade) {
   await phone.looksUp(trade)
@@ -63,6 +66,27 @@ for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
     assert.ok(!(await phone.page.evaluate(() => JSON.stringify({ ...localStorage }))).includes(id))
   }))
 }
+
+for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`more cards than one person may have are not confirmed, ${JSON.stringify(look)}`, withPhone(look, async (phone) => {
+  const trade = await gated(11)
+  await toForm(phone, trade)
+  // An ID of his own: what others took counts for them.
+  await fill(phone, '郑九', ['110101199003074477', '110101199003078742', '110101199003071153'][look.dark ? 1 : look.font ? 2 : 0])
+  await phone.tap('提交')
+  await approved(phone)
+  await phone.tap('继续确认收卡')
+  await phone.tap('确认收卡')
+  await phone.sees('没有确认成功')
+  await phone.sees(/最多|超过|上限/)
+  await phone.shot('progress-failed')
+  await phone.tap('回到首页')
+  await phone.sees('收到一张物联网卡')
+  await phone.gone('点这里看进度')
+  await phone.tab('我的')
+  await phone.tap('消息')
+  await phone.sees('没有确认成功')
+  await phone.shot('inbox-failed')
+}))
 
 test('a number that can not be one is told at once', withPhone({}, async (phone) => {
   await toForm(phone, await gated())

@@ -117,6 +117,85 @@ test('custody is sealed: the request is kept, and ends by itself', withPhone({},
   assert.equal((await shop.get(`/trades/${trade.tradeId}`)).state, 'confirmed')
 }))
 
+test('the end is told by events: nobody asks for it', withPhone({}, async (phone) => {
+  const ops = await staff('yunwei')
+  const asked = { state: 0, events: 0 }
+  phone.page.on('request', (r) => {
+    if (/\/confirmations\/[^/]+$/.test(r.url())) asked.state++
+    if (/\/confirmations\/[^/]+\/events$/.test(r.url())) asked.events++
+  })
+  await offered(phone)
+  await ops.post('/custody/seal')
+  try {
+    const listening = phone.page.waitForResponse(/\/events$/) // its head: the stream is open
+    await phone.tap('确认收卡')
+    await listening
+  } finally {
+    await ops.post('/custody/seal/unseal')
+  }
+  await phone.sees('卡已归您')
+  assert.deepEqual(asked, { state: 1, events: 1 })
+}))
+
+test('a login that ends before the events is renewed', withPhone({}, async (phone) => {
+  const ops = await staff('yunwei')
+  let refused = 0
+  await offered(phone)
+  await phone.answers(/\/events$/, (route) => (refused++ ? route.continue() : route.fulfill({ status: 401, json: { error: { code: 'UNAUTHENTICATED', message: '请重新登录', requestId: 'r' } } })))
+  await ops.post('/custody/seal')
+  try {
+    const again = phone.page.waitForResponse((r) => r.url().endsWith('/events') && r.status() === 200)
+    await phone.tap('确认收卡')
+    await again
+  } finally {
+    await ops.post('/custody/seal/unseal')
+  }
+  await phone.sees('卡已归您')
+  assert.equal(await phone.get('logins'), 2)
+}))
+
+test('each step is told as it is done', withPhone({}, async (phone) => {
+  const ops = await staff('yunwei')
+  const step = (name, spoken) => phone.top.getByRole('listitem', { name: `${name}，${spoken}` }).waitFor()
+  await offered(phone)
+  let state = 'accepted'
+  const told = await phone.answers(/\/confirmations\/[^/]+$/, async (route) => {
+    const answer = await route.fetch()
+    return route.fulfill({ response: answer, json: { ...await answer.json(), state } })
+  })
+  const quiet = await phone.answers(/\/events$/, (route) => route.fulfill({ contentType: 'text/event-stream', body: '' }))
+  await ops.post('/custody/seal')
+  try {
+    await phone.tap('确认收卡')
+    await step('已收到', '已完成')
+    await step('签名', '正在进行')
+    state = 'signed'
+    await step('签名', '已完成')
+    await step('提交账本', '正在进行')
+    await phone.shot('progress-signed')
+    state = 'submitted'
+    await step('提交账本', '已完成')
+    await step('记入区块', '正在进行')
+  } finally {
+    await ops.post('/custody/seal/unseal')
+  }
+  await told()
+  await quiet()
+  await phone.sees('卡已归您')
+}))
+
+test('a request that nobody knows any more leaves no reminder', withPhone({}, async (phone) => {
+  await offered(phone)
+  await phone.answers(/\/confirmations\//, (route) => route.fulfill({ status: 404, json: { error: { code: 'NOT_FOUND', message: '没有找到', requestId: 'r' } } }))
+  await phone.tap('确认收卡')
+  await phone.sees('没有找到这个请求')
+  await phone.shot('progress-unknown')
+  await phone.tap('回到首页')
+  await phone.sees('收到一张物联网卡')
+  await phone.gone('点这里看进度')
+  assert.equal(await phone.page.evaluate(() => window.wx.getStorageSync('pending')), '')
+}))
+
 test('the app goes to the background while it confirms', withPhone({}, async (phone) => {
   await offered(phone)
   const restore = await phone.answers(/\/confirmations\//, () => {}) // nobody answers
