@@ -13,6 +13,9 @@ const chunkSize = 50
 /** Chunks that are drawn before and after the one on the screen; the rest is as high as it would be, and empty. */
 const around = 1
 
+/** Where each chunk begins, for the server; and the one of the card that was opened last. */
+const places = new WeakMap<object, { cursors: string[], opened: number }>()
+
 Page({
   data: {
     loaded: false,
@@ -28,9 +31,15 @@ Page({
     busy: false,
   },
 
+  onLoad() {
+    places.set(this, { cursors: [], opened: 0 })
+  },
+  // Who comes back finds the list where he left it: the first cards and those around the one that he looked at are renewed.
   onShow() {
     this.setData({ signedOut: gone() })
-    if (!gone()) void this.reload()
+    if (gone()) this.setData({ chunks: [], count: 0, loaded: false })
+    else if (this.data.chunks.length > 0) void this.renew()
+    else void this.reload()
   },
 
   async onPullDownRefresh() {
@@ -53,6 +62,8 @@ Page({
       const page = await myCards(cursor, chunkSize)
       keep(page.items)
       const n = cursor ? this.data.chunks.length : 0
+      const place = places.get(this)
+      if (place) place.cursors[n] = cursor
       const count = (cursor ? this.data.count : 0) + page.items.length
       const rest = { count, cursor: page.nextCursor ?? '', more: page.nextCursor !== undefined, loaded: true }
       if (n === 0) this.setData({ chunks: [chunk(page.items)], from: 0, to: around * 2, ...rest })
@@ -63,6 +74,28 @@ Page({
     } finally {
       this.setData({ busy: false })
     }
+  },
+
+  /** Reads again what may have changed. Cards that came or went make it another list. */
+  async renew() {
+    const place = places.get(this)
+    if (!place || this.data.busy) return
+    this.setData({ busy: true, trouble: '' })
+    let other = false
+    try {
+      for (const n of new Set([0, place.opened])) {
+        const page = await myCards(place.cursors[n] ?? '', chunkSize)
+        keep(page.items)
+        const [was, is] = [this.data.chunks[n], chunk(page.items)]
+        other ||= was?.lines.map((l) => l.cardId).join() !== is.lines.map((l) => l.cardId).join()
+        if (!other && JSON.stringify(was) !== JSON.stringify(is)) this.setData({ [`chunks[${n}]`]: is })
+      }
+    } catch (err) {
+      this.setData({ trouble: asFailure(err).message })
+    } finally {
+      this.setData({ busy: false })
+    }
+    if (other) await this.reload()
   },
 
   measure() {
@@ -80,6 +113,8 @@ Page({
   },
 
   open(e: WechatMiniprogram.TouchEvent) {
+    const place = places.get(this)
+    if (place) place.opened = Number(e.currentTarget.dataset['chunk'])
     void wx.navigateTo({ url: `/pages/card/card?id=${String(e.currentTarget.dataset['id'])}` })
   },
 

@@ -8,7 +8,7 @@ Page({
   data: { lines: [] as Shown[], cursor: '', more: false, loaded: false, busy: false, trouble: '' },
 
   onShow() {
-    void this.reload()
+    void this.read('', false)
   },
   async onPullDownRefresh() {
     await this.reload()
@@ -22,7 +22,7 @@ Page({
     return this.read('')
   },
 
-  async read(cursor: string) {
+  async read(cursor: string, anew = true) {
     if (this.data.busy) return
     this.setData({ busy: true, trouble: '' })
     try {
@@ -33,7 +33,10 @@ Page({
       const shown = fresh.map((l) => ({ ...l, fresh: Date.parse(l.at) > since }))
       const n = cursor ? this.data.lines.length : 0
       const rest = { cursor: page.nextCursor ?? '', more: page.nextCursor !== undefined, loaded: true }
-      if (n === 0) this.setData({ lines: shown, ...rest })
+      // The same as before at its beginning: who comes back finds the rest of it where he left it.
+      const same = !cursor && !anew && shown.length > 0 && shown.every((l, i) => l.key === this.data.lines[i]?.key)
+      if (same) this.setData(Object.fromEntries(shown.map((l, i) => [`lines[${i}]`, l])))
+      else if (n === 0) this.setData({ lines: shown, ...rest })
       else this.setData({ ...Object.fromEntries(shown.map((l, i) => [`lines[${n + i}]`, l])), ...rest })
       markRead(fresh)
     } catch (err) {

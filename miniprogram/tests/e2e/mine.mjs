@@ -194,7 +194,31 @@ test('five thousand cards scroll', async () => {
   // The phone finds fault with any of 32 KB or more; these were measured, and are a third of that.
   assert.ok(count > 100 && most > 4_000 && most < 16_000, `${count} calls of setData, the largest of ${most} bytes`)
   assert.ok(elements <= 250, `${elements} cards are drawn at once`)
-  await phone.top.getByRole('button', { name: /中国移动/ }).last().tap()
+  const last = phone.top.getByRole('button', { name: /中国移动/ }).last()
+  const place = () => phone.page.evaluate(() => {
+    const frame = document.querySelector('.frame:not([hidden])')
+    return { at: frame.scrollTop, height: frame.scrollHeight }
+  })
+  await last.tap()
   await phone.sees('TXID')
+  // Who comes back is where he was, and has read no more than what may have changed.
+  let read = 0
+  phone.page.on('response', (r) => { if (r.url().includes('/me/cards')) read++ })
+  const before = await phone.page.evaluate(() => [...document.querySelectorAll('.frame[hidden]')].at(-1) !== undefined)
+  assert.ok(before)
+  await phone.back()
+  await last.waitFor()
+  const { at, height } = await place()
+  assert.ok(at > height - 3 * 844 && at > 100_000, `at ${at} of ${height}`)
+  await phone.page.waitForFunction(() => window.__phone.router.top().instance.data.busy === false)
+  assert.deepEqual(await place(), { at, height })
+  assert.ok(read <= 2, `${read} pages were read`)
+  await phone.sees('共 5000 张')
+  // Without a network what is there stays.
+  await phone.network(false)
+  await phone.tab('我的')
+  await phone.tab('我的卡')
+  await phone.page.waitForFunction(() => document.querySelector('.frame:not([hidden])').textContent.includes('下面是刚才的'))
+  await phone.sees('共 5000 张')
   await phone.close()
 })

@@ -3,7 +3,7 @@ import { asFailure } from '../../../../services/failure'
 import { scan } from '../../../../services/scan'
 import { grouped, when } from '../../../../services/words'
 import { day, dayAt, dayText, wanted } from '../../services/search'
-import { sales, stateOf, type SaleQuery, type Trade } from '../../services/shop'
+import { sales, stateOf, trade, type SaleQuery, type Trade } from '../../services/shop'
 import { askLogin, staff } from '../../services/staff'
 import { printable } from '../../services/print'
 import type { ToPrint } from '../print/print'
@@ -22,12 +22,13 @@ const filters = [
 Page({
   data: {
     filters, state: '', day: '', dayText: '', today: dayAt(Date.now()), text: '', asked: '', problem: '', denied: false,
-    rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false, printing: false, turn: 0,
+    rows: [] as Row[], cursor: '', more: false, loaded: false, trouble: '', busy: false, printing: false, turn: 0, opened: '',
   },
 
   onShow() {
     this.setData({ today: dayAt(Date.now()) })
-    void this.reload()
+    if (this.data.rows.length > 0) void this.renew()
+    else void this.reload()
   },
   async onPullDownRefresh() {
     await this.reload()
@@ -88,6 +89,30 @@ Page({
     return this.read('')
   },
 
+  /** Reads again what may have changed while another page was shown: who comes back finds the list where he left it. */
+  async renew() {
+    if (this.data.busy) return
+    const { turn, opened } = this.data
+    let other = false
+    this.setData({ busy: true, trouble: '' })
+    try {
+      const [page, looked] = await Promise.all([sales(this.question()), opened ? trade(opened) : undefined])
+      if (turn !== this.data.turn) return
+      const fresh = page.items.map(row)
+      other = fresh.some((r, i) => r.tradeId !== this.data.rows[i]?.tradeId)
+      const at = this.data.rows.findIndex((r) => r.tradeId === opened)
+      if (!other) {
+        this.setData({ ...(looked && at >= 0 && { [`rows[${at}]`]: row(looked) }), ...Object.fromEntries(fresh.map((r, i) => [`rows[${i}]`, r])) })
+      }
+    } catch (err) {
+      const failure = asFailure(err)
+      if (!askLogin(failure) && turn === this.data.turn) this.setData({ trouble: failure.message })
+    } finally {
+      if (turn === this.data.turn) this.setData({ busy: false })
+    }
+    if (other) await this.reload()
+  },
+
   question(): SaleQuery {
     const { state, day: of, asked } = this.data
     return { ...(state && { state }), ...(of && day(of)), ...wanted(asked) }
@@ -114,7 +139,9 @@ Page({
   },
 
   open(e: WechatMiniprogram.TouchEvent) {
-    void wx.navigateTo({ url: `../code/code?id=${String(e.currentTarget.dataset['id'])}` })
+    const opened = String(e.currentTarget.dataset['id'])
+    this.setData({ opened })
+    void wx.navigateTo({ url: `../code/code?id=${opened}` })
   },
 
   /** Prints every code that can still be used and answers the question, not only those that have been scrolled to. */
