@@ -1,35 +1,57 @@
-type Resolve = (answer: { event: 'exposureAuthorization' | 'agree' | 'disagree', buttonId?: string }) => void
+type Answer = (answer: { event: 'exposureAuthorization' | 'agree' | 'disagree', buttonId?: string }) => void
 
-let resolve: Resolve | undefined
+let answer: Answer | undefined
+/** The one that WeChat asks: that of the page on top. */
+let asked: object | undefined
 
-/** WeChat's question before personal data: a page that asks for any has this component, and calls wx.requirePrivacyAuthorize. */
+/**
+ * WeChat's question before personal data, the clipboard and the album among them: a page that touches any has this component. A page
+ * that is closed leaves nobody waiting for an answer.
+ */
 Component({
   data: { asking: false, contract: '《隐私保护指引》' },
   lifetimes: {
     attached() {
-      wx.onNeedPrivacyAuthorization((answer) => {
-        resolve = answer as unknown as Resolve
-        this.setData({ asking: true })
-        resolve({ event: 'exposureAuthorization' })
-      })
+      this.listen()
       wx.getPrivacySetting({
         success: (r) => {
           if (r.privacyContractName) this.setData({ contract: r.privacyContractName })
         },
       })
     },
+    detached() {
+      if (this.data.asking) answer?.({ event: 'disagree' })
+      if (asked !== this) return
+      asked = undefined
+      wx.onNeedPrivacyAuthorization((a) => {
+        (a as unknown as Answer)({ event: 'disagree' })
+      })
+    },
+  },
+  pageLifetimes: {
+    show() {
+      this.listen()
+    },
   },
   methods: {
+    listen() {
+      asked = this
+      wx.onNeedPrivacyAuthorization((a) => {
+        answer = a as unknown as Answer
+        this.setData({ asking: true })
+        answer({ event: 'exposureAuthorization' })
+      })
+    },
     read() {
       wx.openPrivacyContract({})
     },
     agree() {
       this.setData({ asking: false })
-      resolve?.({ event: 'agree', buttonId: 'agree' })
+      answer?.({ event: 'agree', buttonId: 'agree' })
     },
     refuse() {
       this.setData({ asking: false })
-      resolve?.({ event: 'disagree' })
+      answer?.({ event: 'disagree' })
     },
   },
 })

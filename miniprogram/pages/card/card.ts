@@ -1,3 +1,4 @@
+import { copy as toClipboard } from '../../services/clipboard'
 import { giveBack, trace as read, type Hop, type OwnedCard, type Trace } from '../../services/consumer'
 import { asFailure } from '../../services/failure'
 import { find } from '../../services/opened'
@@ -63,11 +64,11 @@ Page({
   },
 
   copyNumber() {
-    void wx.setClipboardData({ data: this.data.trace?.iccid ?? '' })
+    toClipboard(this.data.trace?.iccid ?? '')
   },
 
   copy(e: WechatMiniprogram.TouchEvent) {
-    void wx.setClipboardData({ data: String(e.currentTarget.dataset['text']) })
+    toClipboard(String(e.currentTarget.dataset['text']))
   },
 
   receipt() {

@@ -1,3 +1,4 @@
+import { paste } from '../../services/clipboard'
 import { codeIn, codeLength, tidy } from '../../services/code'
 import { recall, settle, type Pending } from '../../services/pending'
 import { act } from '../../services/consumer'
@@ -49,10 +50,8 @@ Page({
   },
 
   async paste() {
-    let text: string
-    try {
-      text = (await wx.getClipboardData()).data
-    } catch {
+    const text = await paste()
+    if (text === undefined) {
       this.setData({ problem: '没有读到剪贴板，请在格子里长按粘贴' })
       return
     }

@@ -1,3 +1,4 @@
+import { copy as toClipboard } from '../../services/clipboard'
 import type { Act, ActState } from '../../services/consumer'
 import { recall, settle } from '../../services/pending'
 import { watch } from '../../services/watch'
@@ -98,7 +99,7 @@ Page({
   },
 
   copy() {
-    void wx.setClipboardData({ data: this.data.act?.txId ?? '' })
+    toClipboard(this.data.act?.txId ?? '')
   },
 
   cards() {

@@ -12,7 +12,7 @@ const waiting = new WeakMap<object, Waiting>()
 
 Page({
   data: {
-    stage: 'reading' as 'reading' | 'trouble' | 'form' | 'pending' | 'approved',
+    stage: 'reading' as 'reading' | 'unagreed' | 'trouble' | 'form' | 'pending' | 'approved',
     carrier: '',
     carrierName: '电信企业',
     fromTrade: false,
@@ -35,10 +35,20 @@ Page({
   onLoad(options: Record<string, string | undefined>) {
     waiting.set(this, { timer: undefined, since: 0, shown: false, wish: undefined })
     this.setData({ carrier: options['carrier'] ?? '', carrierName: decodeURIComponent(options['name'] ?? '') || '电信企业', fromTrade: options['from'] === 'trade' })
-    // Personal data are asked for after the person has seen what becomes of them.
+    this.ask()
+  },
+
+  /** Personal data are asked for after the person has seen what becomes of them. Who refuses is not asked again for some seconds. */
+  ask() {
+    const { stage } = this.data
     wx.requirePrivacyAuthorize({
+      success: () => {
+        if (stage !== 'unagreed') return
+        this.setData({ stage: 'reading' })
+        void this.load()
+      },
       fail: () => {
-        void wx.navigateBack()
+        this.setData({ stage: 'unagreed' })
       },
     })
   },
@@ -46,7 +56,7 @@ Page({
     const w = waiting.get(this)
     if (!w) return
     w.shown = true
-    if (this.data.stage !== 'form') void this.load()
+    if (this.data.stage !== 'form' && this.data.stage !== 'unagreed') void this.load()
   },
   onHide() {
     this.rest()
@@ -65,6 +75,7 @@ Page({
   async load() {
     try {
       const all = await registrations()
+      if (this.data.stage === 'unagreed') return
       this.setData({ methods: all.methods, consent: all.consent.text, problem: '' })
       this.show(all.items.find((i) => i.carrier.id === this.data.carrier))
     } catch (err) {

@@ -1,3 +1,4 @@
+import { copy as toClipboard } from '../../services/clipboard'
 import { receipt as read, type Receipt } from '../../services/consumer'
 import { asFailure } from '../../services/failure'
 import { segmentTexts, when, type SegmentText } from '../../services/words'
@@ -38,10 +39,10 @@ Page({
   },
 
   copy(e: WechatMiniprogram.TouchEvent) {
-    void wx.setClipboardData({ data: String(e.currentTarget.dataset['text']) })
+    toClipboard(String(e.currentTarget.dataset['text']))
   },
 
   copyAll() {
-    void wx.setClipboardData({ data: JSON.stringify(this.data.receipt, undefined, 2) })
+    toClipboard(JSON.stringify(this.data.receipt, undefined, 2))
   },
 })

@@ -54,6 +54,38 @@ test('the button pastes from the clipboard', withPhone({}, async (phone) => {
   await phone.sees('K7Q2 M9XA')
 }))
 
+test('the clipboard waits for the privacy guide, also after a page that asked for it was left', async () => {
+  const phone = await openPhone({ query: { privacy: 'unasked' }, open: 'pages/real-name/real-name?carrier=yidong&name=x' })
+  const later = () => phone.page.evaluate(() => { window.__phone.privacy.refusedAt = -Infinity })
+  await phone.tap('不同意')
+  await phone.tap('返回')
+  await phone.set({ clipboard: `${url}/t/K7Q2M9XA` })
+  await later()
+  await phone.tap('粘贴交易码')
+  await phone.sees('先看看我们怎样保护您的信息')
+  await phone.tap('不同意')
+  await phone.sees('没有读到剪贴板')
+  await later()
+  await phone.tap('粘贴交易码')
+  await phone.page.getByRole('button', { name: '同意', exact: true }).tap()
+  await phone.tap('下一步')
+  await phone.sees('K7Q2 M9XA')
+  await phone.close()
+})
+
+test('who does not agree copies nothing, and is told', async () => {
+  const trade = await counter.sell()
+  const phone = await openPhone({ query: { privacy: 'unasked' } })
+  await phone.looksUp(trade)
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+  await phone.tap('复制交易号')
+  await phone.tap('不同意')
+  await phone.sees('没有复制：要先同意隐私保护指引')
+  assert.equal(await phone.get('clipboard'), '')
+  await phone.close()
+})
+
 test('scanning something else says so', withPhone({}, async (phone) => {
   await phone.holds('https://example.com/')
   await phone.tap('扫一扫')

@@ -57,17 +57,19 @@ const phone = {
     ui.toast({ title: '已转发', icon: 'success' })
   },
   privacy: {
-    agreed: asked.get('privacy') !== 'unasked', ask: undefined, waiting: [],
+    agreed: asked.get('privacy') !== 'unasked', ask: undefined, waiting: [], refusedAt: -Infinity,
     require(ok, fail) {
       if (this.agreed) return ok()
-      this.waiting.push([ok, fail])
-      this.ask?.((answer) => {
+      const refused = () => fail('privacy permission is not authorized', { errno: 104 })
+      // Who has just refused is not asked again.
+      if (Date.now() - this.refusedAt < 10_000) return refused()
+      if (!this.ask) return phone.fault('personal data are wanted, and nobody asks for them')
+      this.waiting.push([ok, refused])
+      this.ask((answer) => {
         if (answer.event === 'exposureAuthorization') return
         this.agreed = answer.event === 'agree'
-        for (const [yes, no] of this.waiting.splice(0)) {
-          if (this.agreed) yes()
-          else no('privacy permission is not authorized', { errno: 104 })
-        }
+        if (!this.agreed) this.refusedAt = Date.now()
+        for (const [yes, no] of this.waiting.splice(0)) (this.agreed ? yes : no)()
       }, { referrer: 'requirePrivacyAuthorize' })
     },
     agree(button) {

@@ -1,3 +1,4 @@
+import { copy as toClipboard } from '../../../../services/clipboard'
 import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
 import { newKey } from '../../../../services/request'
@@ -102,11 +103,11 @@ Page({
   copy() {
     const { trade } = this.data
     if (!trade?.code) return
-    void wx.setClipboardData({ data: `您的交易码：${spaced(trade.code)}\n请在微信小程序“卡流转”里确认收卡，需要卡号后六位。\n${trade.link ?? ''}` })
+    toClipboard(`您的交易码：${spaced(trade.code)}\n请在微信小程序“卡流转”里确认收卡，需要卡号后六位。\n${trade.link ?? ''}`)
   },
 
   copyTx() {
-    void wx.setClipboardData({ data: this.data.trade?.endTx ?? '' })
+    toClipboard(this.data.trade?.endTx ?? '')
   },
 
   async cancel() {

@@ -1,3 +1,4 @@
+import { unagreed } from '../../../../services/clipboard'
 import { drawPage, pagesOf, paper, type Heading, type Label, type Pen } from '../../services/print'
 
 interface Canvas { width: number, height: number, getContext: (kind: '2d') => Pen }
@@ -55,7 +56,8 @@ Page({
       this.setData({ saved: true })
     } catch (err) {
       const reason = (err as { errMsg?: string }).errMsg ?? ''
-      if (reason.includes('auth')) this.setData({ denied: true })
+      if (unagreed(err)) void wx.showModal({ title: '没有存进相册', content: '要先同意隐私保护指引。', showCancel: false })
+      else if (reason.includes('auth')) this.setData({ denied: true })
       else if (!reason.includes('cancel')) void wx.showModal({ title: '没有存进相册', content: '手机的空间可能不够。', showCancel: false })
     } finally {
       this.setData({ saving: false })

@@ -1,3 +1,4 @@
+import { copy as toClipboard } from '../../../../services/clipboard'
 import { spaced } from '../../../../services/code'
 import { asFailure } from '../../../../services/failure'
 import { grouped, when } from '../../../../services/words'
@@ -68,7 +69,7 @@ Page({
 
   copy() {
     const { labels } = printable(boxes.get(this) ?? [])
-    void wx.setClipboardData({ data: ['卡号\t交易码', ...labels.map((l) => `${l.iccid}\t${l.code}`)].join('\n') })
+    toClipboard(['卡号\t交易码', ...labels.map((l) => `${l.iccid}\t${l.code}`)].join('\n'))
   },
 
   sales() {

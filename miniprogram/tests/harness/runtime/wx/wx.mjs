@@ -9,6 +9,8 @@ import { makeStorage } from './storage.mjs'
 export function makeWx(phone) {
   const { ui, settings } = phone
   const router = (name) => api(name, (o, ok, fail) => phone.router[name](o, ok, fail))
+  // What WeChat counts among personal data waits for the privacy guide.
+  const personal = (name, act) => api(name, (o, ok, fail) => phone.privacy.require(() => act(o, ok, fail), fail))
   const on = (event) => (f) => phone.listen(event, f)
   const off = (event) => (f) => phone.unlisten(event, f)
   const nothing = (name) => api(name, (_, ok) => ok())
@@ -85,7 +87,7 @@ export function makeWx(phone) {
     openSetting: api('openSetting', (_, ok) => ok({ authSetting: phone.permit() })),
     canvasToTempFilePath: api('canvasToTempFilePath', (o, ok) => o.canvas.toBlob((blob) => ok({ tempFilePath: URL.createObjectURL(blob) }), `image/${o.fileType ?? 'png'}`)),
     getFileSystemManager: () => files,
-    saveImageToPhotosAlbum: api('saveImageToPhotosAlbum', (o, ok, fail) => {
+    saveImageToPhotosAlbum: personal('saveImageToPhotosAlbum', (o, ok, fail) => {
       if (settings.album === 'denied') return fail('auth deny')
       settings.saved.push(o.filePath)
       ok()
@@ -95,12 +97,12 @@ export function makeWx(phone) {
       ui.toast({ title: '已发送', icon: 'success' })
       ok()
     }),
-    setClipboardData: api('setClipboardData', (o, ok) => {
+    setClipboardData: personal('setClipboardData', (o, ok) => {
       settings.clipboard = o.data
       ui.toast({ title: '内容已复制', icon: 'success' })
       ok()
     }),
-    getClipboardData: api('getClipboardData', (_, ok) => ok({ data: settings.clipboard })),
+    getClipboardData: personal('getClipboardData', (_, ok) => ok({ data: settings.clipboard })),
     vibrateShort: nothing('vibrateShort'),
     previewImage: nothing('previewImage'),
     requestSubscribeMessage: api('requestSubscribeMessage', (o, ok, fail) => {
