@@ -43,8 +43,9 @@ export function watch(id: string, watcher: Watcher): () => void {
   const again = (failure?: Failure) => {
     if (stopped) return
     if (failure) watcher.lost(failure)
-    if (stopped) return // who was told may have had enough
-    timer = setTimeout(() => void open(), waits[Math.min(losses++, waits.length - 1)])
+    timer = setTimeout(() => { // who was told may have had enough
+      if (!stopped) void open()
+    }, waits[Math.min(losses++, waits.length - 1)])
   }
 
   const open = async () => {
