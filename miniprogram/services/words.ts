@@ -48,8 +48,9 @@ export function when(iso: string | undefined, now = Date.now()): string {
 export function left(ms: number): string {
   if (ms <= 0) return ''
   const s = Math.ceil(ms / 1000)
-  if (s >= 86_400) return `${Math.floor(s / 86_400)} 天 ${Math.floor((s % 86_400) / 3600)} 小时`
-  if (s >= 3600) return `${Math.floor(s / 3600)} 小时 ${Math.floor((s % 3600) / 60)} 分`
+  const [days, hours, minutes] = [Math.floor(s / 86_400), Math.floor((s % 86_400) / 3600), Math.floor((s % 3600) / 60)]
+  if (days > 0) return `${days} 天${hours > 0 ? ` ${hours} 小时` : ''}`
+  if (hours > 0) return `${hours} 小时${minutes > 0 ? ` ${minutes} 分` : ''}`
   return `${two(Math.floor(s / 60))}:${two(s % 60)}`
 }
 

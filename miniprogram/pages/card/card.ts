@@ -5,17 +5,8 @@ import { find } from '../../services/opened'
 import { newKey } from '../../services/request'
 import { cardState, device, grouped, hopTitle, limits, short, when, type Limit } from '../../services/words'
 
-interface HopText {
-  title: string
-  from: string
-  to: string
-  offered: string
-  confirmed: string
-  device: string
-  endDevice: string
-  txs: { id: string, short: string }[]
-  blockNumber: number
-}
+/** One moment of a card's way: who did what, and where it stands on the ledger. */
+interface Point { key: string, title: string, text: string, txs: { id: string, short: string }[], block: number }
 
 const keys = new WeakMap<object, string>()
 
@@ -29,7 +20,7 @@ Page({
     state: '',
     bad: false,
     limits: [] as Limit[],
-    hops: [] as HopText[],
+    points: [] as Point[],
     returnable: false,
     returnUntil: '',
     returning: '',
@@ -54,7 +45,7 @@ Page({
       const state = card ? cardState(card) : { state: '已转出', bad: true }
       const until = card?.returnableUntil
       this.setData({
-        trace: t, card: card ?? undefined, number: grouped(t.iccid), hops: t.hops.map(text).reverse(), time: when(card?.confirmedAt), ...state,
+        trace: t, card: card ?? undefined, number: grouped(t.iccid), points: t.hops.flatMap(pointsOf).reverse(), time: when(card?.confirmedAt), ...state,
         limits: limits(card?.restrictions ?? []), returnable: until !== undefined && Date.parse(until) > Date.now() && card?.status === 'OWNED' && !card.frozen,
         returnUntil: when(until), returning: card?.status === 'IN_TRADE' ? card.seller.name : '',
       })
@@ -103,9 +94,14 @@ Page({
   },
 })
 
-function text(h: Hop): HopText {
-  return {
-    title: hopTitle(h), from: h.from ?? '', to: h.to ?? '', offered: when(h.offeredAt), confirmed: when(h.confirmedAt), device: device(h.device),
-    endDevice: device(h.endDevice), txs: h.txIds.map((id) => ({ id, short: short(id) })), blockNumber: h.blockNumber,
-  }
+function pointsOf(h: Hop): Point[] {
+  const txs = h.txIds.map((id) => ({ id, short: short(id) }))
+  const by = (at: string | undefined, code: string | undefined) => [when(at), code !== undefined && `用${device(code)}`].filter(Boolean).join('，')
+  const key = String(h.blockNumber)
+  if (h.kind === 'ISSUE') return [{ key, title: hopTitle(h), text: [h.to, when(h.confirmedAt ?? h.offeredAt)].filter(Boolean).join(' · '), txs, block: h.blockNumber }]
+  const [word, end] = h.kind === 'RETURN' ? ['退回', '确认收到'] : ['转出', '确认收卡']
+  return [
+    { key: `${key} from`, title: `${h.from ?? ''} ${word}`, text: by(h.offeredAt, h.device), txs: txs.slice(0, 1), block: 0 },
+    { key: `${key} to`, title: `${h.to ?? ''} ${end}`, text: by(h.confirmedAt, h.endDevice), txs: txs.slice(1), block: h.blockNumber },
+  ]
 }

@@ -1,12 +1,14 @@
+import { copy } from '../../services/clipboard'
 import { request } from '../../services/request'
 import { asFailure } from '../../services/failure'
 import { decisions, lastRead, lineOf, notices, unread } from '../../services/inbox'
 import { forgetCards } from '../../services/opened'
 import { registrations } from '../../services/realname'
 import { comeBack, gone, leave, present, signIn } from '../../services/session'
+import { short } from '../../services/words'
 
 Page({
-  data: { name: '', signedOut: false, trouble: '', news: 0 },
+  data: { name: '', nameShort: '', signedOut: false, trouble: '', news: 0 },
 
   onShow() {
     this.setData({ signedOut: gone() })
@@ -16,7 +18,7 @@ Page({
   async know() {
     try {
       const { participant } = await signIn()
-      this.setData({ name: participant.id, trouble: '' })
+      this.setData({ name: participant.id, nameShort: short(participant.id), trouble: '' })
       const [page, names] = await Promise.all([notices(''), registrations()])
       this.setData({ news: unread([...page.items.map(lineOf), ...decisions(names)], lastRead()) })
     } catch (err) {
@@ -28,6 +30,10 @@ Page({
     comeBack()
     this.setData({ signedOut: false })
     void this.know()
+  },
+
+  copyName() {
+    copy(this.data.name)
   },
 
   inbox() {

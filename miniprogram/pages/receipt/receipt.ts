@@ -26,8 +26,9 @@ Page({
         receipt: r, segments: segmentTexts(r.segments), time: when(r.confirmedAt),
         proofs: [
           { name: '交易号 TXID', value: r.txId },
-          { name: '区块', value: `${r.blockNumber}（哈希 ${r.blockHash}）` },
-          { name: '确权物权 Hash', value: r.lotHash },
+          { name: '区块', value: String(r.blockNumber) },
+          { name: '区块哈希', value: r.blockHash },
+          { name: '确权物权哈希', value: r.lotHash },
           { name: '盐', value: r.salt },
           { name: '您的签名', value: r.signature },
           { name: '您的密钥编号', value: r.keyId },

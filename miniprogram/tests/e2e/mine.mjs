@@ -180,7 +180,7 @@ test('five thousand cards scroll', async () => {
   await phone.tab('我的卡')
   await phone.sees('至少 50 张')
   const reached = () => phone.page.evaluate(() => {
-    const frame = document.querySelector('.frame:not([hidden])')
+    const frame = document.querySelector('.frame:not([hidden]) .scroller')
     frame.scrollTop = frame.scrollHeight
     return Number(/(\d+) 张/.exec(frame.textContent)[1])
   })
@@ -196,7 +196,7 @@ test('five thousand cards scroll', async () => {
   assert.ok(elements <= 250, `${elements} cards are drawn at once`)
   const last = phone.top.getByRole('button', { name: /中国移动/ }).last()
   const place = () => phone.page.evaluate(() => {
-    const frame = document.querySelector('.frame:not([hidden])')
+    const frame = document.querySelector('.frame:not([hidden]) .scroller')
     return { at: frame.scrollTop, height: frame.scrollHeight }
   })
   await last.tap()
@@ -204,8 +204,6 @@ test('five thousand cards scroll', async () => {
   // Who comes back is where he was, and has read no more than what may have changed.
   let read = 0
   phone.page.on('response', (r) => { if (r.url().includes('/me/cards')) read++ })
-  const before = await phone.page.evaluate(() => [...document.querySelectorAll('.frame[hidden]')].at(-1) !== undefined)
-  assert.ok(before)
   await phone.back()
   await last.waitFor()
   const { at, height } = await place()

@@ -236,14 +236,14 @@ test('the offer expires while it is looked at', withPhone({}, async (phone) => {
   await phone.sees(/0\d:\d\d/)
   await phone.shot('offer-soon')
   await phone.page.clock.fastForward('11:00')
-  await phone.sees('这笔交易已经过期')
+  await phone.sees('这笔交易已经失效')
 }))
 
 test('the seller takes it back while it is looked at', withPhone({}, async (phone) => {
   const trade = await offered(phone)
   await shop.ended(await shop.post(`/trades/${trade.tradeId}/cancel`))
   await phone.tap('确认收卡')
-  await phone.sees('这笔交易已经过期')
+  await phone.sees('这笔交易已经失效')
   await phone.shot('offer-over')
   await phone.tap('输入新的交易码')
   await phone.sees('收到一张物联网卡')
@@ -254,7 +254,7 @@ test('somebody else was faster', withPhone({}, async (phone) => {
   const other = await Caller.consumer(url, '手快的人')
   await other.ended(await other.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
   await phone.tap('确认收卡')
-  await phone.sees('这笔交易已经过期')
+  await phone.sees('这笔交易已经失效')
 }))
 
 test('the server is down for a moment', withPhone({}, async (phone) => {

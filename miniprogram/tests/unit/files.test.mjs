@@ -14,6 +14,6 @@ test('no package is fetched from a named place', () => {
 
 test('every colour of a page is one that dark mode knows', () => {
   const text = fs.readFileSync(`${root}app.wxss`, 'utf8')
-  const [light, dark] = text.split('@media (prefers-color-scheme: dark)').map((part) => new Set([...part.matchAll(/(--(?:ground|surface|sunken|ink|ink-soft|line|brand|brand-fill|brand-soft|ok|ok-soft|warn|warn-soft|bad|bad-soft|danger-fill)):/g)].map((m) => m[1])))
+  const [light, dark] = text.split('@media (prefers-color-scheme: dark)').map((part) => new Set([...part.matchAll(/(--(?:ground|surface|sunken|raised|edge|ink|ink-soft|line|brand|brand-fill|brand-soft|ok|ok-soft|warn|warn-soft|bad|bad-soft|danger-fill)):/g)].map((m) => m[1])))
   assert.deepEqual([...dark].sort(), [...light].sort())
 })

@@ -16,7 +16,7 @@ test('moments are told as people tell them', () => {
 })
 
 test('what is left', () => {
-  for (const [ms, text] of [[0, ''], [-1, ''], [1, '00:01'], [599_000, '09:59'], [3_600_000, '1 小时 0 分'], [90_000_000, '1 天 1 小时']]) assert.equal(words.left(ms), text)
+  for (const [ms, text] of [[0, ''], [-1, ''], [1, '00:01'], [599_000, '09:59'], [3_600_000, '1 小时'], [3_660_000, '1 小时 1 分'], [86_400_000, '1 天'], [90_000_000, '1 天 1 小时']]) assert.equal(words.left(ms), text)
 })
 
 test('numbers are cut into groups, hashes in the middle', () => {

@@ -113,8 +113,8 @@ const states: Record<string, { text: string, kind: string }> = {
   releasing: { text: '退回中', kind: 'warn' },
   confirmed: { text: '已确认', kind: 'ok' },
   declined: { text: '被拒收', kind: 'bad' },
-  cancelled: { text: '已取消', kind: 'bad' },
-  released: { text: '已过期', kind: 'bad' },
+  cancelled: { text: '已取消', kind: 'quiet' },
+  released: { text: '已过期', kind: 'quiet' },
   failed: { text: '没有生成', kind: 'bad' },
 }
 

@@ -60,7 +60,7 @@ export function lookAround() {
         break
       }
     }
-    for (let around = e; around && !around.classList.contains('frame'); around = around.parentElement) {
+    for (let around = e; around && !around.classList.contains('scroller'); around = around.parentElement) {
       const s = getComputedStyle(around)
       if (s.overflowX !== 'hidden' && s.overflowY !== 'hidden') continue
       const limit = around.getBoundingClientRect()

@@ -129,9 +129,11 @@ export class Phone {
   async shot(name) {
     // What moves has arrived when it is looked at: what moves for ever is the only thing that still does.
     await this.page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect.getComputedTiming().iterations === Infinity))
+    await this.page.evaluate(() => document.documentElement.classList.add('still')) // no finger is on anything
     fs.mkdirSync(shots, { recursive: true })
     await this.page.screenshot({ path: path.join(shots, `${name}${this.suffix}.png`) })
     assert.deepEqual(await this.page.evaluate(lookAround), [], `how ${name} looks`)
+    await this.page.evaluate(() => document.documentElement.classList.remove('still'))
   }
 
   /** Ends the test of this phone: nothing that should not have happened has. */

@@ -41,20 +41,24 @@ export function makeRouter(manifest, space, phone, chrome) {
     const frame = document.createElement('div')
     frame.className = `frame${tabs.includes(route) ? ' with-tabs' : ''}`
     const place = document.createElement('span')
-    frame.append(place)
+    // What is fixed stays where it is while the page moves below it.
+    const scroller = document.createElement('div')
+    scroller.className = 'scroller'
+    scroller.append(place)
+    frame.append(scroller)
     document.body.append(frame)
     withNodes(instance, root.getComponent().getShadowRoot())
-    const page = { route, query, root, instance, frame, window: { ...manifest.app.window, ...manifest.components[route].config } }
+    const page = { route, query, root, instance, frame, scroller, window: { ...manifest.app.window, ...manifest.components[route].config } }
     page.title = page.window.navigationBarTitleText ?? ''
     stack.push(page)
     if (tabs.includes(route)) kept.set(route, page)
-    root.attach(frame, place)
+    root.attach(scroller, place)
     instance.onLoad?.(query)
     life(page, 'show')
     instance.onReady?.()
-    frame.addEventListener('scroll', () => {
-      instance.onPageScroll?.({ scrollTop: frame.scrollTop })
-      if (frame.scrollTop + frame.clientHeight >= frame.scrollHeight - (page.window.onReachBottomDistance ?? 50)) instance.onReachBottom?.()
+    scroller.addEventListener('scroll', () => {
+      instance.onPageScroll?.({ scrollTop: scroller.scrollTop })
+      if (scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - (page.window.onReachBottomDistance ?? 50)) instance.onReachBottom?.()
     })
     paint()
     return page

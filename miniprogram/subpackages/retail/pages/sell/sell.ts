@@ -1,11 +1,12 @@
 import { asFailure, Failure } from '../../../../services/failure'
 import { newKey } from '../../../../services/request'
 import { scan } from '../../../../services/scan'
+import { grouped } from '../../../../services/words'
 import { iccidIn, overlap, weigh, type Run } from '../../services/selection'
 import { holdings, job, sell } from '../../services/shop'
 import { askLogin } from '../../services/staff'
 
-interface Chosen extends Run { count: number }
+interface Chosen extends Run { count: number, startText: string, endText: string }
 
 const expiries = [
   { text: '30 分钟', value: '30m' },
@@ -24,6 +25,7 @@ Page({
   data: {
     box: false,
     first: '',
+    firstText: '',
     text: '',
     problem: '',
     denied: false,
@@ -67,7 +69,7 @@ Page({
     }
     if (!this.data.box) return this.take({ start: iccid, end: iccid })
     if (!this.data.first) {
-      this.setData({ first: iccid, problem: '' })
+      this.setData({ first: iccid, firstText: grouped(iccid), problem: '' })
       return true
     }
     // Whichever end was scanned first.
@@ -91,7 +93,7 @@ Page({
         this.setData({ problem })
         return false
       }
-      const runs = [...this.data.runs, { ...run, count: free }]
+      const runs = [...this.data.runs, { ...run, count: free, startText: grouped(run.start), endText: grouped(run.end) }]
       this.setRuns(runs)
       return true
     } catch (err) {

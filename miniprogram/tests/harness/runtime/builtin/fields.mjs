@@ -13,11 +13,15 @@ const field = (tag) => ({
     this.control = e
     e.autocomplete = 'off'
     e.maxLength = 140
-    dom(this).append(e)
+    // What is shown while nothing is typed is an element of its own, as in WeChat, with the page's class.
+    this.hint = document.createElement('span')
+    this.hint.className = 'wx-placeholder'
+    dom(this).append(e, this.hint)
     // The framework listens to the browser's events of the same names on the host: none may get there.
     e.addEventListener('change', (event) => event.stopPropagation())
     e.addEventListener('input', (event) => {
       event.stopPropagation()
+      this.hint.hidden = e.value !== ''
       this.setData({ value: e.value })
       this.triggerEvent('input', { value: e.value, cursor: e.selectionStart ?? e.value.length, keyCode: 0 })
     })
@@ -29,8 +33,11 @@ const field = (tag) => ({
     value(v) {
       const text = v === undefined || v === null ? '' : String(v)
       if (this.control.value !== text) this.control.value = text
+      this.hint.hidden = text !== ''
     },
-    placeholder(v) { this.control.placeholder = v ?? '' },
+    placeholder(v) { this.hint.textContent = this.control.placeholder = v ?? '' },
+    placeholderClass(v) { this.hint.className = `wx-placeholder ${v ?? ''}` },
+    placeholderStyle(v) { this.hint.setAttribute('style', v ?? '') },
     maxlength(v) { if (Number(v) >= 0) this.control.maxLength = Number(v); else this.control.removeAttribute('maxlength') },
     type(v) { this.control.inputMode = { number: 'numeric', digit: 'decimal' }[v] ?? 'text' },
     password(v) { if (truthy(v)) this.control.type = 'password'; else if (tag === 'input') this.control.type = 'text' },

@@ -52,7 +52,7 @@ export function makeWx(phone) {
       ok()
     }),
     pageScrollTo: api('pageScrollTo', (o, ok) => {
-      phone.router.top().frame.scrollTop = o.scrollTop ?? 0
+      phone.router.top().scroller.scrollTop = o.scrollTop ?? 0
       ok()
     }),
     stopPullDownRefresh: nothing('stopPullDownRefresh'),
