@@ -18,8 +18,10 @@ run: build preview ## 启动服务，带演示数据，数据在 ./data · run t
 # The mini-program for the browser, at /preview/: only where Node is, and nothing waits for it that doesn't need it.
 preview:
 	@if ! command -v npm >/dev/null; then \
+		rm -rf bin/preview; \
 		echo "没有找到 Node.js（node 和 npm），所以没有小程序预览；其余照常。需要预览时请装 Node.js 18.19 或更新的版本。"; \
 	elif ! $(MAKE) --no-print-directory miniprogram || ! node miniprogram/tests/harness/compile/compile.mjs bin/preview; then \
+		rm -rf bin/preview; \
 		echo "小程序预览没有做成（原因见上），其余照常。"; \
 	fi
 

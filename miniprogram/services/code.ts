@@ -47,7 +47,8 @@ export function last6In(text: string): string {
 /** Two groups of four: how people read it out. */
 export const spaced = (code: string): string => `${code.slice(0, 4)} ${code.slice(4)}`
 
-function halfWidth(text: string): string {
+/** Letters and digits as a Chinese keyboard types them, in their usual form. */
+export function halfWidth(text: string): string {
   return text.replace(/[\uff01-\uff5e]/g, (c) => String.fromCharCode(c.charCodeAt(0) - 0xfee0)).replace(/\u3000/g, ' ')
 }
 

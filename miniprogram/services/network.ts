@@ -1,4 +1,5 @@
 import { patience } from '../config'
+import { hear } from './clock'
 import { failureOf, failureOfNetwork } from './failure'
 
 interface Wanted {
@@ -17,8 +18,10 @@ export function exchange<T>(wanted: Wanted): Promise<T> {
       url: wanted.url, method: wanted.method, timeout: patience, ...(wanted.data && { data: wanted.data }), ...(wanted.header && { header: wanted.header }),
       ...(wanted.bytes && { responseType: 'arraybuffer' as const }),
       success: ({ statusCode, data, header }) => {
+        const said = header as Record<string, string | undefined>
+        hear(said['Date'] ?? said['date'])
         if (statusCode >= 200 && statusCode < 300) resolve(data as T)
-        else reject(failureOf(statusCode, data, header as Record<string, string | undefined>))
+        else reject(failureOf(statusCode, data, said))
       },
       fail: (err) => {
         reject(failureOfNetwork(err))

@@ -1,3 +1,4 @@
+import { now } from './clock'
 import { request } from './request'
 
 export type RealNameState = 'none' | 'pending' | 'approved' | 'refused' | 'expired'
@@ -44,6 +45,11 @@ export function idProblem(id: string): string {
   const sum = weights.reduce((n, w, i) => n + w * Number(id[i]), 0)
   return '10X98765432'[sum % 11] === id[17] ? '' : '身份证号有误，请核对'
 }
+
+/** How long before its end a registration may be asked for anew, in ms. */
+const renewal = 30 * 86_400_000
+
+export const renewable = (r: Registration): boolean => r.state === 'approved' && r.validUntil !== undefined && Date.parse(r.validUntil) - now() < renewal
 
 const states: Record<RealNameState, { text: string, kind: string }> = {
   none: { text: '没有登记', kind: '' },

@@ -1,4 +1,5 @@
 import { api } from '../config'
+import { now } from './clock'
 import { Failure } from './failure'
 import { exchange } from './network'
 
@@ -17,7 +18,7 @@ let underWay: Promise<Session> | undefined
 /** The present session, if it is not known to be over. */
 export function present(): Session | undefined {
   const kept = wx.getStorageSync<Session | ''>(place)
-  return kept && Date.parse(kept.expiresAt) > Date.now() ? kept : undefined
+  return kept && Date.parse(kept.expiresAt) > now() ? kept : undefined
 }
 
 /** Forgets the session, unless another has taken its place. */

@@ -1,3 +1,4 @@
+import { now } from '../../services/clock'
 import { left } from '../../services/words'
 
 let timers = 0
@@ -31,7 +32,7 @@ Component({
     tick() {
       const { until } = this.data
       if (!until) return
-      const rest = Date.parse(until) - Date.now()
+      const rest = Date.parse(until) - now()
       const text = rest > 0 ? left(rest) : '已过期'
       if (text !== this.data.text) this.setData({ text, soon: rest < 300_000 })
       if (rest <= 0 && running.has(this.data.timer)) {

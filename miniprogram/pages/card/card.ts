@@ -1,4 +1,5 @@
 import { copy as toClipboard } from '../../services/clipboard'
+import { now } from '../../services/clock'
 import { giveBack, trace as read, type Hop, type OwnedCard, type Trace } from '../../services/consumer'
 import { asFailure } from '../../services/failure'
 import { find } from '../../services/opened'
@@ -46,7 +47,7 @@ Page({
       const until = card?.returnableUntil
       this.setData({
         trace: t, card: card ?? undefined, number: grouped(t.iccid), points: t.hops.flatMap(pointsOf).reverse(), time: when(card?.confirmedAt), ...state,
-        limits: limits(card?.restrictions ?? []), returnable: until !== undefined && Date.parse(until) > Date.now() && card?.status === 'OWNED' && !card.frozen,
+        limits: limits(card?.restrictions ?? []), returnable: until !== undefined && Date.parse(until) > now() && card?.status === 'OWNED' && !card.frozen,
         returnUntil: when(until), returning: card?.status === 'IN_TRADE' ? card.seller.name : '',
       })
     } catch (err) {

@@ -1,5 +1,5 @@
 import { asFailure } from '../../services/failure'
-import { idProblem, register, registrations, type Identity, type Registration } from '../../services/realname'
+import { idProblem, register, registrations, renewable, type Identity, type Registration } from '../../services/realname'
 import { newKey } from '../../services/request'
 import { when } from '../../services/words'
 
@@ -16,6 +16,7 @@ Page({
     carrier: '',
     carrierName: '电信企业',
     fromTrade: false,
+    fromList: false,
     methods: [] as string[],
     consent: '',
     refusal: '',
@@ -34,7 +35,7 @@ Page({
 
   onLoad(options: Record<string, string | undefined>) {
     waiting.set(this, { timer: undefined, since: 0, shown: false, wish: undefined })
-    this.setData({ carrier: options['carrier'] ?? '', carrierName: decodeURIComponent(options['name'] ?? '') || '电信企业', fromTrade: options['from'] === 'trade' })
+    this.setData({ carrier: options['carrier'] ?? '', carrierName: decodeURIComponent(options['name'] ?? '') || '电信企业', fromTrade: options['from'] === 'trade', fromList: options['from'] === 'list' })
     this.ask()
   },
 
@@ -91,7 +92,9 @@ Page({
   show(r: Registration | undefined) {
     const w = waiting.get(this)
     if (r?.carrier.name) this.setData({ carrierName: r.carrier.name })
-    if (r?.state === 'approved') this.setData({ stage: 'approved', until: when(r.validUntil).replace(/ .*/, '') })
+    // Whoever comes for a renewal gets the form, once: what he has holds meanwhile.
+    const renews = r !== undefined && this.data.fromList && renewable(r) && this.data.stage !== 'pending'
+    if (r?.state === 'approved' && !renews) this.setData({ stage: 'approved', until: when(r.validUntil).replace(/ .*/, '') })
     else if (r?.state === 'pending') {
       if (w && w.since === 0) w.since = Date.now()
       this.setData({ stage: 'pending', long: w !== undefined && Date.now() - w.since > soon })

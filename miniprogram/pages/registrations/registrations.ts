@@ -1,5 +1,5 @@
 import { asFailure } from '../../services/failure'
-import { registrations, stateOf, withdraw, type Registration } from '../../services/realname'
+import { registrations, renewable, stateOf, withdraw, type Registration } from '../../services/realname'
 import { newKey } from '../../services/request'
 import { when } from '../../services/words'
 
@@ -27,7 +27,7 @@ Page({
 
   register(e: WechatMiniprogram.TouchEvent) {
     const { id, name } = e.currentTarget.dataset as { id: string, name: string }
-    void wx.navigateTo({ url: `/pages/real-name/real-name?carrier=${id}&name=${encodeURIComponent(name)}` })
+    void wx.navigateTo({ url: `/pages/real-name/real-name?carrier=${id}&name=${encodeURIComponent(name)}&from=list` })
   },
 
   async withdraw(e: WechatMiniprogram.TouchEvent) {
@@ -50,9 +50,9 @@ Page({
 
 function row(r: Registration): Row {
   const until = when(r.validUntil).replace(/ .*/, '')
-  const text = r.state === 'approved' ? `有效期到${until}` : r.state === 'refused' ? [r.reason?.message, r.reason?.text].filter(Boolean).join('：') : `提交于${when(r.submittedAt)}`
+  const text = r.state === 'approved' ? `有效期到${until}` : r.state === 'expired' ? `${until}到期` : r.state === 'refused' ? [r.reason?.message, r.reason?.text].filter(Boolean).join('：') : `提交于${when(r.submittedAt)}`
   return {
-    id: r.carrier.id, name: r.carrier.name ?? r.carrier.id, state: stateOf(r.state), text, again: r.state === 'refused' || r.state === 'expired' ? '重新登记' : r.state === 'pending' ? '看进度' : '',
+    id: r.carrier.id, name: r.carrier.name ?? r.carrier.id, state: stateOf(r.state), text, again: r.state === 'refused' || r.state === 'expired' ? '重新登记' : r.state === 'pending' ? '看进度' : renewable(r) ? '续期' : '',
     revocable: r.state !== 'expired',
   }
 }

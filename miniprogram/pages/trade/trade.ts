@@ -1,4 +1,4 @@
-import { codeIn, last6In, spaced, tidy } from '../../services/code'
+import { codeIn, halfWidth, last6In, spaced, tidy } from '../../services/code'
 import { confirm, decline, lookUp, type Offered, type Proof, type Reason } from '../../services/consumer'
 import { asFailure } from '../../services/failure'
 import { remember } from '../../services/pending'
@@ -58,7 +58,7 @@ Page({
   },
 
   typed(e: WechatMiniprogram.CustomEvent<{ text: string }>) {
-    const letters = e.detail.text.toUpperCase().replace(/[^0-9A-Z]/g, '')
+    const letters = halfWidth(e.detail.text).toUpperCase().replace(/[^0-9A-Z]/g, '')
     // A whole ICCID that was pasted: its end counts.
     this.setData({ last6: letters.length > 7 ? last6In(letters) : letters.slice(0, 6), problem: '' })
   },

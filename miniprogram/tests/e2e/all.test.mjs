@@ -1,4 +1,5 @@
 // All end-to-end tests, in one process: one server, one browser.
+import './support/clear.mjs'
 import './confirm.mjs'
 import './ways.mjs'
 import './troubles.mjs'

@@ -30,6 +30,8 @@ for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
     await phone.sees('账本上的记录')
     await phone.shot('receipt')
     await phone.back()
+    await phone.tap('转发')
+    assert.deepEqual(await phone.get('shared'), [{ title: '我的物联网卡已登记上链', path: '/pages/home/home' }]) // no code, no card
     await phone.tap('查看我的卡')
 
     await phone.sees('共 1 张')

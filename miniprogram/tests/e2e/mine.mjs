@@ -21,6 +21,20 @@ test('a buyer refuses, with a reason', withPhone({}, async (phone) => {
   assert.deepEqual([t.state, t.reason], ['declined', 'WRONG_CARDS'])
 }))
 
+test('a trade of several runs names each', withPhone({}, async (phone) => {
+  const runs = [counter.take(2), counter.take(), counter.take(3)]
+  const [first, , last] = runs
+  let { trades: [t] } = await shop.post('/trades', { mode: 'BEARER', segments: [first, last] })
+  while (t.state === 'offering') t = await shop.get(`/trades/${t.tradeId}`)
+  await phone.looksUp({ code: t.code, last6: first.end.slice(-6).split('').map((c) => String.fromCharCode(c.charCodeAt(0) + 0xfee0)).join('') }) // as a Chinese keyboard types
+  await phone.sees('5 张')
+  await phone.sees('号段')
+  for (const { start } of [first, last]) await phone.sees(start.replace(/(.{4})(?=.)/g, '$1 '))
+  await phone.shot('offer-runs')
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+}))
+
 const returners = { 退卡的人甲: {}, 退卡的人乙: { dark: true }, 退卡的人丙: { size: 'small', font: 22 } }
 for (const [person, look] of Object.entries(returners)) test(`a buyer returns a card, ${JSON.stringify(look)}`, withPhone({ ...look, person }, async (phone) => {
   const trade = await counter.sell()
@@ -114,6 +128,8 @@ test('who logs out has nothing left on the phone', withPhone({}, async (phone) =
   await phone.tab('我的')
   await phone.sees('微信用户')
   await phone.shot('me')
+  await phone.tap('隐私保护指引')
+  assert.equal(await phone.get('guides'), 1)
   await phone.tap('账本怎样保护您')
   await phone.page.getByRole('dialog').getByRole('button', { name: '知道了' }).tap()
   await phone.tap('退出登录')

@@ -156,6 +156,43 @@ test('a registration is taken back', withPhone({}, async (phone) => {
   await phone.sees('还没有登记过')
 }))
 
+test('a registration that ends soon is renewed, and one that has ended is made anew', withPhone({}, async (phone) => {
+  let edit = { state: 'approved', validUntil: new Date(Date.now() + 20 * 86_400_000).toISOString() }
+  const first = await gated()
+  await toForm(phone, first)
+  await fill(phone, '吴十')
+  await phone.tap('提交')
+  await approved(phone)
+  // Years pass: the answer is edited.
+  await phone.answers(/\/me\/real-name$/, async (route) => {
+    if (route.request().method() !== 'GET' || !edit) return route.continue()
+    const answer = await route.fetch()
+    const all = await answer.json()
+    return route.fulfill({ response: answer, json: { ...all, items: all.items.map((i) => ({ ...i, ...edit })) } })
+  })
+  await phone.tap('继续确认收卡')
+  await phone.back()
+  await phone.tab('我的')
+  await phone.tap('实名登记')
+  await phone.tap('续期')
+  await phone.sees('只需一次')
+  await phone.back()
+  edit = { state: 'expired', validUntil: new Date(Date.now() - 86_400_000).toISOString() }
+  await phone.back()
+  await phone.tap('实名登记')
+  await phone.sees('已到期')
+  await phone.shot('registrations-expired')
+  await phone.tap('重新登记')
+  await phone.sees('只需一次')
+  // An offer asks again, too.
+  await phone.answers(/\/lookup$/, async (route) => {
+    const answer = await route.fetch()
+    return route.fulfill({ response: answer, json: { ...await answer.json(), requires: ['real_name'] } })
+  })
+  await phone.start()
+  await toForm(phone, first)
+}))
+
 test('who does not agree to the privacy guide gives nothing', async () => {
   const trade = await gated()
   const phone = await openPhone({ query: { privacy: 'unasked' } })

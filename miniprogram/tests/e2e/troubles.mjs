@@ -32,6 +32,28 @@ test('a double tap is one confirmation', withPhone({}, async (phone) => {
   assert.equal(asked, 1)
 }))
 
+test('whatever is tapped twice is wanted once', withPhone({}, async (phone) => {
+  const asked = []
+  phone.page.on('request', (r) => { if (r.method() === 'POST') asked.push(new URL(r.url()).pathname.replace(/.*\//, '')) })
+  const once = (what) => assert.deepEqual(asked.splice(0).filter((a) => a === what), [what])
+  await offered(phone)
+  await phone.tap('不对，拒收')
+  await phone.choose('其他原因')
+  await phone.tapTwice('拒收这张卡')
+  await phone.sees('卡已退回给卖家')
+  once('decline')
+  await phone.start()
+  await offered(phone)
+  await phone.tap('确认收卡')
+  await phone.tap('查看我的卡')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.tap('退给卖家')
+  await phone.choose('卡不能用')
+  await phone.tapTwice('退卡')
+  await phone.sees('退卡已提交')
+  once('return')
+}))
+
 test('an answer that is lost is asked for again under the same key', withPhone({}, async (phone) => {
   const keys = []
   await phone.answers(/\/confirm$/, async (route) => {
@@ -226,6 +248,16 @@ test('the app is closed while it confirms, and opened again', withPhone({}, asyn
   await phone.sees('共 1 张')
   await phone.tab('收卡')
   await phone.gone('点这里看进度')
+}))
+
+test('a phone whose clock is a day ahead confirms like any other', withPhone({}, async (phone) => {
+  await phone.page.clock.install({ time: Date.now() + 86_400_000 })
+  await phone.start()
+  await offered(phone, { expiresIn: '1h' })
+  await phone.sees(/还剩 (1 小时|[345]\d:\d\d)/)
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+  assert.ok(await phone.get('logins') <= 2)
 }))
 
 test('the offer expires while it is looked at', withPhone({}, async (phone) => {

@@ -1,4 +1,5 @@
 import { api } from '../../../config'
+import { now } from '../../../services/clock'
 import { Failure } from '../../../services/failure'
 import { exchange } from '../../../services/network'
 import { requester } from '../../../services/request'
@@ -18,7 +19,7 @@ const sellers = ['retailer', 'distributor', 'carrier']
 
 export function staff(): Staff | undefined {
   const kept = wx.getStorageSync<Staff | ''>(place)
-  return kept && Date.parse(kept.expiresAt) > Date.now() ? kept : undefined
+  return kept && Date.parse(kept.expiresAt) > now() ? kept : undefined
 }
 
 /** Logs in. A first password has to be changed before anything else: mustChangePassword says so. */

@@ -136,6 +136,13 @@ export class Phone {
     await this.page.evaluate(() => document.documentElement.classList.remove('still'))
   }
 
+  /** A picture of a page that should be another, and what it is made of. */
+  async keep(name) {
+    fs.mkdirSync(shots, { recursive: true })
+    await this.page.screenshot({ path: path.join(shots, `${name}.png`) })
+    fs.writeFileSync(path.join(shots, `${name}.html`), await this.page.content())
+  }
+
   /** Ends the test of this phone: nothing that should not have happened has. */
   async close() {
     const faults = await this.page.evaluate(() => window.__phone.faults)

@@ -48,21 +48,29 @@ export async function fromCarrier(first, count, policy) {
 
 let people = 0
 
+/** No test takes this long, in ms, not even where ten others run. */
+const longest = 600_000
+
 /** A phone of somebody whom no other test knows. */
 export function openPhone(options = {}, at = url) {
   return Phone.open(browser, at, { person: `顾客${++people}`, ...options })
 }
 
 /** Runs a test with a phone, which must have no fault at the end. */
-export const withPhone = (options, run) => async () => {
+export const withPhone = (options, run) => async (t) => {
   const phone = await openPhone(options)
+  let hangs
   try {
-    await run(phone)
+    await Promise.race([run(phone), new Promise((_, reject) => {
+      hangs = setTimeout(() => reject(new Error(`hangs: not done after ${longest / 60_000} min`)), longest)
+    })])
   } catch (err) {
-    await phone.page.screenshot({ path: path.join(os.tmpdir(), 'cardflow-e2e-failed.png') }).catch(() => {})
+    await phone.keep(`failed-${t.name.replace(/[^\p{L}\p{N}]+/gu, '-')}`).catch(() => {})
     err.message += `\n  on the phone: ${JSON.stringify([...phone.logged, ...await phone.page.evaluate(() => window.__phone?.faults ?? []).catch(() => [])])}`
     await phone.context.close()
     throw err
+  } finally {
+    clearTimeout(hangs)
   }
   await phone.close()
 }

@@ -28,7 +28,7 @@ const phone = {
   /** What a test may change while the program runs. */
   settings: {
     person: asked.get('person') || '小李', loginCode: asked.get('code') || undefined, logins: 0, loginFails: '', offline: false, scans: [], camera: 'allowed', album: 'allowed', saved: [], clipboard: '',
-    subscribe: 'accept', subscribed: [], fontSize: Number(asked.get('font') || 16), patience: Number(asked.get('patience') || 1), shared: [],
+    guides: 0, subscribe: 'accept', subscribed: [], fontSize: Number(asked.get('font') || 16), patience: Number(asked.get('patience') || 1), shared: [],
   },
   // The address of a trial server in the mini-program's config.ts is whichever server has served this page.
   domains: { 'http://127.0.0.1:8080': location.origin },

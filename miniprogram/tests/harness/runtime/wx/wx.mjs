@@ -114,7 +114,10 @@ export function makeWx(phone) {
     getPrivacySetting: api('getPrivacySetting', (_, ok) => ok({ needAuthorization: !phone.privacy.agreed, privacyContractName: '《卡流转隐私保护指引》' })),
     requirePrivacyAuthorize: api('requirePrivacyAuthorize', (_, ok, fail) => phone.privacy.require(ok, fail)),
     onNeedPrivacyAuthorization: (f) => { phone.privacy.ask = f },
-    openPrivacyContract: nothing('openPrivacyContract'),
+    openPrivacyContract: api('openPrivacyContract', (_, ok) => {
+      settings.guides++
+      ok()
+    }),
 
     getNetworkType: api('getNetworkType', (_, ok) => ok({ networkType: settings.offline ? 'none' : 'wifi' })),
     onNetworkStatusChange: on('network'), offNetworkStatusChange: off('network'),
