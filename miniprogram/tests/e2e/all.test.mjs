@@ -1,5 +1,6 @@
 // All end-to-end tests, in one process: one server, one browser.
 import './support/clear.mjs'
+import './net.mjs'
 import './confirm.mjs'
 import './ways.mjs'
 import './troubles.mjs'

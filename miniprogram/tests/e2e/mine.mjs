@@ -35,10 +35,9 @@ test('a trade of several runs names each', withPhone({}, async (phone) => {
   await phone.sees('卡已归您')
 }))
 
-const returners = { 退卡的人甲: {}, 退卡的人乙: { dark: true }, 退卡的人丙: { size: 'small', font: 22 } }
-for (const [person, look] of Object.entries(returners)) test(`a buyer returns a card, ${JSON.stringify(look)}`, withPhone({ ...look, person }, async (phone) => {
+test('a buyer returns a card', withPhone({ person: '退卡的人甲' }, async (phone) => {
   const trade = await counter.sell()
-  const me = await consumer(person)
+  const me = await consumer('退卡的人甲')
   await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
   await phone.tab('我的卡')
   await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
@@ -72,8 +71,8 @@ for (const [person, look] of Object.entries(returners)) test(`a buyer returns a 
   await phone.sees('退卡已提交')
 }))
 
-for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`what became of it all is told in the inbox, ${JSON.stringify(look)}`, withPhone({ ...look, person: `消息${look.dark ? '乙' : look.font ? '丙' : '甲'}` }, async (phone) => {
-  const me = await consumer(`消息${look.dark ? '乙' : look.font ? '丙' : '甲'}`)
+test('what became of it all is told in the inbox', withPhone({ person: '消息甲' }, async (phone) => {
+  const me = await consumer('消息甲')
   await phone.tab('我的')
   await phone.tap('消息')
   await phone.sees('还没有消息')

@@ -43,35 +43,33 @@ async function fill(phone, name, number = id) {
   await agree(phone)
 }
 
-for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) {
-  test(`a buyer registers, then confirms, ${JSON.stringify(look)}`, withPhone(look, async (phone) => {
-    await toForm(phone, await gated())
-    await phone.shot('real-name')
-    await phone.disabled('提交')
-    await fill(phone, '张三')
-    await phone.shot('real-name-filled')
-    await phone.tap('提交')
-    await approved(phone)
-    await phone.shot('real-name-approved')
-    await phone.tap('继续确认收卡')
-    await phone.tap('确认收卡')
-    await phone.sees('卡已归您')
-    // The next card of this carrier asks for nothing.
-    const again = await gated()
-    await phone.start()
-    await phone.looksUp(again)
-    await phone.tap('确认收卡')
-    await phone.sees('卡已归您')
-    // The number is nowhere on the phone.
-    assert.ok(!(await phone.page.evaluate(() => JSON.stringify({ ...localStorage }))).includes(id))
-  }))
-}
+test('a buyer registers, then confirms', withPhone({}, async (phone) => {
+  await toForm(phone, await gated())
+  await phone.shot('real-name')
+  await phone.disabled('提交')
+  await fill(phone, '张三')
+  await phone.shot('real-name-filled')
+  await phone.tap('提交')
+  await approved(phone)
+  await phone.shot('real-name-approved')
+  await phone.tap('继续确认收卡')
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+  // The next card of this carrier asks for nothing.
+  const again = await gated()
+  await phone.start()
+  await phone.looksUp(again)
+  await phone.tap('确认收卡')
+  await phone.sees('卡已归您')
+  // The number is nowhere on the phone.
+  assert.ok(!(await phone.page.evaluate(() => JSON.stringify({ ...localStorage }))).includes(id))
+}))
 
-for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`more cards than one person may have are not confirmed, ${JSON.stringify(look)}`, withPhone(look, async (phone) => {
+test('more cards than one person may have are not confirmed', withPhone({}, async (phone) => {
   const trade = await gated(11)
   await toForm(phone, trade)
   // An ID of his own: what others took counts for them.
-  await fill(phone, '郑九', ['110101199003074477', '110101199003078742', '110101199003071153'][look.dark ? 1 : look.font ? 2 : 0])
+  await fill(phone, '郑九', '110101199003074477')
   await phone.tap('提交')
   await approved(phone)
   await phone.tap('继续确认收卡')

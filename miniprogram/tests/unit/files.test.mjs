@@ -62,3 +62,14 @@ test('a preview that can not be made leaves none of an earlier run', () => {
   assert.match(said, /小程序预览没有做成/)
   assert.equal(left, false)
 })
+
+test('whatever is tapped says what it is', () => {
+  const own = ['button', 'picker', 'label', 'checkbox', 'radio', 'switch', 'navigator']
+  const files = fs.readdirSync(root, { recursive: true }).filter((f) => f.endsWith('.wxml') && /^(pages|components|subpackages)/.test(f))
+  assert.ok(files.length > 20)
+  for (const file of files) {
+    for (const [tag, name] of fs.readFileSync(root + file, 'utf8').matchAll(/<([a-z][\w-]*)[^>]*\b(?:bind|catch):?tap=[^>]*>/g)) {
+      assert.ok(own.includes(name) || tag.includes('aria-role='), `${file}: ${tag}`)
+    }
+  }
+})

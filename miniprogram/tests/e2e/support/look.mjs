@@ -24,20 +24,27 @@ export function lookAround() {
   }
   const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a)]
 
-  // Every colour that may lie behind an element: a gradient has several.
-  const behind = (element) => {
-    const layers = []
-    for (let e = element; e; e = e.parentElement) {
-      const style = getComputedStyle(e)
+  // What is seen of an element's ink, and right behind it: every pair that may be, since a gradient has several colours. A group that
+  // is half transparent lets through what lies behind all of it.
+  const mix = (top, under, o) => top.map((v, i) => v * o + under[i] * (1 - o))
+  const seen = (element, ink) => {
+    const chain = []
+    for (let e = element; e; e = e.parentElement) chain.unshift(getComputedStyle(e))
+    const at = (i, under) => {
+      const style = chain[i]
+      const plain = over(colour(style.backgroundColor), under)
       const stops = style.backgroundImage.includes('gradient') ? style.backgroundImage.match(/rgba?\([^)]+\)/g)?.map(colour) ?? [] : []
-      if (stops.length) layers.push(stops)
-      const plain = colour(style.backgroundColor)
-      if (plain[3] > 0) layers.push([plain])
-      if (plain[3] === 1 || (stops.length && stops.every((s) => s[3] === 1))) break
+      const grounds = stops.length ? stops.map((c) => over(c, plain)) : [plain]
+      const o = Number(style.opacity)
+      return grounds.flatMap((g) => (i === chain.length - 1 ? [{ ink: over(ink, g), ground: g }] : at(i + 1, g)))
+        .map((p) => (o < 1 ? { ink: mix(p.ink, under, o), ground: mix(p.ground, under, o) } : p))
     }
-    let grounds = [[255, 255, 255]]
-    for (const layer of layers.reverse()) grounds = layer.flatMap((c) => grounds.map((g) => over(c, g)))
-    return grounds
+    return at(0, [255, 255, 255])
+  }
+  const worstOf = (element, ink) => Math.min(...seen(element, ink).map((p) => contrast(p.ink, p.ground)))
+  const fixed = (e) => { // the layer that an element is part of
+    for (; e; e = e.parentElement) if (getComputedStyle(e).position === 'fixed' || e.classList.contains('frame')) return e
+    return null
   }
 
   const shown = (e) => e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })
@@ -47,10 +54,10 @@ export function lookAround() {
     const e = node.parentElement
     if (!text || !e || ['SCRIPT', 'STYLE'].includes(e.tagName) || !shown(e)) continue
     const box = e.getBoundingClientRect()
-    if (box.width === 0 || box.bottom < 0 || box.top > innerHeight || box.right < 0 || box.left > innerWidth) continue
+    if (box.width === 0) continue // below the screen it is looked at too: it will be scrolled to
     const style = getComputedStyle(e)
     const ink = colour(style.color)
-    const worst = Math.min(...behind(e).map((g) => contrast(over(ink, g), g)))
+    const worst = worstOf(e, ink)
     if (worst < 4.5) faults.push(`contrast ${worst.toFixed(2)}: “${text.slice(0, 24)}”, ${style.color}`)
     const range = document.createRange()
     range.selectNodeContents(node)
@@ -59,6 +66,13 @@ export function lookAround() {
         faults.push(`runs out of the page: “${text.slice(0, 24)}”`)
         break
       }
+      const [x, y] = [(line.left + line.right) / 2, (line.top + line.bottom) / 2]
+      const top = document.elementFromPoint(x, y)
+      if (!top || e === top || e.contains(top) || top.contains(e) || fixed(top) !== fixed(e) || style.pointerEvents === 'none') continue
+      const view = fixed(e)?.getBoundingClientRect()
+      if (view && (y < view.top || y > view.bottom)) continue
+      if (!top.checkVisibility({ checkOpacity: true })) continue // a field over its boxes
+      faults.push(`lies under something: “${text.slice(0, 24)}”, under ${top.className || top.tagName}`)
     }
     for (let around = e; around && !around.classList.contains('scroller'); around = around.parentElement) {
       const s = getComputedStyle(around)
@@ -68,6 +82,13 @@ export function lookAround() {
       if (rect.bottom > limit.bottom + 2 || rect.right > limit.right + 2) faults.push(`is cut off: “${text.slice(0, 24)}”`)
       break
     }
+  }
+  // What is drawn must be seen, if less well than what is written.
+  for (const e of document.querySelectorAll('.frame:not([hidden]) *')) {
+    const style = getComputedStyle(e)
+    if (!style.maskImage.startsWith('url') || !shown(e) || e.getBoundingClientRect().width === 0) continue
+    const worst = worstOf(e.parentElement, colour(style.backgroundColor))
+    if (worst < 3) faults.push(`contrast ${worst.toFixed(2)}: ${e.className.split('--').at(-1)}`)
   }
   // What can be tapped has a name and a role, and is large enough for a finger.
   for (const e of document.querySelectorAll('.frame:not([hidden]) [data-hover], .frame:not([hidden]) wx-button')) {

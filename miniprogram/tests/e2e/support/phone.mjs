@@ -7,12 +7,23 @@ import { lookAround } from './look.mjs'
 
 const shots = fileURLToPath(new URL('../../shots/', import.meta.url))
 
-export const sizes = { usual: { width: 390, height: 844 }, small: { width: 320, height: 568 } }
+const sizes = { usual: { width: 390, height: 844 }, small: { width: 320, height: 568 }, large: { width: 430, height: 932 } }
+
+/** How every picture is looked at. */
+const looks = [
+  { suffix: '', size: 'usual', font: 16 },
+  { suffix: '-dark', size: 'usual', font: 16, dark: true },
+  { suffix: '-small-large', size: 'small', font: 22 },
+  { suffix: '-large-dark', size: 'large', font: 16, dark: true },
+]
+
+/** Pictures that are kept in another look than the usual, too: the READMEs show them, or people look at them first. */
+const pictured = new Set(['offer-dark', 'card-dark', 'home-dark', 'receipt-small-large', 'retail-code-dark', 'retail-home-small-large', 'real-name-dark'])
 
 export class Phone {
   /** @param {import('playwright-core').Browser} browser */
-  static async open(browser, url, { person, open = '', dark = false, size = 'usual', font = 16, query = {} } = {}) {
-    const context = await browser.newContext({ viewport: sizes[size], deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: dark ? 'dark' : 'light', locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
+  static async open(browser, url, { person, open = '', query = {} } = {}) {
+    const context = await browser.newContext({ viewport: sizes.usual, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'light', locale: 'zh-CN', timezoneId: 'Asia/Shanghai' })
     context.setDefaultTimeout(60_000)
     const phone = new Phone()
     phone.context = context
@@ -22,10 +33,12 @@ export class Phone {
       // A refusal of the server is no fault: the tests look at what is made of it.
       if (m.type() === 'error' && !m.text().startsWith('Failed to load resource')) phone.logged.push(m.text())
     })
+    phone.page.on('response', (r) => {
+      if (r.status() >= 400 && new URL(r.url()).pathname.startsWith('/preview/')) phone.logged.push(`${r.status()}: ${r.url()}`)
+    })
     phone.page.on('pageerror', (e) => phone.logged.push(e.stack ?? String(e)))
     phone.base = `${url}/preview/phone.html`
-    phone.query = { person, font, patience: 10, ...query }
-    phone.suffix = `${dark ? '-dark' : ''}${size === 'small' ? '-small' : ''}${font > 16 ? '-large' : ''}`
+    phone.query = { person, patience: 10, ...query }
     await phone.start(open)
     return phone
   }
@@ -125,15 +138,33 @@ export class Phone {
     return () => this.page.unroute(url, handler)
   }
 
-  /** Keeps a picture, and looks for what can't be read or doesn't fit. */
+  /**
+   * Keeps a picture, and looks for what can't be read or doesn't fit: as it is, in the dark, on a small phone of somebody who needs
+   * large letters, and on a large one.
+   */
   async shot(name) {
-    // What moves has arrived when it is looked at: what moves for ever is the only thing that still does.
-    await this.page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect.getComputedTiming().iterations === Infinity))
     await this.page.evaluate(() => document.documentElement.classList.add('still')) // no finger is on anything
-    fs.mkdirSync(shots, { recursive: true })
-    await this.page.screenshot({ path: path.join(shots, `${name}${this.suffix}.png`) })
-    assert.deepEqual(await this.page.evaluate(lookAround), [], `how ${name} looks`)
-    await this.page.evaluate(() => document.documentElement.classList.remove('still'))
+    const faults = []
+    for (const look of looks) {
+      await this.page.emulateMedia({ colorScheme: look.dark ? 'dark' : 'light' })
+      await this.page.setViewportSize(sizes[look.size])
+      await this.page.evaluate((font) => { document.documentElement.style.fontSize = `${font}px` }, look.font)
+      // What moves has arrived when it is looked at: what moves for ever is the only thing that still does.
+      await this.page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect.getComputedTiming().iterations === Infinity))
+      faults.push(...(await this.page.evaluate(lookAround)).map((f) => `${look.suffix.slice(1) || 'usual'}: ${f}`))
+      if (look.suffix === '' || pictured.has(name + look.suffix)) {
+        fs.mkdirSync(shots, { recursive: true })
+        await this.page.screenshot({ path: path.join(shots, `${name}${look.suffix}.png`) })
+      }
+    }
+    await this.page.emulateMedia({ colorScheme: 'light' })
+    await this.page.setViewportSize(sizes.usual)
+    await this.page.evaluate((font) => {
+      document.documentElement.style.fontSize = `${font}px`
+      document.documentElement.classList.remove('still')
+    }, looks[0].font)
+    if (faults.length > 0) await this.keep(`${name}-odd`)
+    assert.deepEqual(faults, [], `how ${name} looks`)
   }
 
   /** A picture of a page that should be another, and what it is made of. */
