@@ -142,8 +142,8 @@ test('who logs out has nothing left on the phone', withPhone({}, async (phone) =
   await phone.sees('还没有卡')
 }))
 
-for (const look of [{}, { dark: true }, { size: 'small', font: 22 }]) test(`who has his data deleted is nobody here any more, ${JSON.stringify(look)}`, withPhone({ ...look, person: `离开的人${look.dark ? '乙' : look.font ? '丙' : '甲'}` }, async (phone) => {
-  const me = await consumer(`离开的人${look.dark ? '乙' : look.font ? '丙' : '甲'}`)
+test('who has his data deleted is nobody here any more', withPhone({ person: '离开的人甲' }, async (phone) => {
+  const me = await consumer('离开的人甲')
   const trade = await counter.sell()
   await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
   const returned = await me.ended(await me.post(`/trades/${trade.tradeId}/return`, { reason: '卡不能用' }))
