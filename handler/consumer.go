@@ -149,6 +149,7 @@ type ownedCardView struct {
 	TradeID         string     `json:"tradeId"`
 	ConfirmationID  string     `json:"confirmationId,omitempty"` // leads to the receipt
 	ReturnableUntil *time.Time `json:"returnableUntil,omitempty"`
+	ReturnID        string     `json:"returnId,omitempty"` // the offer back to the seller that is under way: it may be cancelled
 }
 
 // myCards is GET /me/cards.
@@ -165,6 +166,7 @@ func myCards(c *call) error {
 		return ownedCardView{
 			CardID: o.CardID, ICCID: o.ICCID, Seller: nameView{o.SellerName}, ConfirmedAt: o.ConfirmedAt,
 			Restrictions: texts(o.Restrictions), Frozen: o.Frozen, Status: o.Status, TradeID: o.TradeID, ConfirmationID: o.Confirmation, ReturnableUntil: o.ReturnableUntil,
+			ReturnID: o.Return,
 		}
 	}), page.Next})
 }

@@ -146,7 +146,7 @@ var routes = []route{
 	api(get, "/trades", traders|auditor, listTrades, paged("side", "state", "q")),
 	api(post, "/trades/search", traders|auditor, searchTrades, withJSON),
 	api(get, "/trades/{id}", traders|auditor|regulator, showTrade),
-	api(post, "/trades/{id}/cancel", traders, cancel, wished),
+	api(post, "/trades/{id}/cancel", consumer|traders, cancel, wished),
 	api(get, "/trades/{id}/qr.png", traders, showQR),
 	api(get, "/trades/{id}/wxacode", traders, showMiniCode),
 	api(get, "/lots", traders|auditor, listLots, paged()),

@@ -263,6 +263,7 @@ type OwnedCard struct {
 	TradeID         string // by which they came to him
 	Confirmation    string // the act by which he confirmed it, which has a receipt; "" if it was made elsewhere
 	ReturnableUntil *time.Time
+	Return          string // the trade by which they are on their way back, and which he may cancel; "" if they aren't
 }
 
 // cardCursor is a place inside a list of runs of cards.
@@ -350,6 +351,9 @@ func (s *Service) ownedCard(tx *model.Tx, c Caller, lot string, days int64) (Own
 		// On their way back they still came from where they came from.
 		if t, err = tx.Trade(t.Reverses); err != nil {
 			return v, present(err)
+		}
+		if l.Status == model.LotInTrade {
+			v.Return = l.TradeID
 		}
 		v.TradeID, v.ConfirmedAt = t.ID, t.EndedAt.Time()
 	}

@@ -191,3 +191,52 @@ func TestWatchSeesTheActMove(t *testing.T) {
 		t.Error("watching an end does not end")
 	}
 }
+
+// A consumer takes his return back as long as the shop has not answered it: the cards stay his, and he may return them later.
+func TestReturnTakenBack(t *testing.T) {
+	t.Parallel()
+	r := newStocked(t)
+	ann, bob := r.consumer("ann"), r.registered("bob")
+	trade := r.offer(retailer, 1, 2)
+	r.confirm(ann, trade, 1)
+	back := func() string {
+		t.Helper()
+		act, err := r.Return(r.ctx, ann, idem("return"), trade.TradeID, "卡不能用")
+		check(t, err)
+		r.await(act, "")
+		cards, err := r.MyCards(r.ctx, ann, "", 10)
+		check(t, err)
+		if len(cards.Items) != 2 || cards.Items[0].Return == "" || cards.Items[0].Return != cards.Items[1].Return || cards.Items[0].TradeID != trade.TradeID {
+			t.Fatalf("she has %+v", cards.Items)
+		}
+		return cards.Items[0].Return
+	}
+	id := back()
+	_, err := r.Cancel(r.ctx, bob, idem("cancel"), id)
+	wants(t, "another consumer", err, "TRADE_NOT_FOUND")
+	_, err = r.Cancel(r.ctx, ann, idem("cancel"), trade.TradeID)
+	wants(t, "the shop's sale", err, "TRADE_NOT_FOUND")
+	act, err := r.Cancel(r.ctx, ann, idem("cancel"), id)
+	check(t, err)
+	r.await(act, "")
+	_, err = r.Confirm(r.ctx, retailer, idem("confirm"), id, "", "")
+	wants(t, "the shop, too late", err, "TRADE_ENDED")
+	cards, err := r.MyCards(r.ctx, ann, "", 10)
+	check(t, err)
+	if len(cards.Items) != 2 || cards.Items[0].Return != "" || cards.Items[0].Status != "OWNED" || cards.Items[0].ReturnableUntil == nil || cards.Items[0].Confirmation == "" {
+		t.Errorf("she has %+v", cards.Items)
+	}
+	inbox, err := r.Inbox(r.ctx, ann, "", 1)
+	check(t, err)
+	if len(inbox.Items) != 1 || inbox.Items[0].Function != "Return" || inbox.Items[0].Reply != "cancelled" {
+		t.Errorf("her inbox has %+v", inbox.Items)
+	}
+	// The shop is faster the second time.
+	id = back()
+	act, err = r.Confirm(r.ctx, retailer, idem("confirm"), id, "", "")
+	check(t, err)
+	r.await(act, "")
+	_, err = r.Cancel(r.ctx, ann, idem("cancel"), id)
+	wants(t, "she, too late", err, "TRADE_ENDED")
+	r.fsck()
+}

@@ -44,6 +44,8 @@ export interface OwnedCard {
   /** Has a receipt; not there if the cards were not taken by this program. */
   confirmationId?: string
   returnableUntil?: string
+  /** The offer back to the seller that is under way. */
+  returnId?: string
 }
 
 export interface Page<T> { items: T[], nextCursor?: string }
@@ -96,6 +98,9 @@ export const decline = (tradeId: string, proof: Proof, reason: Reason, key: stri
 
 export const giveBack = (tradeId: string, reason: string, key: string) =>
   request<Act>({ method: 'POST', path: `/trades/${tradeId}/return`, body: { reason }, key })
+
+/** Takes an offer back to the seller back, as long as he has not answered it. */
+export const keepCards = (returnId: string, key: string) => request<Act>({ method: 'POST', path: `/trades/${returnId}/cancel`, key })
 
 export const act = (id: string) => request<Act>({ method: 'GET', path: `/confirmations/${id}` })
 

@@ -45,6 +45,7 @@ export function lineOf(n: Notice): Line {
     case 'declined':
       return line('back', 'bad', `${from}没有收退卡`, [reasons[n.reason ?? ''], `${cards}还是您的`].filter(Boolean).join('。'))
     case 'cancelled':
+      return line('back', '', '退卡已撤回', `${cards}还是您的`)
     case 'released':
       return line('back', 'warn', '退卡过期了', `${from}没有在期限内确认，${cards}还是您的`)
     default:

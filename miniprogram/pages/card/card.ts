@@ -1,8 +1,8 @@
 import { copy as toClipboard } from '../../services/clipboard'
 import { now } from '../../services/clock'
-import { giveBack, trace as read, type Hop, type OwnedCard, type Trace } from '../../services/consumer'
+import { giveBack, keepCards, trace as read, type Hop, type OwnedCard, type Trace } from '../../services/consumer'
 import { asFailure } from '../../services/failure'
-import { find } from '../../services/opened'
+import { find, forgetCards } from '../../services/opened'
 import { newKey } from '../../services/request'
 import { cardState, device, grouped, hopTitle, limits, short, when, type Limit } from '../../services/words'
 
@@ -73,6 +73,26 @@ Page({
 
   closeReturn() {
     if (!this.data.sending) this.setData({ asking: false })
+  },
+
+  /** He wants to keep the cards after all. The seller may be faster: then it is he who is right. */
+  async takeBack() {
+    const { card, sending } = this.data
+    const key = keys.get(this)
+    if (sending || card?.returnId === undefined || key === undefined) return
+    const { confirm } = await wx.showModal({ title: '撤回退卡？', content: '同一笔交易里的卡都不退了，还是您的。', confirmText: '撤回' })
+    if (!confirm || this.data.sending) return
+    this.setData({ sending: true })
+    try {
+      const act = await keepCards(card.returnId, key)
+      void wx.redirectTo({ url: `/pages/progress/progress?id=${act.confirmationId}` })
+    } catch (err) {
+      forgetCards()
+      await this.load()
+      void wx.showModal({ title: '没有撤回', content: asFailure(err).message, showCancel: false })
+    } finally {
+      this.setData({ sending: false })
+    }
   },
 
   chooseReason(e: WechatMiniprogram.RadioGroupChange) {

@@ -11,6 +11,7 @@ const stories: Record<string, { doing: string, last: string, done: string, after
   Confirm: { doing: '正在确认', last: '卡登记在您名下', done: '卡已归您', after: '记录在区块链账本上，谁也改不了', failed: '没有确认成功' },
   Decline: { doing: '正在拒收', last: '卡退回给卖家', done: '已拒收', after: '卡已退回给卖家', failed: '没有拒收成功' },
   Return: { doing: '正在提交退卡', last: '等卖家确认', done: '退卡已提交', after: '卖家确认收到后，卡就不在您名下了', failed: '退卡没有成功' },
+  Cancel: { doing: '正在撤回退卡', last: '卡回到您名下', done: '退卡已撤回', after: '卡还是您的', failed: '没有撤回成功' },
 }
 const other = { doing: '正在处理', last: '完成', done: '完成', after: '', failed: '没有成功' }
 

@@ -71,6 +71,42 @@ test('a buyer returns a card', withPhone({ person: '退卡的人甲' }, async (p
   await phone.sees('退卡已提交')
 }))
 
+test('who has offered a card back keeps it after all, unless the shop was faster', withPhone({ person: '舍不得的人' }, async (phone) => {
+  const trade = await counter.sell()
+  const me = await consumer('舍不得的人')
+  await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
+  const offerBack = async () => {
+    await me.ended(await me.post(`/trades/${trade.tradeId}/return`, { reason: '卡不能用' }))
+    const { items } = await shop.get('/trades?side=receiver&state=offered')
+    return items.find((t) => t.reverses === trade.tradeId).tradeId
+  }
+  const open = async () => {
+    await phone.start('pages/cards/cards')
+    await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  }
+  const first = await offerBack()
+  await open()
+  await phone.tap('撤回退卡')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '撤回' }).tap()
+  await phone.sees('退卡已撤回')
+  await phone.shot('return-taken-back')
+  assert.equal((await shop.get(`/trades/${first}`)).state, 'cancelled')
+  await phone.tap('完成')
+  await open()
+  await phone.sees('退给卖家')
+  const second = await offerBack()
+  await open()
+  await phone.button('撤回退卡').waitFor()
+  await shop.ended(await shop.post(`/trades/${second}/decline`, { reason: 'DAMAGED' }))
+  await phone.tap('撤回退卡')
+  await phone.page.getByRole('dialog').getByRole('button', { name: '撤回' }).tap()
+  await phone.sees('没有撤回')
+  await phone.page.getByRole('dialog').getByRole('button').last().tap()
+  await phone.sees('退给卖家')
+  await phone.start('pages/inbox/inbox')
+  await phone.sees('退卡已撤回')
+}))
+
 test('what became of it all is told in the inbox', withPhone({ person: '消息甲' }, async (phone) => {
   const me = await consumer('消息甲')
   await phone.tab('我的')

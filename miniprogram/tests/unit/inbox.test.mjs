@@ -17,6 +17,7 @@ test('each end is told in words, and leads on where there is more to see', () =>
     [{ reply: 'confirmed' }, '小王通讯店收到了退卡', 'ok', ''],
     [{ reply: 'declined', reason: 'DAMAGED' }, '小王通讯店没有收退卡', 'bad', ''],
     [{ reply: 'released' }, '退卡过期了', 'warn', ''],
+    [{ reply: 'cancelled' }, '退卡已撤回', '', ''],
   ]) {
     const line = lineOf(notice(more))
     assert.deepEqual([line.title, line.kind, line.url], [title, kind, url])
