@@ -13,7 +13,7 @@ func TestCommandsAreDryAndSpeakJSON(t *testing.T) {
 	wet := map[string]string{
 		"serve": "it is the server", "custodian": "it is the custodian", "demo": "it works in a directory of its own", "bench": "it measures in one of its own",
 		"proposals list": looks, "proposals show": looks, "quotas list": looks, "people list": looks, "audit verify": looks, "audit list": looks,
-		"keys list": looks, "keys find": looks, "keys show": looks, "keys recoveries": looks, "config": looks, "root status": looks, "health": looks, "completion": looks,
+		"keys list": looks, "keys find": looks, "keys show": looks, "keys recoveries": looks, "config": looks, "root status": looks, "health": looks, "gateway-key list": looks, "completion": looks,
 		"audit export": "it writes a new file, and no other", "audit anchors": "it writes a file", "backup create": "it writes a new file, and no other",
 		"backup drill":    "it works in a database of its own",
 		"fsck":            "its --yes is --repair",

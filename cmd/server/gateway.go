@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"cardflow/transfer"
 )
@@ -64,38 +65,48 @@ func (c gatewayList) Run(e *environment) error {
 }
 
 type gatewayRotate struct {
-	Yes bool `help:"Do it. Without it nothing is changed."`
+	Yes  bool `help:"Do it. Without it nothing is changed."`
+	JSON bool `name:"json" help:"JSON instead of text."`
 }
 
 // Run implements the command.
 func (c gatewayRotate) Run(e *environment) error {
 	if !c.Yes {
-		return would(e.stdout, false, "将生成一把新的网关密钥，与现有的同时有效。\n没有更改。加 --yes 才会办理。\n")
+		return would(e.stdout, c.JSON, "将生成一把新的网关密钥，与现有的同时有效。\n没有更改。加 --yes 才会办理。\n")
 	}
 	return withGateway(e, func(s *transfer.Service) error {
 		id, err := s.AddGatewayKey(e.ctx)
-		if err == nil {
-			fmt.Fprintf(e.stdout, "网关密钥 %s 已生成。服务器会把它登记上账本，随后用它签名；旧密钥继续有效，直到 retire。\n", id)
+		if err != nil {
+			return err
 		}
-		return err
+		return gatewayDone(e, c.JSON, id, fmt.Sprintf("网关密钥 %s 已生成。服务器会把它登记上账本，随后用它签名；旧密钥继续有效，直到 retire。\n", id))
 	})
 }
 
 type gatewayRetire struct {
-	ID  string `arg:"" help:"Key ID, as list shows it."`
-	Yes bool   `help:"Do it. Without it nothing is changed."`
+	ID   string `arg:"" help:"Key ID, as list shows it."`
+	Yes  bool   `help:"Do it. Without it nothing is changed."`
+	JSON bool   `name:"json" help:"JSON instead of text."`
 }
 
 // Run implements the command.
 func (c gatewayRetire) Run(e *environment) error {
 	if !c.Yes {
-		return would(e.stdout, false, fmt.Sprintf("将停用网关密钥 %s：只认识它的终端将不再相信网关的答复。\n没有更改。加 --yes 才会办理。\n", c.ID))
+		return would(e.stdout, c.JSON, fmt.Sprintf("将停用网关密钥 %s：只认识它的终端将不再相信网关的答复。\n没有更改。加 --yes 才会办理。\n", c.ID))
 	}
 	return withGateway(e, func(s *transfer.Service) error {
-		err := s.RetireGatewayKey(e.ctx, c.ID)
-		if err == nil {
-			fmt.Fprintf(e.stdout, "网关密钥 %s 已停用。服务器会在账本上撤销它。\n", c.ID)
+		if err := s.RetireGatewayKey(e.ctx, c.ID); err != nil {
+			return err
 		}
-		return err
+		return gatewayDone(e, c.JSON, c.ID, fmt.Sprintf("网关密钥 %s 已停用。服务器会在账本上撤销它。\n", c.ID))
 	})
+}
+
+// gatewayDone says that something was done with a key.
+func gatewayDone(e *environment, asJSON bool, id, text string) error {
+	if asJSON {
+		return printJSON(e.stdout, map[string]any{"done": true, "id": id})
+	}
+	_, err := io.WriteString(e.stdout, text)
+	return err
 }
