@@ -127,7 +127,7 @@ var signerPromises = map[string]func(r *signerRig){
 		check(r.T, r.Adopt(soon(r.T), r.place, req, sig)) // which is known
 		check(r.T, r.VerifySignLog(soon(r.T), func(subject, problem string) { r.Errorf("sign log: %s %s", subject, problem) }))
 	},
-	"a terminal's key": func(r *signerRig) {
+	"the key of a terminal": func(r *signerRig) {
 		owner := "m-" + r.place
 		_, err := r.keys.Ensure(soon(r.T), custody.Post{Owner: owner, Role: request.Carrier, Slot: custody.Account}, "test")
 		check(r.T, err)
