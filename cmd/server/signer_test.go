@@ -133,7 +133,11 @@ var signerPromises = map[string]func(r *signerRig){
 		check(r.T, err)
 		key, err := gm.GenerateKey(rand.Reader)
 		check(r.T, err)
-		body := request.PublishKey{Participant: owner, Key: request.NewKey{Public: key.Public(), Kind: request.DeviceKey, SerialHash: strings.Repeat("5e", 32), Functions: protocol.Functions}}
+		possession, err := key.Sign(rand.Reader, request.PossessionBytes(DefaultConfig().Ledger.Channel, owner, key.Public()))
+		check(r.T, err)
+		body := request.PublishKey{Participant: owner, Key: request.NewKey{
+			Public: key.Public(), Kind: request.DeviceKey, SerialHash: strings.Repeat("5e", 32), Functions: protocol.Functions, Possession: possession,
+		}}
 		asked := "device-" + r.place
 		r.is(r.AuthoriseDevice(soon(r.T), "no session", asked, r.until), transfer.ErrSessionOver, custody.ErrSessionOver)
 		r.is(r.NameDevice(soon(r.T), asked, body), transfer.ErrUnauthorised, custody.ErrUnauthorised)
