@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { load } from './load.mjs'
 
-const { between, iccidIn, overlap, weigh } = load('subpackages/retail/services/selection.ts')
+const { between, iccidIn, left, nth, overlap, weigh } = load('subpackages/retail/services/selection.ts')
 const serial = (n) => `898604B719227${String(n).padStart(7, '0')}`
 
 test('a card number is found in what a scanner reads', () => {
@@ -40,4 +40,20 @@ test('runs that share a card', () => {
   assert.ok(overlap(run(1, 5), run(5, 9)))
   assert.ok(overlap(run(1, 9), run(3, 4)))
   assert.ok(!overlap(run(1, 4), run(5, 9)))
+})
+
+test('the n-th card of a run, and what is left beside what was chosen', () => {
+  const plain = { start: serial(10), end: serial(109), count: 100 }
+  assert.deepEqual([nth(plain, 1), nth(plain, 2), nth(plain, 100)], [serial(10), serial(11), serial(109)])
+  const checked = { start: '8986061701000135005', end: '8986061701000135997', count: 100 }
+  assert.deepEqual([1, 2, 3].map((n) => nth(checked, n)), ['8986061701000135005', '8986061701000135013', '8986061701000135021'])
+  const one = { start: serial(5), end: serial(5), count: 1 }
+  assert.equal(nth(one, 1), serial(5))
+  assert.deepEqual(left(plain, []), [plain])
+  assert.deepEqual(left(plain, [{ start: serial(10), end: serial(12) }, { start: serial(20), end: serial(20) }]), [
+    { start: serial(13), end: serial(19), count: 7 }, { start: serial(21), end: serial(109), count: 89 },
+  ])
+  assert.deepEqual(left(plain, [{ start: serial(5), end: serial(200) }]), [])
+  assert.deepEqual(left(one, [{ start: serial(5), end: serial(5) }]), [])
+  assert.deepEqual(left(checked, [{ start: '8986061701000135005', end: '8986061701000135013' }])[0], { start: '8986061701000135021', end: '8986061701000135997', count: 98 })
 })

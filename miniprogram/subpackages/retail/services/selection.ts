@@ -59,3 +59,45 @@ const min = (a: string, b: string) => (a < b ? a : b)
 
 /** Whether two runs share a card. */
 export const overlap = (a: Run, b: Run): boolean => a.start.length === b.start.length && a.start <= b.end && b.start <= a.end
+
+/** The check digit behind a number (Luhn). */
+function checkDigit(body: string): string {
+  let sum = 0
+  for (let i = 0; i < body.length; i++) {
+    const twice = Number(body[body.length - 1 - i]) * (i % 2 === 0 ? 2 : 1)
+    sum += twice > 9 ? twice - 9 : twice
+  }
+  return String((10 - (sum % 10)) % 10)
+}
+
+/** A run of the stock, or a piece of one. */
+export interface Piece extends Run { count: number }
+
+const counts = (r: Piece) => r.count > 1 && between(r.start, r.end, false) !== r.count
+
+/** The n-th card of a run; the first is 1. */
+export function nth(r: Piece, n: number): string {
+  if (n <= 1) return r.start
+  if (n >= r.count) return r.end
+  const checked = counts(r)
+  const body = checked ? r.start.slice(0, -1) : r.start
+  const next = body.slice(0, -tail) + String(Number(body.slice(-tail)) + n - 1).padStart(tail, '0')
+  return checked ? next + checkDigit(next) : next
+}
+
+/** What is left of a run beside what was chosen from it. */
+export function left(r: Piece, chosen: Run[]): Piece[] {
+  const checked = counts(r)
+  const place = (iccid: string) => (iccid === r.start ? 1 : between(r.start, iccid, checked))
+  const out: Piece[] = []
+  const piece = (from: number, to: number) => {
+    if (from <= to) out.push({ start: nth(r, from), end: nth(r, to), count: to - from + 1 })
+  }
+  let from = 1
+  for (const c of chosen.filter((c) => overlap(r, c)).sort((a, b) => (a.start < b.start ? -1 : 1))) {
+    piece(from, place(max(c.start, r.start)) - 1)
+    from = place(min(c.end, r.end)) + 1
+  }
+  piece(from, r.count)
+  return out
+}

@@ -45,8 +45,9 @@ export const inventory = () => request<Inventory>({ method: 'GET', path: '/inven
 export const holdings = (start: string, end: string) =>
   request<Page<Holding>>({ method: 'POST', path: '/cards/search', body: { start, end, limit: 200 }, reads: true })
 
+/** What can be sold, run by run. */
 export const stock = (cursor: string) =>
-  request<Page<Holding>>({ method: 'GET', path: '/cards', query: { limit: '50', ...(cursor && { cursor }) } })
+  request<Page<Holding>>({ method: 'GET', path: '/cards', query: { status: 'OWNED', limit: '50', ...(cursor && { cursor }) } })
 
 export const sell = (sale: Sale, key: string) => request<Made>({ method: 'POST', path: '/trades', body: { mode: 'BEARER', ...sale }, key })
 

@@ -2,11 +2,15 @@ import { asFailure, Failure } from '../../../../services/failure'
 import { newKey } from '../../../../services/request'
 import { scan } from '../../../../services/scan'
 import { grouped } from '../../../../services/words'
-import { iccidIn, overlap, weigh, type Run } from '../../services/selection'
-import { holdings, job, sell } from '../../services/shop'
+import { iccidIn, left, nth, overlap, weigh, type Piece, type Run } from '../../services/selection'
+import { holdings, job, sell, stock } from '../../services/shop'
 import { askLogin } from '../../services/staff'
 
-interface Chosen extends Run { count: number, startText: string, endText: string }
+interface Chosen extends Piece { startText: string, endText: string }
+
+/** The runs that the stock has shown so far, and where it goes on. */
+interface Shelf { runs: Piece[], cursor: string | undefined }
+const shelves = new WeakMap<object, Shelf>()
 
 const expiries = [
   { text: '30 分钟', value: '30m' },
@@ -30,6 +34,13 @@ Page({
     problem: '',
     denied: false,
     runs: [] as Chosen[],
+    fromStock: false,
+    shelf: [] as Piece[],
+    shelfRead: false,
+    shelfMore: false,
+    reading: false,
+    picked: '',
+    amount: '1',
     count: 0,
     each: false,
     expiries,
@@ -40,7 +51,53 @@ Page({
   },
 
   mode(e: WechatMiniprogram.TouchEvent) {
-    this.setData({ box: e.currentTarget.dataset['box'] === '1', first: '', problem: '' })
+    const way = e.currentTarget.dataset['way'] as string
+    this.setData({ box: way === 'box', fromStock: way === 'stock', first: '', problem: '', picked: '' })
+    if (way === 'stock' && !shelves.has(this)) void this.moreStock()
+  },
+
+  /** Shows what the stock has, or more of it. */
+  async moreStock() {
+    const shelf = shelves.get(this) ?? { runs: [], cursor: '' }
+    if (shelf.cursor === undefined || this.data.reading) return
+    this.setData({ problem: '', reading: true })
+    try {
+      const { items, nextCursor } = await stock(shelf.cursor)
+      shelves.set(this, { runs: [...shelf.runs, ...items.filter((h) => h.status === 'OWNED')], cursor: nextCursor })
+      this.showStock()
+    } catch (err) {
+      const failure = asFailure(err)
+      if (!askLogin(failure)) this.setData({ problem: failure.message })
+    } finally {
+      this.setData({ reading: false })
+    }
+  },
+
+  /** What of it has not been chosen yet. */
+  showStock() {
+    const shelf = shelves.get(this)
+    if (shelf) this.setData({ shelf: shelf.runs.flatMap((r) => left(r, this.data.runs)), shelfRead: true, shelfMore: shelf.cursor !== undefined })
+  },
+
+  pick(e: WechatMiniprogram.TouchEvent) {
+    const start = String(e.currentTarget.dataset['start'])
+    this.setData({ picked: start === this.data.picked ? '' : start, amount: '1', problem: '' })
+  },
+
+  typeAmount(e: WechatMiniprogram.Input) {
+    this.setData({ amount: e.detail.value, problem: '' })
+  },
+
+  /** Takes so many of the picked run from its beginning, or all of it. */
+  async addPicked(e: WechatMiniprogram.TouchEvent) {
+    const run = this.data.shelf.find((r) => r.start === this.data.picked)
+    if (!run) return
+    const n = e.currentTarget.dataset['all'] ? run.count : Number(this.data.amount)
+    if (!Number.isInteger(n) || n < 1 || n > run.count) {
+      this.setData({ problem: `请填 1 到 ${run.count} 之间的张数` })
+      return
+    }
+    if (await this.take({ start: run.start, end: nth(run, n) })) this.setData({ picked: '' })
   },
 
   async scan() {
@@ -106,6 +163,7 @@ Page({
   setRuns(runs: Chosen[]) {
     const count = runs.reduce((n, r) => n + r.count, 0)
     this.setData({ runs, count, problem: '', trouble: '', each: this.data.each && count > 1 })
+    this.showStock()
   },
 
   drop(e: WechatMiniprogram.TouchEvent) {
