@@ -21,13 +21,14 @@ import (
 func (r *rig) busy() (free func()) {
 	r.t.Helper()
 	held, let := make(chan struct{}), make(chan struct{})
+	var once sync.Once // a transaction may start over
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		err := r.db.Write(r.t.Context(), func(tx *model.Tx) error {
 			if _, err := tx.LockAuditHead(); err != nil {
 				return err
 			}
-			close(held)
+			once.Do(func() { close(held) })
 			<-let
 			return nil
 		})
