@@ -180,14 +180,14 @@ func TestAnswerToABatchLost(t *testing.T) {
 			w.Decide(func(conn int, sql string) modeltest.Fate {
 				mu.Lock()
 				defer mu.Unlock()
-				if strings.HasPrefix(sql, x.statement) {
+				if strings.HasPrefix(sql, x.statement) && ofSeveral(sql) {
 					seen[conn]++
 				}
 				if seen[conn] == 0 || !strings.HasPrefix(sql, "COMMIT") {
 					return modeltest.Heard
 				}
 				delete(seen, conn)
-				if lost++; lost != 2 { // the first one's, who came alone
+				if lost++; lost > 1 {
 					return modeltest.Heard
 				}
 				return x.fate
@@ -204,10 +204,15 @@ func TestAnswerToABatchLost(t *testing.T) {
 				}
 			}
 			lines, intents := r.count(`SELECT COUNT(*) FROM custody_signatures`), r.count(`SELECT COUNT(*) FROM custody_audit WHERE act = 'sign.intent'`)
-			if used := r.quota("owner:c-0001/account").Used; lost < 2 || lines != 12 || intents != 12 || used != 12 {
+			if used := r.quota("owner:c-0001/account").Used; lost == 0 || lines != 12 || intents != 12 || used != 12 {
 				t.Errorf("%d lost, %d lines, %d intents, %d counted", lost, lines, intents, used)
 			}
 			r.whole()
 		})
 	}
+}
+
+// ofSeveral reports whether a statement writes rows of several who sign: one of them may come alone.
+func ofSeveral(sql string) bool {
+	return strings.Count(sql, " WHEN ") > 1 || strings.Contains(strings.ReplaceAll(sql, " ", ""), "),(")
 }
