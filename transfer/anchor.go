@@ -87,7 +87,7 @@ func (s *Service) anchorIfDue(ctx context.Context) (again time.Duration, err err
 	if state.Moved && state.Age > s.Anchor.Overdue {
 		return s.Relay.Lease, fmt.Errorf("the newest anchor is %s old, and %d rows wait for the next one", state.Age.Round(time.Second), state.Rows-state.Anchored)
 	}
-	return min(s.Relay.Lease, s.Anchor.Interval), nil
+	return min(pressed, s.Anchor.Interval), nil // another one may be pressing as soon as this one stands
 }
 
 // pressed is how often to look whether something waits for an anchor.
