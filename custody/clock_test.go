@@ -140,13 +140,7 @@ func TestSharesWhileTheClockJumps(t *testing.T) {
 // clock that was ahead lasts, or lets anybody ask, beyond what is allowed once the clock is right.
 func TestLoginWhileTheClockJumps(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		config := r.config()
-		config.LoginAge = 24 * time.Hour
-		c, err := custody.Open(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
+		c := r.openAs(func(c *custody.Config) { c.LoginAge = 24 * time.Hour })
 		r.ensure("c-0001", request.Consumer, custody.Account)
 		logIn := func() custody.LoginToken {
 			s, err := c.LogIn(t.Context(), custody.Login{Participant: "c-0001", Role: request.Consumer}, 48*time.Hour)

@@ -23,13 +23,7 @@ func (r *rig) erase(owner string, rest func(*model.Tx, string) error) error {
 // again with that token hears the same for a day.
 func TestErase(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		config := r.config()
-		config.StepUpAge = 10 * time.Minute
-		c, err := custody.Open(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
+		c := r.openAs(func(c *custody.Config) { c.StepUpAge = 10 * time.Minute })
 		key := r.ensure("c-0001", request.Consumer, custody.Account)
 		r.ensure("c-0002", request.Consumer, custody.Account)
 		ask, body := confirm("t")

@@ -12,13 +12,7 @@ import (
 // start.
 func TestFounding(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		config := r.config()
-		config.Founds = false
-		keys, err := custody.Open(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(keys.Close)
+		keys := r.openAs(func(c *custody.Config) { c.Founds = false })
 		r.ensure("platform", request.Platform, custody.Registrar)
 		r.ensure("administrator-1", request.Administrator, custody.Account)
 		for _, c := range []struct {

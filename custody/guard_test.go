@@ -377,13 +377,7 @@ func TestAdmitRolledBack(t *testing.T) {
 // all that it takes, and staff aren't asked.
 func TestStepUp(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		config := r.config()
-		config.LoginAge, config.StepUpAge = 24*time.Hour, 10*time.Minute
-		c, err := custody.Open(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
+		c := r.openAs(func(c *custody.Config) { c.LoginAge, c.StepUpAge = 24*time.Hour, 10*time.Minute })
 		r.ensure("c-0001", request.Consumer, custody.Account)
 		r.ensure("shop", request.Retailer, custody.Account)
 		login, at := r.logIn("c-0001"), r.employed("shop", request.Retailer)
@@ -430,13 +424,7 @@ func TestStepUp(t *testing.T) {
 // TestLoginAge: what a consumer asks for is signed if he had logged in lately when he asked, however long it waited since.
 func TestLoginAge(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
-		config := r.config()
-		config.LoginAge = time.Hour
-		c, err := custody.Open(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
+		c := r.openAs(func(c *custody.Config) { c.LoginAge = time.Hour })
 		r.ensure("c-0001", request.Consumer, custody.Account)
 		r.ensure("shop", request.Retailer, custody.Account)
 		login := r.logIn("c-0001")

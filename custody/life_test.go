@@ -472,13 +472,9 @@ func TestOrdersLeaveNothingBehindAFailure(t *testing.T) {
 func TestRestoreOfASuccessor(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		var kept []model.CustodyKey
-		config := r.config()
-		config.Keep = func(k ...model.CustodyKey) error { kept = append(kept, k...); return nil }
-		c, err := custody.Open(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
+		c := r.openAs(func(c *custody.Config) {
+			c.Keep = func(k ...model.CustodyKey) error { kept = append(kept, k...); return nil }
+		})
 		old, err := c.Ensure(t.Context(), custody.Post{Owner: "c-0001", Role: custody.Machine, Slot: custody.Account}, "test")
 		if err != nil {
 			t.Fatal(err)

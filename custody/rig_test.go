@@ -93,7 +93,15 @@ func bareRig(t testing.TB) *rig {
 // open opens a custody on the rig's database, as another server would.
 func (r *rig) open() *custody.Custody {
 	r.t.Helper()
-	c, err := custody.Open(r.t.Context(), r.config())
+	return r.openAs(func(*custody.Config) {})
+}
+
+// openAs opens one that is configured otherwise.
+func (r *rig) openAs(change func(*custody.Config)) *custody.Custody {
+	r.t.Helper()
+	config := r.config()
+	change(&config)
+	c, err := custody.Open(r.t.Context(), config)
 	if err != nil {
 		r.t.Fatal(err)
 	}

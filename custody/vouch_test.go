@@ -12,14 +12,7 @@ import (
 // openAnchored opens a custody whose audit servers anchor.
 func (r *rig) openAnchored() *custody.Custody {
 	r.t.Helper()
-	config := r.config()
-	config.Anchored = true
-	c, err := custody.Open(r.t.Context(), config)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(c.Close)
-	return c
+	return r.openAs(func(c *custody.Config) { c.Anchored = true })
 }
 
 // anchors is what servers do when the ledger has an anchor: they copy it.
