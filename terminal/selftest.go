@@ -1,0 +1,130 @@
+package terminal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"cardflow/gm"
+	"cardflow/terminal/protocol"
+)
+
+// Verdict is what one check of a self-test found; Fault is empty if all is well.
+type Verdict struct {
+	Name  string `json:"name"`
+	Fault string `json:"fault,omitempty"`
+}
+
+func verdict(name string, err error) Verdict {
+	if err != nil {
+		return Verdict{name, err.Error()}
+	}
+	return Verdict{Name: name}
+}
+
+// CheckVectors holds this program against the published vectors.
+func CheckVectors() Verdict {
+	v, err := protocol.ReadVectors()
+	if err == nil {
+		err = v.Check()
+	}
+	return verdict("vectors", err)
+}
+
+// SelfTest tries the gateway: that it answers under its signature, refusals too, and refuses what it must. Nothing is changed by
+// it but its memory of nonces.
+func (t *Terminal) SelfTest(ctx context.Context) []Verdict {
+	body, err := json.Marshal(protocol.Query{What: protocol.QueryDevice})
+	if err != nil {
+		return []Verdict{verdict("query", err)}
+	}
+	envelope := func() protocol.Request { return t.client.envelope(protocol.PathQuery, body) }
+	var out []Verdict
+	add := func(name string, err error) { out = append(out, verdict(name, err)) }
+
+	add("gateway", t.repin(ctx))
+	var d protocol.Device
+	add("device", t.query(ctx, protocol.Query{What: protocol.QueryDevice}, &d))
+	add("refusal-signed", t.wants("FIELD_INVALID", t.query(ctx, protocol.Query{What: "nothing-of-that-name"}, &d)))
+
+	once := envelope()
+	h, err := t.sealed(once)
+	if err == nil {
+		_, err = t.client.send(ctx, once, h.Clone())
+	}
+	add("once", err)
+	add("replay", t.refuses(ctx, "REPLAYED", once, h))
+
+	late := envelope()
+	late.Time -= 2 * protocol.MaxSkew.Milliseconds()
+	h, err = t.sealed(late)
+	add("clock", errors.Join(err, t.refuses(ctx, "CLOCK_SKEW", late, h)))
+
+	moved := envelope()
+	h, err = t.sealed(moved)
+	moved.Path = protocol.PathSuccess
+	add("route", errors.Join(err, t.refuses(ctx, "DEVICE_REFUSED", moved, h)))
+
+	changed := envelope()
+	h, err = t.sealed(changed)
+	changed.Body = append([]byte(nil), body[:len(body)-1]...)
+	changed.Body = append(changed.Body, " }"...)
+	add("body", errors.Join(err, t.refuses(ctx, "DEVICE_REFUSED", changed, h)))
+
+	add("stranger", t.stranger(ctx, envelope()))
+	add("no-envelope", t.bare(ctx, envelope()))
+	return out
+}
+
+// sealed puts an envelope into headers.
+func (t *Terminal) sealed(req protocol.Request) (http.Header, error) {
+	h := http.Header{"Content-Type": {"application/json"}}
+	return h, req.Seal(h, t.element.Sign)
+}
+
+// refuses sends what must be refused with a code, under the gateway's signature.
+func (t *Terminal) refuses(ctx context.Context, code string, req protocol.Request, h http.Header) error {
+	a, err := t.client.send(ctx, req, h.Clone())
+	if err == nil {
+		err = t.client.read(req, a, new(json.RawMessage))
+	}
+	return t.wants(code, err)
+}
+
+func (t *Terminal) wants(code string, err error) error {
+	if refusal, _ := refusedByGateway(err); refusal != nil && refusal.Code == code {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("let through, instead of %s", code)
+	}
+	return fmt.Errorf("%w, instead of %s", err, code)
+}
+
+// stranger asks by a key that nobody knows.
+func (t *Terminal) stranger(ctx context.Context, req protocol.Request) error {
+	key, err := gm.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	defer key.Clear()
+	req.KeyID = key.Public().KeyID()
+	h := http.Header{"Content-Type": {"application/json"}}
+	err = req.Seal(h, func(message []byte) (gm.Signature, error) { return key.Sign(rand.Reader, message) })
+	return errors.Join(err, t.refuses(ctx, "DEVICE_REFUSED", req, h))
+}
+
+// bare asks without an envelope; that refusal alone isn't signed.
+func (t *Terminal) bare(ctx context.Context, req protocol.Request) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	a, err := t.client.exchange(ctx, req, http.Header{"Content-Type": {"application/json"}})
+	if err != nil {
+		return err
+	}
+	return t.wants("ENVELOPE_INVALID", t.client.read(req, a, new(json.RawMessage)))
+}

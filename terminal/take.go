@@ -1,0 +1,95 @@
+package terminal
+
+import (
+	"context"
+	"slices"
+
+	"cardflow/iccid"
+	"cardflow/ledger/request"
+	"cardflow/terminal/protocol"
+)
+
+// Incoming is a trade that the terminal's organisation may confirm, opened and checked.
+type Incoming struct {
+	protocol.Offered
+	Cards iccid.Set
+	ask   protocol.ConfirmAsk
+}
+
+// Offers lists what waits for the terminal's organisation, newest first.
+func (t *Terminal) Offers(ctx context.Context) ([]protocol.Trade, error) {
+	var list []protocol.Trade
+	cursor := ""
+	for range maxPages {
+		var page protocol.Trades
+		if err := t.query(ctx, protocol.Query{What: protocol.QueryTrades, Side: "receiver", Cursor: cursor, Limit: 100}, &page); err != nil {
+			return nil, err
+		}
+		list = append(list, page.Trades...)
+		if cursor = page.Next; cursor == "" {
+			return list, nil
+		}
+	}
+	return nil, failf("ANSWER_MALFORMED", "the list of trades has no end")
+}
+
+// OpenOffer opens a trade: by its ID, or by its code and the last six characters of a card in it. It recomputes the lot's hash
+// from its cards. Errors: OFFERED_WRONG, OFFER_EXPIRED, and what the platform refuses.
+func (t *Terminal) OpenOffer(ctx context.Context, ask protocol.ConfirmAsk) (Incoming, error) {
+	var o protocol.Offered
+	if err := t.client.post(ctx, protocol.PathConfirm, ask, &o); err != nil {
+		return Incoming{}, err
+	}
+	set, hash, err := o.Opening.Set()
+	switch {
+	case err != nil || hash != o.Lot:
+		return Incoming{}, failf("OFFERED_WRONG", "the opening doesn't give the lot's hash")
+	case !slices.Equal(Spans(set), o.Segments) || set.Count() != o.Count:
+		return Incoming{}, failf("OFFERED_WRONG", "the cards shown are not the lot's")
+	case ask.Trade != "" && o.Trade != ask.Trade || !tradeName.MatchString(o.Trade):
+		return Incoming{}, failf("OFFERED_WRONG", "another trade than was asked for")
+	case ask.ICCIDLast6 != "" && !set.HasLast6(ask.ICCIDLast6):
+		return Incoming{}, failf("OFFERED_WRONG", "no card of it ends as was asked")
+	case o.ExpiresAt <= t.now().UnixMilli():
+		return Incoming{}, Refusal("OFFER_EXPIRED")
+	}
+	return Incoming{o, set, ask}, nil
+}
+
+// Take signs that the cards have come in, and queues it. Which cards, the person has scanned: r must be right. Errors:
+// GOODS_WRONG.
+func (t *Terminal) Take(in Incoming, r *Receipt) (Entry, error) {
+	if !r.Right() || !r.expected.Equal(in.Cards) {
+		return Entry{}, Refusal("GOODS_WRONG")
+	}
+	body := request.Confirm{Trade: in.Trade, Lot: in.Lot, Receiver: t.profile.Device.Participant.ID}
+	e := t.endOf(in)
+	e.Gains = []protocol.StockLot{{
+		Lot: in.Lot, Opening: in.Opening, Segments: in.Segments, Count: in.Count, Restrictions: in.Restrictions, RetailPolicy: in.RetailPolicy,
+		Trade: in.Trade, Since: t.now().UnixMilli(),
+	}}
+	return t.enqueue(request.New(t.profile.Channel, body), t.endUntil(in), e, in.submit())
+}
+
+// Decline signs that the cards go back, for a reason of request.Reasons, and queues it. Errors: REASON_INVALID.
+func (t *Terminal) Decline(in Incoming, reason string) (Entry, error) {
+	if !request.Reasons[reason] {
+		return Entry{}, Refusal("REASON_INVALID")
+	}
+	body := request.Decline{Trade: in.Trade, Receiver: t.profile.Device.Participant.ID, Reason: reason}
+	e := t.endOf(in)
+	e.Reason = reason
+	return t.enqueue(request.New(t.profile.Channel, body), t.endUntil(in), e, in.submit())
+}
+
+func (t *Terminal) endOf(in Incoming) Entry {
+	return Entry{Count: in.Count, Party: in.Seller.ID, Trade: in.Trade}
+}
+
+// endUntil: a signature that ends a trade is good for as long as the trade, which the contract allows however long that is.
+func (t *Terminal) endUntil(in Incoming) int64 { return in.ExpiresAt }
+
+// submit carries the code on, where the trade was opened by one.
+func (in Incoming) submit() protocol.Submit {
+	return protocol.Submit{Code: in.ask.Code, ICCIDLast6: in.ask.ICCIDLast6}
+}
