@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"cardflow/terminal"
+	"cardflow/terminal/protocol"
+)
+
+// enrolCommand is `terminal enrol`.
+type enrolCommand struct {
+	Server string `required:"" help:"Where the platform is: https://host:port." placeholder:"URL"`
+	Ticket string `required:"" help:"The ticket that the administrator's console shows." placeholder:"TEXT"`
+	Serial string `required:"" help:"The serial number on the label." placeholder:"SN"`
+}
+
+// Run implements the command.
+func (c enrolCommand) Run(e *environment) error {
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return err
+	}
+	state, err := terminal.OpenState(terminal.StatePath(e.dir))
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	sim, err := c.element(e)
+	if err != nil {
+		return err
+	}
+	defer sim.Lock()
+	d, err := terminal.Enrol(e.ctx, sim, state, c.Server, c.Ticket, e.now)
+	if err != nil {
+		return err
+	}
+	if e.json {
+		return e.print(d)
+	}
+	if d.State == protocol.DeviceEnrolling {
+		fmt.Fprintln(e.stdout, e.words.say("enrolling"))
+		return nil
+	}
+	fmt.Fprintln(e.stdout, e.words.say("enrolled", d.Name, d.Participant.Name))
+	return nil
+}
+
+// element makes the key, or unlocks the one that an enrolment which was cut off has made.
+func (c enrolCommand) element(e *environment) (*terminal.SoftSIM, error) {
+	path := terminal.StorePath(e.dir)
+	sim, err := terminal.OpenSoftSIM(path)
+	if err == nil {
+		if sim.Serial() != c.Serial {
+			return nil, terminal.Refusal("STORE_EXISTS")
+		}
+		return sim, e.unlock(sim)
+	}
+	if !errors.Is(err, terminal.Refusal("STORE_MISSING")) {
+		return nil, err
+	}
+	pin, err := e.newPIN()
+	if err != nil {
+		return nil, err
+	}
+	defer pin.Clear()
+	if sim, err = terminal.CreateSoftSIM(path, c.Serial, pin); err == nil {
+		e.tell("made-key", path)
+	}
+	return sim, err
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"cardflow/terminal"
+	"cardflow/terminal/protocol"
+)
+
+// inCommand is `terminal in`.
+type inCommand struct {
+	List    bool   `help:"List what is offered, and no more."`
+	Trade   string `help:"Open this trade." placeholder:"TRADE"`
+	Code    string `help:"Open a trade by its code, with --last6." placeholder:"CODE" and:"code"`
+	Last6   string `name:"last6" help:"The last six characters of a card in it." placeholder:"XXXXXX" and:"code"`
+	Decline string `help:"Send the goods back without scanning them, for a reason: NOT_MINE, WRONG_CARDS, DAMAGED, CHANGED_MIND, OTHER." placeholder:"REASON"`
+	Yes     bool   `help:"Sign without asking if the goods are right; the end of the input is done, too."`
+}
+
+// receipt is a receipt at the scanner.
+type receipt struct {
+	*terminal.Receipt
+	e     *environment
+	total uint64
+}
+
+func (r receipt) box(first, last string) error {
+	surplus, twice := len(r.Surplus()), len(r.Twice())
+	found, err := r.Box(first, last)
+	if err != nil {
+		return err
+	}
+	for _, card := range r.Surplus()[surplus:] {
+		r.e.warn("found-surplus", card)
+	}
+	for _, card := range r.Twice()[twice:] {
+		r.e.warn("found-twice", card)
+	}
+	if found.New > 0 {
+		r.e.tell("found-new", r.Count(), r.total)
+	}
+	return nil
+}
+
+func (r receipt) undo() {
+	if !r.Undo() {
+		r.e.tell("undone-nothing")
+		return
+	}
+	r.e.tell("found-new", r.Count(), r.total)
+}
+
+// warn is tell with a bell.
+func (e *environment) warn(key string, args ...any) {
+	fmt.Fprintln(e.stderr, "\a"+wrapped("✗ "+e.words.say(key, args...)))
+}
+
+// Run implements the command.
+func (c inCommand) Run(e *environment) error {
+	s, err := e.open()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ask := protocol.ConfirmAsk{Trade: c.Trade, Code: strings.ToUpper(c.Code), ICCIDLast6: c.Last6}
+	if c.List || ask == (protocol.ConfirmAsk{}) {
+		offers, err := s.Offers(e.ctx)
+		if err != nil {
+			return err
+		}
+		if err := e.showOffers(offers); err != nil || c.List || len(offers) == 0 {
+			return err
+		}
+		if ask.Trade, err = e.choose(offers); err != nil {
+			return err
+		}
+	}
+	in, err := s.OpenOffer(e.ctx, ask)
+	if err != nil {
+		return err
+	}
+	if !e.json {
+		e.showIncoming(in)
+	}
+	if c.Decline != "" {
+		return c.decline(e, s, in, c.Decline)
+	}
+	r := receipt{terminal.NewReceipt(in.Cards), e, in.Count}
+	if err := e.scan(r, c.Yes); err != nil {
+		return err
+	}
+	return c.decide(e, s, in, r)
+}
+
+// decide says how the goods compare, and signs what the person says to that.
+func (c inCommand) decide(e *environment, s session, in terminal.Incoming, r receipt) error {
+	if !r.Right() {
+		if err := e.showDifferences(r); err != nil {
+			return err
+		}
+		if c.Yes || e.json {
+			return terminal.Refusal("GOODS_WRONG")
+		}
+		if err := e.agrees(e.words.say("ask-differ")); err != nil {
+			return err
+		}
+		e.tell("reasons")
+		reason, err := e.line(e.words.say("ask-reason"))
+		if err != nil {
+			return err
+		}
+		return c.decline(e, s, in, strings.ToUpper(reason))
+	}
+	e.tell("goods-right", in.Count)
+	if !c.Yes {
+		if err := e.agrees(e.words.say("ask-take")); err != nil {
+			return err
+		}
+	}
+	entry, err := s.Take(in, r.Receipt)
+	if err != nil {
+		return err
+	}
+	return e.deliver(s, entry, false)
+}
+
+func (c inCommand) decline(e *environment, s session, in terminal.Incoming, reason string) error {
+	entry, err := s.Decline(in, reason)
+	if err != nil {
+		return err
+	}
+	return e.deliver(s, entry, false)
+}
+
+func (e *environment) showOffers(offers []protocol.Trade) error {
+	if e.json {
+		return e.print(map[string]any{"trades": offers})
+	}
+	if len(offers) == 0 {
+		fmt.Fprintln(e.stdout, e.words.say("no-offers"))
+		return nil
+	}
+	widths := []int{3, 20, 8, 16}
+	e.cells(widths, "#", e.words.say("from"), e.words.say("count"), e.words.say("expires"), e.words.say("trade"))
+	for i, o := range offers {
+		e.cells(widths, strconv.Itoa(i+1), o.Seller.Name, fmt.Sprint(o.Count), at(o.ExpiresAt), padded(o.Trade, 20))
+	}
+	return nil
+}
+
+func (e *environment) choose(offers []protocol.Trade) (string, error) {
+	if len(offers) == 1 {
+		return offers[0].Trade, nil
+	}
+	text, err := e.line(e.words.say("ask-choose"))
+	if err != nil {
+		return "", err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > len(offers) {
+		return "", errors.Join(terminal.Refusal("CHOICE_INVALID"), err)
+	}
+	return offers[n-1].Trade, nil
+}
+
+func (e *environment) showIncoming(in terminal.Incoming) {
+	e.row("trade", in.Trade)
+	e.row("from", in.Seller.Name)
+	e.row("offered", at(in.OfferedAt))
+	e.row("expires", at(in.ExpiresAt))
+	if in.Reverses != "" {
+		e.row("returns", in.Reverses)
+	}
+	e.row("count", fmt.Sprint(in.Count))
+	e.spans(in.Segments, 20)
+}
+
+// differences is how the goods differ from what is offered.
+type differences struct {
+	Count   uint64          `json:"count"` // of the right cards that are there
+	Missing []protocol.Span `json:"missing"`
+	Surplus []string        `json:"surplus"`
+	Twice   []string        `json:"twice"`
+}
+
+func (e *environment) showDifferences(r receipt) error {
+	missing, err := r.Missing()
+	if err != nil {
+		return err
+	}
+	d := differences{r.Count(), terminal.Spans(missing), r.Surplus(), r.Twice()}
+	if e.json {
+		return e.print(d)
+	}
+	fmt.Fprintln(e.stdout, e.words.say("goods-wrong"))
+	if !missing.Empty() {
+		fmt.Fprintln(e.stdout, e.words.say("missing", missing.Count()))
+		e.spans(d.Missing, 50)
+	}
+	for key, list := range map[string][]string{"surplus": d.Surplus, "twice": d.Twice} {
+		if len(list) == 0 {
+			continue
+		}
+		fmt.Fprintln(e.stdout, e.words.say(key, len(list)))
+		var spans []protocol.Span
+		for _, card := range list {
+			spans = append(spans, protocol.Span{Start: card})
+		}
+		e.spans(spans, 50)
+	}
+	return nil
+}
