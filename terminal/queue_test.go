@@ -289,3 +289,33 @@ func TestExpired(t *testing.T) {
 	}
 	r.onlyOnce()
 }
+
+// TestClockStops: a clock that is off keeps the queue back, says by how much, and nothing is lost by it.
+func TestClockStops(t *testing.T) {
+	r := newRig(t, newGateway(t), seller, "SN-0001")
+	r.give(0, 99)
+	r.give(100, 199)
+	r.queued(0, 9)
+	r.queued(100, 109)
+	r.client.now = func() time.Time { return time.Now().Add(-10 * time.Minute) }
+	sent, err := r.Send(t.Context())
+	wants(t, "ten minutes slow", err, "CLOCK_SKEW")
+	refusal, _ := refusedByGateway(err)
+	if ahead, ok := refusal.Facts["ahead"].(time.Duration); !ok || ahead > -9*time.Minute || len(sent) != 1 || sent[0].State != Sent {
+		t.Errorf("ahead by %v; sent: %+v", refusal.Facts["ahead"], sent)
+	}
+	r.client.now = time.Now
+	_, err = r.Send(t.Context())
+	check(t, err)
+	r.onlyOnce()
+	r.give(200, 299)
+	r.queued(200, 209)
+	r.g.Stop(r.Public().KeyID())
+	_, err = r.Send(t.Context())
+	wants(t, "suspended", err, "DEVICE_REFUSED")
+	queue, err := r.state.Queue()
+	check(t, err)
+	if last := queue[len(queue)-1]; last.State != Sent {
+		t.Errorf("it is %s", last.State)
+	}
+}

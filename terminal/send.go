@@ -16,10 +16,14 @@ var passing = []string{
 	"DEVICE_REFUSED", "LOOKUP_LIMIT", "CUSTODY_SEALED", "KEY_INACTIVE",
 }
 
+// stopping are refusals of this terminal, whatever it sends: a person has to mend something before the next one goes out.
+var stopping = []string{"CLOCK_SKEW", "DEVICE_REFUSED"}
+
 // Send sends what is in the queue, oldest first, each request as the same bytes as ever, under an envelope of its own. One that
 // is refused or committed has ended; one whose answer was lost, or isn't the gateway's, is sent again by the next Send, and the
-// platform knows it by its ID. It stops at the first that got no answer: the network is away. Errors: OFFLINE and the refusals
-// of answers; what became of each request stands in the queue.
+// platform knows it by its ID. It stops at the first that got no answer, or where the terminal itself is
+// refused. Errors: OFFLINE, CLOCK_SKEW, DEVICE_REFUSED and the refusals of answers; what became of each request stands in the
+// queue.
 func (t *Terminal) Send(ctx context.Context) ([]Entry, error) {
 	queue, err := t.state.Queue()
 	if err != nil {
@@ -64,7 +68,7 @@ func (t *Terminal) Deliver(ctx context.Context, sequence uint64, patience time.D
 	}
 }
 
-// sendOne sends an entry once. An error means that there was no answer.
+// sendOne sends an entry once. An error means that there was no answer, or none that says anything of the request.
 func (t *Terminal) sendOne(ctx context.Context, e Entry) (Entry, error) {
 	in, req, err := e.submission()
 	if err != nil {
@@ -88,11 +92,15 @@ func (t *Terminal) sendOne(ctx context.Context, e Entry) (Entry, error) {
 		why := &protocol.Refusal{Code: refusal.Code}
 		why.Message, _ = refusal.Facts["message"].(string)
 		final := status < 500 && !slices.Contains(passing, refusal.Code)
-		return t.note(e, func(e *Entry) {
+		e, err = t.note(e, func(e *Entry) {
 			if e.Error = why; final {
 				e.State, e.EndedAt = Failed, t.now().UnixMilli()
 			}
 		})
+		if err == nil && slices.Contains(stopping, refusal.Code) {
+			err = refusal
+		}
+		return e, err
 	}
 	if err != nil {
 		return e, err

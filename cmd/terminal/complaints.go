@@ -50,6 +50,7 @@ var complaints = map[string]pair{
 	"NOT_AGREED":          {"已取消，什么也没有签名。", "Nothing was signed."},
 	"GOODS_WRONG":         {"货与单不符，不能确认收货。", "The goods are not what is offered."},
 	"BOX_TOO_STRANGE":     {"这一盒有 {count} 张不在单内或已点过，请核对首尾两码。", "{count} cards of this box aren't offered, or were there before: check both labels."},
+	"BOX_HALF":            {"整盒还差标签：请扫完首尾两张，或 undo。", "The box lacks a label: scan the first and the last one, or undo."},
 	"LINE_TOO_LONG":       {"这一行太长，不是卡号。", "This line is too long for a card."},
 	"OFFERED_WRONG":       {"平台出示的卡与账本上的哈希不符，不予采信。", "The cards that the platform shows don't give the hash on the ledger."},
 	"OFFER_EXPIRED":       {"这笔交易已过期。", "This offer has expired."},

@@ -71,8 +71,10 @@ func (c inCommand) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		if err := e.showOffers(offers); err != nil || c.List || len(offers) == 0 {
-			return err
+		if c.List || !e.json || len(offers) == 0 {
+			if err := e.showOffers(offers); err != nil || c.List || len(offers) == 0 {
+				return err
+			}
 		}
 		if ask.Trade, err = e.choose(offers); err != nil {
 			return err

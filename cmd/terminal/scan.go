@@ -31,7 +31,10 @@ func (e *environment) scan(into counter, eof bool) error {
 		}
 		switch signal {
 		case terminal.SignalDone:
-			return nil
+			if !inBox {
+				return nil
+			}
+			e.refuse(terminal.Refusal("BOX_HALF"))
 		case terminal.SignalHelp:
 			e.tell("help")
 		case terminal.SignalBox:
