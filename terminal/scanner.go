@@ -60,18 +60,25 @@ func (s *Scanner) Next() (Signal, string, error) {
 	}
 }
 
-// line reads one line, of which it keeps the beginning.
+// line reads one line, of which it keeps the beginning. It ends with a line feed, a carriage return, or both: scanners differ.
 func (s *Scanner) line() (text string, long bool, err error) {
 	var kept []byte
 	for {
-		part, err := s.lines.ReadSlice('\n')
-		if room := maxLine + 1 - len(kept); room > 0 {
-			kept = append(kept, part[:min(room, len(part))]...)
+		c, err := s.lines.ReadByte()
+		if err != nil {
+			return string(kept), len(kept) > maxLine, err
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
+		if c == '\r' && s.lines.Buffered() > 0 {
+			if next, err := s.lines.Peek(1); err == nil && next[0] == '\n' {
+				_, _ = s.lines.Discard(1)
+			}
 		}
-		return string(kept), len(strings.TrimRight(string(kept), "\r\n")) > maxLine-1, err
+		if c == '\r' || c == '\n' {
+			return string(kept), len(kept) > maxLine, nil
+		}
+		if len(kept) <= maxLine {
+			kept = append(kept, c)
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ func TestScanner(t *testing.T) {
 		"plain":              {"8986031700000000000\n", []scanned{{SignalCode, "8986031700000000000"}}},
 		"without an end":     {"8986031700000000000", []scanned{{SignalCode, "8986031700000000000"}}},
 		"carriage return":    {"8986031700000000000\r\n", []scanned{{SignalCode, "8986031700000000000"}}},
+		"a return alone":     {"8986031700000000000\rdone\r", []scanned{{SignalCode, "8986031700000000000"}, {SignalDone, ""}}},
 		"Code 128":           {"]C08986031700000000000\n", []scanned{{SignalCode, "8986031700000000000"}}},
 		"Data Matrix":        {"]d28986031700000000000\n", []scanned{{SignalCode, "8986031700000000000"}}},
 		"STX and ETX":        {"\x02]C18986031700000000000\x03\n", []scanned{{SignalCode, "8986031700000000000"}}},
@@ -58,7 +59,7 @@ func FuzzScanner(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		lines := strings.Count(text, "\n") + 1
+		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1
 		list := scanAll(t, text)
 		if len(list) > lines {
 			t.Errorf("%d signals of %d lines", len(list), lines)
