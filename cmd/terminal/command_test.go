@@ -126,7 +126,7 @@ func TestOfflineQueue(t *testing.T) {
 	g.Locked(func() { g.Lie = func(r *terminaltest.Reply) { r.Cut = true } })
 	out, errs := a.run(0, number(7)+"\n", "out", "--yes")
 	holds(t, errs, "没有网络")
-	holds(t, out, "交易码", "待发送")
+	holds(t, out, "交易码", "待答复")
 	out, _ = a.run(0, "", "stock", "--offline")
 	holds(t, out, "没有可转出的卡")
 	a.run(1, "", "queue", "send")

@@ -80,7 +80,7 @@ var says = map[string]pair{
 
 // states are the words for the states of requests, trades and devices.
 var states = map[string]pair{
-	"waiting": {"待发送", "waiting"}, "sent": {"已发送", "sent"}, "committed": {"已上链", "committed"}, "failed": {"失败", "failed"},
+	"waiting": {"待发送", "waiting"}, "sent": {"待答复", "unanswered"}, "committed": {"已上链", "committed"}, "failed": {"失败", "failed"},
 	"enrolling": {"入网中", "enrolling"}, "active": {"正常", "active"}, "suspended": {"已停用", "suspended"}, "lost": {"已挂失", "lost"},
 	"revoked": {"已注销", "revoked"}, "ISSUE": {"发卡", "issue"}, "TRADE": {"流转", "trade"}, "RETURN": {"退回", "return"},
 	"Offer": {"转出", "offer"}, "Return": {"退回", "return"}, "Confirm": {"收货", "confirm"}, "Decline": {"拒收", "decline"},
