@@ -77,6 +77,14 @@ miniprogram/node_modules/.ready: miniprogram/package-lock.json
 	cd miniprogram && npm ci --prefer-offline --loglevel=error
 	@touch $@
 
+.PHONY: second-client
+second-client: build terminal/typescript/node_modules/.ready ## 第二个终端程序（TypeScript），对照协议文档的测试数据 · the second terminal, in TypeScript, against the vectors
+	cd terminal/typescript && npm test --silent
+
+terminal/typescript/node_modules/.ready: terminal/typescript/package-lock.json
+	cd terminal/typescript && npm ci --prefer-offline --ignore-scripts --loglevel=error
+	@touch $@
+
 build: ## 编译到 ./bin · build the programs into ./bin
 	@mkdir -p bin
 	go build -o bin/ ./cmd/...
