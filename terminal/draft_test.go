@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,4 +248,25 @@ func TestOfferedLies(t *testing.T) {
 		_, err := b.OpenOffer(t.Context(), protocol.ConfirmAsk{Trade: trade})
 		wants(t, name, err, "OFFERED_WRONG")
 	}
+}
+
+// TestOfferOfOneCard: a run of one card has no end, however the platform tells it.
+func TestOfferOfOneCard(t *testing.T) {
+	g := newGateway(t)
+	a, b := newRig(t, g, seller, "SN-0001"), newRig(t, g, buyer, "SN-0002")
+	a.give(0, 9)
+	trade := a.sells(box(t, 4, 4), buyer.ID).Trade
+	in, err := b.OpenOffer(t.Context(), protocol.ConfirmAsk{Trade: trade})
+	check(t, err)
+	o := in.Offered
+	o.Segments = []protocol.Span{{Start: card(4), End: card(4)}}
+	g.Locked(func() { g.Lie = lieAbout(protocol.PathConfirm, o) })
+	in, err = b.OpenOffer(t.Context(), protocol.ConfirmAsk{Trade: trade})
+	if err != nil || !slices.Equal(in.Segments, Spans(box(t, 4, 4))) {
+		t.Errorf("%+v, %v", in.Segments, err)
+	}
+	o.Segments = []protocol.Span{{Start: card(4), End: card(5)}}
+	g.Locked(func() { g.Lie = lieAbout(protocol.PathConfirm, o) })
+	_, err = b.OpenOffer(t.Context(), protocol.ConfirmAsk{Trade: trade})
+	wants(t, "two cards told of one", err, "OFFERED_WRONG")
 }

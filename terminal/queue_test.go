@@ -185,7 +185,7 @@ func TestSubmittedLies(t *testing.T) {
 			return lieAbout(protocol.PathSubmit, protocol.Submitted{RequestID: e.RequestID, State: "committed", TxID: tx.TxID, BlockNumber: tx.BlockNumber})
 		}},
 		{"another block", "TX_WRONG", func(e Entry, _ protocol.Transaction) func(*terminaltest.Reply) {
-			return lieAbout(protocol.PathSubmit, protocol.Submitted{RequestID: e.RequestID, State: "committed", TxID: "tx-2", BlockNumber: 77})
+			return lieAbout(protocol.PathSubmit, protocol.Submitted{RequestID: e.RequestID, State: "committed", TxID: strings.Repeat("0", 63) + "2", BlockNumber: 77})
 		}},
 		{"a transaction that doesn't count", "TX_WRONG", func(_ Entry, tx protocol.Transaction) func(*terminaltest.Reply) {
 			return func(r *terminaltest.Reply) {

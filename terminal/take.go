@@ -44,7 +44,7 @@ func (t *Terminal) OpenOffer(ctx context.Context, ask protocol.ConfirmAsk) (Inco
 	switch {
 	case err != nil || hash != o.Lot:
 		return Incoming{}, failf("OFFERED_WRONG", "the opening doesn't give the lot's hash")
-	case !slices.Equal(Spans(set), o.Segments) || set.Count() != o.Count:
+	case !slices.EqualFunc(Spans(set), o.Segments, sameSpan) || set.Count() != o.Count:
 		return Incoming{}, failf("OFFERED_WRONG", "the cards shown are not the lot's")
 	case ask.Trade != "" && o.Trade != ask.Trade || !tradeName.MatchString(o.Trade):
 		return Incoming{}, failf("OFFERED_WRONG", "another trade than was asked for")
@@ -53,7 +53,13 @@ func (t *Terminal) OpenOffer(ctx context.Context, ask protocol.ConfirmAsk) (Inco
 	case o.ExpiresAt <= t.now().UnixMilli():
 		return Incoming{}, Refusal("OFFER_EXPIRED")
 	}
+	o.Segments = Spans(set)
 	return Incoming{o, set, ask}, nil
+}
+
+// sameSpan: a platform may write the end of a run of one card, too.
+func sameSpan(own, told protocol.Span) bool {
+	return own == told || own.End == "" && told == protocol.Span{Start: own.Start, End: own.Start}
 }
 
 // Take signs that the cards have come in, and queues it. Which cards, the person has scanned: r must be right. Errors:

@@ -131,6 +131,9 @@ func (d *terminal) takes(v transfer.TradeView, code, last6 string) protocol.Subm
 	if _, hash, err := seen.Opening.Set(); err != nil || hash != seen.Lot {
 		d.r.t.Errorf("what is offered opens %s, not %s, %v", hash, seen.Lot, err)
 	}
+	if one := seen.Segments[0]; seen.Count == 1 && one.End != "" {
+		d.r.t.Errorf("one card is told as %+v", one)
+	}
 	sub := d.signed(request.Confirm{Trade: seen.Trade, Lot: seen.Lot, Receiver: d.Participant})
 	sub.Code, sub.ICCIDLast6 = code, last6
 	return sub

@@ -177,7 +177,9 @@ func spansOf(in []protocol.Span) []Span {
 func protocolSpans(list []Span) []protocol.Span {
 	out := make([]protocol.Span, len(list))
 	for i, s := range list {
-		out[i] = protocol.Span{Start: s.Start, End: s.End}
+		if out[i].Start = s.Start; s.End != s.Start {
+			out[i].End = s.End
+		}
 	}
 	return out
 }

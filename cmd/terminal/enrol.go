@@ -18,6 +18,10 @@ type enrolCommand struct {
 
 // Run implements the command.
 func (c enrolCommand) Run(e *environment) error {
+	// Before there is a key: a ticket that was cut in copying must not leave one behind.
+	if _, err := protocol.ParseTicket(c.Ticket); err != nil {
+		return &terminal.Error{Code: "TICKET_INVALID", Err: err}
+	}
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return err
 	}

@@ -158,7 +158,8 @@ func (e *environment) showEntry(q terminal.Entry) {
 		e.row("code", q.Code)
 	}
 	if q.TxID != "" {
-		e.row("tx", e.words.say("tx-block", q.TxID, q.BlockNumber))
+		e.row("tx", q.TxID)
+		e.row("block", fmt.Sprint(q.BlockNumber))
 	}
 	if q.Error != nil {
 		e.row("why", q.Error.Code+" "+q.Error.Message)

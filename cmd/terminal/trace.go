@@ -43,7 +43,13 @@ func (c traceCommand) Run(e *environment) error {
 			device += " → " + h.EndDevice
 		}
 		e.cells([]int{3, 6, 16}, "", "", "", padded(device, 50))
-		e.cells([]int{3}, "", padded(fmt.Sprintf("%d  %s", h.BlockNumber, strings.Join(h.TxIDs, " ")), 74))
+		for n, tx := range h.TxIDs {
+			block := ""
+			if n == len(h.TxIDs)-1 {
+				block = fmt.Sprint(h.BlockNumber)
+			}
+			e.cells([]int{3, 8}, "", block, tx)
+		}
 	}
 	return nil
 }

@@ -183,7 +183,7 @@ func (g *Gateway) submit(d *device, in protocol.Submit) (any, *refusal) {
 	}
 	g.block++
 	a := Applied{Times: 1, Bytes: []string{string(raw)}, Tx: protocol.Transaction{
-		TxID: fmt.Sprintf("tx-%d", g.block), BlockNumber: g.block, Time: g.Now().UnixMilli(), Contract: in.Contract, Function: in.Function,
+		TxID: fmt.Sprintf("%064x", g.block), BlockNumber: g.block, Time: g.Now().UnixMilli(), Contract: in.Contract, Function: in.Function,
 		Args: json.RawMessage(in.Args), RequestID: id, Signers: []string{in.Signature.KeyID}, Validation: "VALID",
 	}}
 	g.applied[id] = a
