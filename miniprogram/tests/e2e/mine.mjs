@@ -24,8 +24,7 @@ test('a buyer refuses, with a reason', withPhone({}, async (phone) => {
 test('a trade of several runs names each', withPhone({}, async (phone) => {
   const runs = [counter.take(2), counter.take(), counter.take(3)]
   const [first, , last] = runs
-  let { trades: [t] } = await shop.post('/trades', { mode: 'BEARER', segments: [first, last] })
-  while (t.state === 'offering') t = await shop.get(`/trades/${t.tradeId}`)
+  const t = await shop.offers({ mode: 'BEARER', segments: [first, last] })
   await phone.looksUp({ code: t.code, last6: first.end.slice(-6).split('').map((c) => String.fromCharCode(c.charCodeAt(0) + 0xfee0)).join('') }) // as a Chinese keyboard types
   await phone.sees('5 张')
   await phone.sees('号段')

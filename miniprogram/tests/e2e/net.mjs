@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { lookAround } from './support/look.mjs'
+import { until } from './support/server.mjs'
 import { openPhone } from './support/stage.mjs'
 
 const wrong = {
@@ -56,9 +57,8 @@ for (const [what, [act, fault]] of Object.entries(happened)) test(`what should n
   const phone = await openPhone()
   await phone.sees('收到一张物联网卡')
   await phone.page.evaluate(act)
-  for (const until = Date.now() + 30_000; Date.now() < until;) {
-    const all = [...phone.logged, ...await phone.page.evaluate(() => window.__phone.faults)]
-    if (all.some((f) => fault.test(f))) break
-  }
+  const late = Date.now() + 30_000
+  await until(async () => [...phone.logged, ...await phone.page.evaluate(() => window.__phone.faults)],
+    (all) => all.some((f) => fault.test(f)) || Date.now() > late)
   await assert.rejects(phone.close(), (err) => err.message.includes('faults on the phone') && err.actual.some((f) => fault.test(f)))
 })

@@ -1,6 +1,7 @@
 // The law's gate: a carrier wants to know who uses its cards, once, before one of them changes hands.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { until } from './support/server.mjs'
 import { fromCarrier, openPhone, staff, withPhone } from './support/stage.mjs'
 
 const id = '11010519491231002X'
@@ -27,11 +28,11 @@ async function approved(phone) {
   const knows = phone.sees('已实名').finally(() => {
     known = true
   })
-  while (!known) {
+  await until(async () => {
     const { items } = await carrier.get('/approvals?state=waiting')
     // Somebody else may have been faster: the demo's own approver.
     for (const { id: waiting } of items) await carrier.post(`/approvals/${waiting}/approve`).catch(() => {})
-  }
+  }, () => known)
   await knows
 }
 

@@ -18,8 +18,7 @@ async function toShop(segment) {
   const carrier = await staff('yidong')
   const { confirmations } = await carrier.post('/lots', { segments: [segment], retailPolicy: 'OPEN' })
   await Promise.all(confirmations.map((a) => carrier.ended(a)))
-  let { trades: [t] } = await carrier.post('/trades', { mode: 'NAMED', to: 'xiaowang', segments: [segment] })
-  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  const t = await carrier.offers({ mode: 'NAMED', to: 'xiaowang', segments: [segment] })
   await shop.ended(await shop.post(`/trades/${t.tradeId}/confirm`))
 }
 
@@ -401,8 +400,7 @@ test('who leaves the shop has left', withPhone({}, async (phone) => {
 test('the distributor sends a box to the shop', withPhone(retail, async (phone) => {
   const { start, end } = { start: '898604B7192270274300', end: '898604B7192270274309' }
   const carrier = await staff('yidong')
-  let { trades: [t] } = await carrier.post('/trades', { mode: 'NAMED', to: 'xiaowang', segments: [{ start, end }] })
-  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  const t = await carrier.offers({ mode: 'NAMED', to: 'xiaowang', segments: [{ start, end }] })
   await logIn(phone)
   await phone.tap('待收货')
   await phone.sees('上家转入')

@@ -84,8 +84,7 @@ async function list() {
   for (const [n, seller] of owners.entries()) {
     const to = owners[n + 1]
     const from = await Caller.staff(server.url, seller)
-    let { trades: [t] } = await from.post('/trades', to ? { mode: 'NAMED', to, segments } : { mode: 'BEARER', segments })
-    while (t.state === 'offering') t = await from.get(`/trades/${t.tradeId}`)
+    const t = await from.offers(to ? { mode: 'NAMED', to, segments } : { mode: 'BEARER', segments })
     const taker = to ? await Caller.staff(server.url, to) : me
     await taker.ended(await taker.post(`/trades/${t.tradeId}/confirm`, to ? undefined : { code: t.code, iccidLast6: segments[0].start.slice(-6) }))
   }

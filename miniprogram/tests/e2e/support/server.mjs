@@ -45,6 +45,15 @@ const limits = {
   CARDFLOW_LIMITS_WRONG_CODES_PER_ADDRESS: '100000 per 1m',
 }
 
+/** Asks until the answer will do, with a breath between. */
+export async function until(ask, done) {
+  for (;;) {
+    const answer = await ask()
+    if (done(answer)) return answer
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
 /** A caller of the API, beside the phones. */
 export class Caller {
   constructor(url, token) {
@@ -80,11 +89,14 @@ export class Caller {
   }
 
   /** Waits until a write has ended. */
-  async ended(act) {
-    for (;;) {
-      const a = await this.get(`/confirmations/${act.confirmationId}`)
-      if (a.state === 'committed' || a.state === 'failed') return a
-    }
+  ended(act) {
+    return until(() => this.get(`/confirmations/${act.confirmationId}`), (a) => a.state === 'committed' || a.state === 'failed')
+  }
+
+  /** Makes one trade, and waits until it is on the ledger. */
+  async offers(wanted) {
+    const { trades: [trade] } = await this.post('/trades', wanted)
+    return until(() => this.get(`/trades/${trade.tradeId}`), (t) => t.state !== 'offering')
   }
 }
 
@@ -111,9 +123,7 @@ export class Counter {
   /** An open BEARER trade of so many cards. */
   async sell(count = 1, more = {}) {
     const { start, end } = this.take(count)
-    const { trades: [trade] } = await this.shop.post('/trades', { mode: 'BEARER', segments: [{ start, end }], ...more })
-    let t = trade
-    while (t.state === 'offering') t = await this.shop.get(`/trades/${t.tradeId}`)
+    const t = await this.shop.offers({ mode: 'BEARER', segments: [{ start, end }], ...more })
     return { ...t, iccid: start, last6: start.slice(-6) }
   }
 }

@@ -1,4 +1,4 @@
-// One server and one browser for all tests of a run, and a phone of its own for each.
+// One server and one browser for all tests of a lane, and a phone of its own for each.
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -41,8 +41,7 @@ export async function fromCarrier(first, count, policy) {
   const segments = [{ start: Counter.iccid(first), end: Counter.iccid(first + count - 1) }]
   const { confirmations } = await carrier.post('/lots', { segments, retailPolicy: policy })
   await Promise.all(confirmations.map((a) => carrier.ended(a)))
-  let { trades: [t] } = await carrier.post('/trades', { mode: 'BEARER', segments })
-  while (t.state === 'offering') t = await carrier.get(`/trades/${t.tradeId}`)
+  const t = await carrier.offers({ mode: 'BEARER', segments })
   return { ...t, last6: segments[0].start.slice(-6) }
 }
 

@@ -1,0 +1,3 @@
+// See lane-1.
+import './retail.mjs'
+import './ways.mjs'

@@ -1,0 +1,3 @@
+// See lane-1.
+import './realname.mjs'
+import './mine.mjs'
