@@ -105,33 +105,40 @@ func (s *Stage) add(verb, rest string) error {
 	return nil
 }
 
-// Ignored answers what .dockerignore, with this text, keeps from the builder. It understands plain names, and names behind
+// Ignored answers what .dockerignore, with this text, keeps from the builder: the last line that fits a name, or a folder that
+// it is in, decides, and lets it through if it begins with "!". It understands plain names, and names behind
 // **/; anything else is an error.
 func Ignored(text string) (func(name string) bool, error) {
-	var patterns []string
+	type pattern struct {
+		plain              string
+		anywhere, admitted bool
+	}
+	var patterns []pattern
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		if plain := strings.TrimPrefix(line, "**/"); strings.ContainsAny(plain, "!?[]\\") || strings.Contains(plain, "**") {
+		var p pattern
+		p.plain, p.admitted = strings.CutPrefix(line, "!")
+		if p.plain, p.anywhere = strings.CutPrefix(p.plain, "**/"); strings.ContainsAny(p.plain, "!?[]\\") || strings.Contains(p.plain, "**") {
 			return nil, fmt.Errorf(".dockerignore: %q is more than this reader understands", line)
 		}
-		patterns = append(patterns, line)
+		patterns = append(patterns, p)
 	}
 	return func(name string) bool {
-		for at := name; at != "."; at = path.Dir(at) { // a folder takes along what is in it
-			for _, pattern := range patterns {
+		kept := false
+		for _, p := range patterns {
+			for at := name; at != "."; at = path.Dir(at) { // a folder takes along what is in it
 				subject := at
-				plain, anywhere := strings.CutPrefix(pattern, "**/")
-				if anywhere {
+				if p.anywhere {
 					subject = path.Base(at)
 				}
-				if ok, _ := path.Match(plain, subject); ok {
-					return true
+				if ok, _ := path.Match(p.plain, subject); ok {
+					kept = !p.admitted
 				}
 			}
 		}
-		return false
+		return kept
 	}, nil
 }

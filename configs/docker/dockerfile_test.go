@@ -234,19 +234,19 @@ func TestParseDockerfile(t *testing.T) {
 }
 
 func TestIgnored(t *testing.T) {
-	ignored, err := docker.Ignored("# x\nbin\nconfigs/docker\n**/*.md\n**/testdata\n")
+	ignored, err := docker.Ignored("# x\nbin\nconfigs/docker\n**/*.md\n**/testdata\n!a/testdata/kept.json\n**/*.bak\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{
 		"bin": true, "bin/server": true, "cmd/bin": false, "configs/docker/x": true, "configs/fabric": false, "README.md": true, "a/b/c.md": true,
-		"a/testdata/x.go": true, "a/test.go": false,
+		"a/testdata/x.go": true, "a/test.go": false, "a/testdata/kept.json": false, "b/testdata/kept.json": true, "a/testdata/kept.json.bak": true,
 	} {
 		if ignored(name) != want {
 			t.Errorf("%s is kept back: %t", name, !want)
 		}
 	}
-	for _, bad := range []string{"!go.mod", "a/**/b", "[ab]"} {
+	for _, bad := range []string{"!!go.mod", "a/**/b", "[ab]"} {
 		if _, err := docker.Ignored(bad); err == nil {
 			t.Errorf("%q was read", bad)
 		}
