@@ -229,9 +229,6 @@ func changePassword(c *call) error {
 		bounded(1024, "oldPassword", string(in.Old), "newPassword", string(in.New))); err != nil {
 		return err
 	}
-	if in.New == in.Old {
-		return field("newPassword", "不能与旧密码相同")
-	}
 	// Who has stolen a session must not guess the password with it either.
 	leave, err := c.guard.enter(c.ctx(), "RATE_LIMITED", "login:"+c.who.Account, string(in.Old), c.Limits.LoginsPerAccount)
 	if err != nil {

@@ -182,6 +182,9 @@ func (s *fakeService) ChangePassword(ctx context.Context, c transfer.Caller, old
 			if len(new) < 10 {
 				return bad("PASSWORD_WEAK")
 			}
+			if old == new {
+				return bad("PASSWORD_SAME")
+			}
 			if p.password != old {
 				return transfer.ErrLogin
 			}

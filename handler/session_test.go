@@ -83,7 +83,7 @@ func TestPasswordChangeRefuses(t *testing.T) {
 	token := r.staff("retailer")
 	r.want(403, "PASSWORD_WRONG", post("/me/password", token, fields{"oldPassword": "wrong", "newPassword": "a longer password"}))
 	r.want(400, "PASSWORD_WEAK", post("/me/password", token, fields{"oldPassword": passwordOf("retailer"), "newPassword": "short"}))
-	r.want(400, "FIELD_INVALID", post("/me/password", token, fields{"oldPassword": passwordOf("retailer"), "newPassword": passwordOf("retailer")}))
+	r.want(400, "PASSWORD_SAME", post("/me/password", token, fields{"oldPassword": passwordOf("retailer"), "newPassword": passwordOf("retailer")}))
 	r.want(400, "FIELD_INVALID", post("/me/password", token, fields{"oldPassword": passwordOf("retailer")}))
 	r.want(400, "FIELD_INVALID", post("/me/password", token, fields{"oldPassword": "x", "newPassword": strings.Repeat("x", 1025)}))
 	for range 2 {

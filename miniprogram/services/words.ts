@@ -54,6 +54,14 @@ export function left(ms: number): string {
   return `${two(Math.floor(s / 60))}:${two(s % 60)}`
 }
 
+/** What it means to its owner that a card can't be used as others are; nothing, if it can. */
+export function cardTrouble(c: { frozen: boolean, status: string } | undefined): string {
+  if (!c) return '这张卡已经不在您名下。'
+  if (c.status === 'RETIRED') return '电信企业已经注销这张卡，它不能再用。'
+  if (c.frozen) return '电信企业或监管部门冻结了这张卡。它还是您的，解冻以前不能退。有疑问请找卖家或电信企业。'
+  return ''
+}
+
 /** What is special about a card, if anything is. */
 export function cardState(c: { frozen: boolean, status: string }): { state: string, bad: boolean } {
   if (c.status === 'RETIRED') return { state: '已注销', bad: true }

@@ -4,7 +4,7 @@ import { giveBack, keepCards, trace as read, type Hop, type OwnedCard, type Trac
 import { asFailure } from '../../services/failure'
 import { find, forgetCards } from '../../services/opened'
 import { newKey } from '../../services/request'
-import { cardState, device, grouped, hopTitle, limits, short, when, type Limit } from '../../services/words'
+import { cardState, cardTrouble, device, grouped, hopTitle, limits, short, when, type Limit } from '../../services/words'
 
 /** One moment of a card's way: who did what, and where it stands on the ledger. */
 interface Point { key: string, title: string, text: string, txs: { id: string, short: string }[], block: number }
@@ -20,6 +20,7 @@ Page({
     time: '',
     state: '',
     bad: false,
+    stopped: '',
     limits: [] as Limit[],
     points: [] as Point[],
     returnable: false,
@@ -46,7 +47,7 @@ Page({
       const state = card ? cardState(card) : { state: '已转出', bad: true }
       const until = card?.returnableUntil
       this.setData({
-        trace: t, card: card ?? undefined, number: grouped(t.iccid), points: t.hops.flatMap(pointsOf).reverse(), time: when(card?.confirmedAt), ...state,
+        trace: t, card: card ?? undefined, number: grouped(t.iccid), points: t.hops.flatMap(pointsOf).reverse(), time: when(card?.confirmedAt), ...state, stopped: cardTrouble(card),
         limits: limits(card?.restrictions ?? []), returnable: until !== undefined && Date.parse(until) > now() && card?.status === 'OWNED' && !card.frozen,
         returnUntil: when(until), returning: card?.status === 'IN_TRADE' ? card.seller.name : '',
       })

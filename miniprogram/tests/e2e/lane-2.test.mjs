@@ -1,3 +1,4 @@
 // See lane-1.
 import './retail.mjs'
+import './shop.mjs'
 import './ways.mjs'

@@ -1,7 +1,7 @@
 // What a person has: cards and where they come from; and what he may do with them: refuse, return, leave.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { consumer, counter, fromCarrier, openPhone, shop, withPhone } from './support/stage.mjs'
+import { consumer, counter, fromCarrier, openPhone, shop, staff, withPhone } from './support/stage.mjs'
 
 test('a buyer refuses, with a reason', withPhone({}, async (phone) => {
   const trade = await counter.sell(2)
@@ -156,6 +156,34 @@ test('a card is kept too long to be returned', withPhone({ person: '留着卡的
   await phone.sees('退卡期限已过')
   await phone.gone('退给卖家')
   await phone.shot('card-late')
+}))
+
+test('a card is frozen, and its owner told', withPhone({ person: '卡被冻结的人' }, async (phone) => {
+  const trade = await counter.sell()
+  const me = await consumer('卡被冻结的人')
+  await me.ended(await me.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
+  const { lotHash } = await me.post('/cards/find', { iccid: trade.iccid })
+  const regulator = await staff('jianguan')
+  await regulator.ended(await regulator.post(`/lots/${lotHash}/freeze`, { segments: [{ iccid: trade.iccid }] }))
+  await phone.tab('我的卡')
+  await phone.sees('已冻结')
+  await phone.shot('cards-frozen')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.sees('冻结了这张卡')
+  await phone.gone('退给卖家')
+  await phone.gone('退卡期限已过')
+  await phone.shot('card-frozen')
+  // What its carrier does next is edited in.
+  await phone.answers(/\/me\/cards$/, async (route) => {
+    const answer = await route.fetch()
+    const { items } = await answer.json()
+    await route.fulfill({ response: answer, json: { items: items.map((c) => ({ ...c, status: 'RETIRED' })) } })
+  })
+  await phone.start('pages/cards/cards')
+  await phone.sees('已注销')
+  await phone.top.getByRole('button', { name: /小王通讯店/ }).tap()
+  await phone.sees('它不能再用')
+  await phone.shot('card-retired')
 }))
 
 test('who logs out has nothing left on the phone', withPhone({}, async (phone) => {

@@ -15,6 +15,7 @@ const wrong = {
   'text that runs out': ['<p style="white-space: nowrap; width: 20px; margin-left: 360px">这一行跑到外面去了</p>', /runs out of the page: “这一行/],
   'text that is cut': ['<div style="height: 10px; overflow: hidden"><p style="margin: 0; line-height: 40px">被切掉的字</p></div>', /is cut off: “被切掉的字”/],
   'text under something': ['<div style="position: relative; background: #fff; color: #000; height: 40px"><p style="margin: 0">压住的字</p><b style="position: absolute; inset: 0; background: #fff"></b></div>', /lies under something: “压住的字”/],
+  'text under a part of its own element': ['<p style="position: relative; margin: 0; background: #fff; color: #000">自己压住的字<b style="position: absolute; inset: 0; background: #fff"></b></p>', /lies under something: “自己压住的字”/],
   'something to tap that has no role': ['<div data-hover="true" style="width: 60px; height: 60px">点我</div>', /has no role: “点我”/],
   'something to tap that has no name': ['<div data-hover="true" role="button" class="mute" style="width: 60px; height: 60px"></div>', /has no name: mute/],
   'something too small for a finger': ['<div data-hover="true" role="button" style="width: 20px; height: 20px">小</div>', /is small for a finger \(20×20\)/],

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { until } from './support/server.mjs'
-import { fromCarrier, openPhone, staff, withPhone } from './support/stage.mjs'
+import { consumer, fromCarrier, openPhone, staff, withPhone } from './support/stage.mjs'
 
 const id = '11010519491231002X'
 let next = 600001
@@ -110,6 +110,34 @@ test('who is refused is told why, and may try again', withPhone({}, async (phone
   await fill(phone, '王五')
   await phone.tap('提交')
   await approved(phone)
+}))
+
+test('what is tapped twice is registered once', withPhone({}, async (phone) => {
+  const asked = []
+  phone.page.on('request', (r) => { if (r.method() === 'POST' && r.url().endsWith('/me/real-name')) asked.push(r.url()) })
+  await toForm(phone, await gated())
+  await fill(phone, '冯十一')
+  await phone.tapTwice('提交')
+  await approved(phone)
+  assert.equal(asked.length, 1)
+}))
+
+test('each registration is told as it stands', withPhone({ person: '登记两家的人' }, async (phone) => {
+  const me = await consumer('登记两家的人')
+  await me.post('/me/real-name', { carrier: 'cmcc', name: '陈十二不符', idNumber: id, consent: true })
+  await me.post('/me/real-name', { carrier: 'telecom', name: '陈十二人工', idNumber: id, consent: true })
+  await phone.tab('我的')
+  // The carrier's people take a moment to refuse.
+  await until(() => me.get('/me/real-name'), ({ items }) => items.some((i) => i.state === 'refused'))
+  await phone.tap('实名登记')
+  await phone.sees('没有通过')
+  await phone.sees('审核中')
+  await phone.shot('registrations-refused')
+  await phone.tap('重新登记')
+  await phone.sees('上次没有通过')
+  await phone.back()
+  await phone.tap('看进度')
+  await phone.sees('中国电信正在核验')
 }))
 
 test('a person at the carrier decides', withPhone({}, async (phone) => {

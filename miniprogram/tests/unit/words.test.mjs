@@ -26,7 +26,8 @@ test('numbers are cut into groups, hashes in the middle', () => {
   assert.equal(words.short('short'), 'short')
 })
 
-test('a card says what is wrong with it', () => {
+test('a card says what is wrong with it, and what that means', () => {
+  for (const [card, text] of [[undefined, /不在您名下/], [{ frozen: true, status: 'RETIRED' }, /注销/], [{ frozen: true, status: 'OWNED' }, /冻结/], [{ frozen: false, status: 'IN_TRADE' }, /^$/]]) assert.match(words.cardTrouble(card), text)
   assert.deepEqual(words.cardState({ frozen: false, status: 'OWNED' }), { state: '', bad: false })
   assert.deepEqual(words.cardState({ frozen: true, status: 'OWNED' }), { state: '已冻结', bad: true })
   assert.deepEqual(words.cardState({ frozen: false, status: 'IN_TRADE' }), { state: '退回中', bad: false })

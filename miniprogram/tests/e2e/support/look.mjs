@@ -68,7 +68,7 @@ export function lookAround() {
       }
       const [x, y] = [(line.left + line.right) / 2, (line.top + line.bottom) / 2]
       const top = document.elementFromPoint(x, y)
-      if (!top || e === top || e.contains(top) || top.contains(e) || fixed(top) !== fixed(e) || style.pointerEvents === 'none') continue
+      if (!top || e === top || top.contains(e) || fixed(top) !== fixed(e) || style.pointerEvents === 'none') continue
       const view = fixed(e)?.getBoundingClientRect()
       if (view && (y < view.top || y > view.bottom)) continue
       if (!top.checkVisibility({ checkOpacity: true })) continue // a field over its boxes

@@ -1,9 +1,10 @@
 // A server of the program's own, with demo data in a fresh directory, on a free port, and the people of its shop.
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 
 const repository = fileURLToPath(new URL('../../../../', import.meta.url))
 const binary = process.env.SERVER ?? path.join(repository, 'bin/server')
@@ -11,8 +12,9 @@ const binary = process.env.SERVER ?? path.join(repository, 'bin/server')
 /** Starts the server; preview is the folder that it shows at /preview/. Resolves when it serves. */
 export async function startServer(preview, more = {}) {
   const data = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-e2e-'))
+  const env = { ...process.env, CARDFLOW_HTTP_LISTEN: '127.0.0.1:0', CARDFLOW_HTTP_PREVIEW_DIR: preview, CARDFLOW_LOG_LEVEL: 'warn', ...limits, ...more }
   const child = spawn(binary, ['serve', '--demo', '--data', path.join(data, 'data')], {
-    env: { ...process.env, CARDFLOW_HTTP_LISTEN: '127.0.0.1:0', CARDFLOW_HTTP_PREVIEW_DIR: preview, CARDFLOW_LOG_LEVEL: 'warn', ...limits, ...more },
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let said = ''
@@ -29,6 +31,11 @@ export async function startServer(preview, more = {}) {
   return {
     url,
     said: () => said,
+    /** Runs a command of the program beside the server, on the same data, and reads its JSON. */
+    async command(...words) {
+      const { stdout } = await promisify(execFile)(binary, [...words, '--data', path.join(data, 'data'), '--json'], { env })
+      return JSON.parse(stdout)
+    },
     async stop() {
       child.removeAllListeners('exit')
       const ended = new Promise((resolve) => child.once('exit', resolve))

@@ -25,6 +25,12 @@ export const counter = new Counter(shop)
 export const staff = (name) => Caller.staff(url, name)
 export const consumer = (name) => Caller.consumer(url, name)
 
+/** Somebody new at an organisation of the demo's: his one-time password. */
+export async function newStaff(username, organisation, role) {
+  const { password } = await server.command('people', 'add', username, '--organisation', organisation, '--roles', role, '--staff-number', username, '--yes')
+  return password
+}
+
 /** Another server, with a configuration of its own, and the shop there. */
 export async function serverWith(more) {
   const other = await startServer(out, more)
