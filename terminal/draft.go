@@ -16,14 +16,14 @@ import (
 const usualLife = 24 * time.Hour
 
 // Draft drafts an offer from the known stock, without a network: the same body that the platform would draft, but for what is
-// drawn. It is checked like any other before it is signed. What it is built on may be spent meanwhile; then the platform, or
+// drawn. Cards of more runs than one lot can hold go out as several trades of one offer, which is one request: all or none. It is checked like any other before it is signed. What it is built on may be spent meanwhile; then the platform, or
 // the ledger, refuses it. Errors: NOT_IN_STOCK, SEVERAL_ISSUERS, TOO_MANY_LOTS, TOO_MANY_SEGMENTS.
 func (w Wanted) Draft(stock []Lot, random io.Reader) (protocol.Draft, error) {
 	inputs, err := cover(stock, w.Cards)
 	if err != nil {
 		return protocol.Draft{}, err
 	}
-	if w.Cards.Len() > lotSegments {
+	if w.trades() > 1 && w.Reverses != "" { // a return is one lot
 		return protocol.Draft{}, Refusal("TOO_MANY_SEGMENTS").With("limit", lotSegments)
 	}
 	o := request.Offer{Seller: w.Seller, Mode: w.Mode, Receiver: w.To, OfferedAt: w.Now.UnixMilli()}
@@ -41,24 +41,30 @@ func (w Wanted) Draft(stock []Lot, random io.Reader) (protocol.Draft, error) {
 		openings.Lots[hash] = opening
 		return hash, nil
 	}
-	var name [16]byte
-	if err := fill(random, name[:]); err != nil {
-		return protocol.Draft{}, err
-	}
-	out := request.Output{Trade: hex.EncodeToString(name[:])}
-	if out.Lot, err = drawn(w.Cards); err != nil {
-		return protocol.Draft{}, err
-	}
-	if w.Mode == request.Bearer {
-		salt := make([]byte, 16)
-		if err := fill(random, salt); err != nil {
+	for segments := range slices.Chunk(w.Cards.Segments(), lotSegments) {
+		cards, err := iccid.NewSet(w.Cards.Rule, segments...)
+		if err != nil {
 			return protocol.Draft{}, err
 		}
-		code := request.CodeOpening{Salt: salt, Code: request.TradeCode(o.OfferedAt, o.Seller, out.Lot, salt)}
-		openings.Codes[out.Trade] = code
-		out.CodeHash = request.CodeHash(out.Trade, code.Code, salt)
+		var name [16]byte
+		if err := fill(random, name[:]); err != nil {
+			return protocol.Draft{}, err
+		}
+		out := request.Output{Trade: hex.EncodeToString(name[:])}
+		if out.Lot, err = drawn(cards); err != nil {
+			return protocol.Draft{}, err
+		}
+		if w.Mode == request.Bearer {
+			salt := make([]byte, 16)
+			if err := fill(random, salt); err != nil {
+				return protocol.Draft{}, err
+			}
+			code := request.CodeOpening{Salt: salt, Code: request.TradeCode(o.OfferedAt, o.Seller, out.Lot, salt)}
+			openings.Codes[out.Trade] = code
+			out.CodeHash = request.CodeHash(out.Trade, code.Code, salt)
+		}
+		o.Outputs = append(o.Outputs, out)
 	}
-	o.Outputs = []request.Output{out}
 	for _, l := range inputs {
 		o.Inputs, openings.Lots[l.Lot] = append(o.Inputs, l.Lot), l.Opening
 		for segments := range slices.Chunk(l.Cards.Minus(w.Cards).Segments(), lotSegments) {

@@ -145,7 +145,7 @@ func TestDraftOffline(t *testing.T) {
 		for _, rest := range c.Rest {
 			left += rest.Cards.Count()
 		}
-		if !offline || !c.Cards.Equal(cards) || (c.Code == "") != (to != "") || c.Offer.Receiver != to {
+		if !offline || !c.Cards.Equal(cards) || (c.Parts[0].Code == "") != (to != "") || c.Offer.Receiver != to {
 			t.Errorf("%s: %+v", name, c.Offer)
 		}
 		if to == "" && (len(c.Offer.Inputs) != 2 || left != 129) {
@@ -154,7 +154,7 @@ func TestDraftOffline(t *testing.T) {
 		if again := request.New("cardflow", c.Offer); again.ID() != c.Request.ID() {
 			t.Errorf("%s: another body than the offer's", name)
 		}
-		e, err := r.Sell(c)
+		e, err := r.Sell(c, nil)
 		check(t, err)
 		if e.State != Waiting || e.Spends[0] == "" {
 			t.Errorf("%s: queued as %+v", name, e)
@@ -205,12 +205,12 @@ func TestDraftRefuses(t *testing.T) {
 		cards iccid.Set
 		code  string
 	}{
-		"no stock":       {nil, box(t, 0, 9), "NOT_IN_STOCK"},
-		"one card short": {[]Lot{lot(box(t, 0, 8), "a", 1)}, box(t, 0, 9), "NOT_IN_STOCK"},
-		"two carriers":   {[]Lot{lot(box(t, 0, 4), "a", 1), lot(box(t, 5, 9), "b", 2)}, box(t, 0, 9), "SEVERAL_ISSUERS"},
-		"too scattered":  {[]Lot{lot(box(t, 0, 2100), "a", 1)}, many, "TOO_MANY_SEGMENTS"},
+		"no stock":           {nil, box(t, 0, 9), "NOT_IN_STOCK"},
+		"one card short":     {[]Lot{lot(box(t, 0, 8), "a", 1)}, box(t, 0, 9), "NOT_IN_STOCK"},
+		"two carriers":       {[]Lot{lot(box(t, 0, 4), "a", 1), lot(box(t, 5, 9), "b", 2)}, box(t, 0, 9), "SEVERAL_ISSUERS"},
+		"a scattered return": {[]Lot{lot(box(t, 0, 2100), "a", 1)}, many, "TOO_MANY_SEGMENTS"},
 	} {
-		w := Wanted{Channel: "cardflow", Seller: "a", Cards: c.cards, Mode: request.Bearer, Now: time.Now()}
+		w := Wanted{Channel: "cardflow", Seller: "a", Cards: c.cards, Mode: request.Named, To: "b", Reverses: strings.Repeat("ab", 16), Now: time.Now()}
 		_, err := w.Draft(c.stock, zeros{})
 		wants(t, name, err, c.code)
 	}

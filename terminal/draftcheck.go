@@ -32,13 +32,25 @@ type Wanted struct {
 type Checked struct {
 	Request  request.Request
 	Offer    request.Offer
-	Trade    string
-	Code     string // BEARER
+	Parts    []Part // in the order of the cards; usually one
 	Openings request.Openings
 	Cards    iccid.Set // that go out: those that were scanned
 	Inputs   []iccid.Set
 	Rest     []Remainder
 }
+
+// Part is a trade of an offer.
+type Part struct {
+	Trade string `json:"trade"`
+	Code  string `json:"code,omitempty"` // BEARER
+	Count uint64 `json:"count"`
+}
+
+// Trade is the first of the offer's trades.
+func (c Checked) Trade() string { return c.Parts[0].Trade }
+
+// trades is how many trades it takes to hold the cards.
+func (w Wanted) trades() int { return max(1, (w.Cards.Len()+lotSegments-1)/lotSegments) }
 
 // Count is how many cards go out.
 func (c Checked) Count() uint64 { return c.Cards.Count() }
@@ -115,13 +127,17 @@ func (w Wanted) terms(d protocol.Draft, out *Checked) error {
 		return Refusal("DRAFT_TIME").With("got", time.UnixMilli(o.OfferedAt))
 	case o.ExpiresAt <= o.OfferedAt || o.ExpiresAt <= now || w.ExpiresIn > 0 && life != w.ExpiresIn || w.ExpiresIn == 0 && life > longestLife:
 		return Refusal("DRAFT_EXPIRY").With("got", time.UnixMilli(o.ExpiresAt))
-	case len(o.Outputs) != 1:
+	case len(o.Outputs) != w.trades():
 		return Refusal("DRAFT_CARDS").With("outputs", len(o.Outputs))
-	case !distinct(tradeName, []string{o.Outputs[0].Trade}) || len(o.Inputs) == 0 || len(o.Inputs) > maxLots || len(o.Remainders) > maxLots ||
-		!distinct(lotName, slices.Concat(o.Inputs, []string{o.Outputs[0].Lot}, o.Remainders)):
+	}
+	var trades, lots []string
+	for _, part := range o.Outputs {
+		trades, lots = append(trades, part.Trade), append(lots, part.Lot)
+	}
+	if !distinct(tradeName, trades) || len(o.Inputs) == 0 || len(o.Inputs) > maxLots || len(o.Remainders) > maxLots ||
+		!distinct(lotName, slices.Concat(o.Inputs, lots, o.Remainders)) {
 		return Refusal("DRAFT_NAMES")
 	}
-	out.Trade = o.Outputs[0].Trade
 	return nil
 }
 
@@ -144,9 +160,18 @@ func (w Wanted) cards(d protocol.Draft, out *Checked) error {
 		out.Openings.Lots[hash] = opening
 		return set, nil
 	}
-	made, err := open(o.Outputs[0].Lot)
-	if err != nil {
-		return err
+	var made iccid.Set
+	var after []iccid.Set
+	for _, part := range o.Outputs {
+		set, err := open(part.Lot)
+		if err != nil {
+			return err
+		}
+		if made, err = made.Union(set); err != nil {
+			return &Error{Code: "DRAFT_CARDS", Err: err}
+		}
+		after = append(after, set)
+		out.Parts = append(out.Parts, Part{Trade: part.Trade, Count: set.Count()})
 	}
 	if !made.Equal(w.Cards) {
 		return differ(made, w.Cards)
@@ -155,7 +180,6 @@ func (w Wanted) cards(d protocol.Draft, out *Checked) error {
 		return Refusal("DRAFT_COUNT").With("got", d.Count).With("want", made.Count())
 	}
 	out.Cards = made
-	after := []iccid.Set{made}
 	for _, h := range o.Inputs {
 		set, err := open(h)
 		if err != nil {
@@ -191,21 +215,25 @@ func differ(got, want iccid.Set) error {
 	return e
 }
 
-// code computes the trade code and its hash: a NAMED trade has none.
+// code computes each trade's code and its hash: a NAMED trade has none.
 func (w Wanted) code(d protocol.Draft, out *Checked) error {
-	trade := out.Offer.Outputs[0]
-	if w.Mode != request.Bearer {
-		if trade.CodeHash != "" {
+	for i, trade := range out.Offer.Outputs {
+		if w.Mode != request.Bearer {
+			if trade.CodeHash != "" {
+				return Refusal("DRAFT_CODE")
+			}
+			continue
+		}
+		code, ok := d.Openings.Codes[trade.Trade]
+		if !ok || len(code.Salt) != 16 || code.Code != request.TradeCode(out.Offer.OfferedAt, out.Offer.Seller, trade.Lot, code.Salt) ||
+			trade.CodeHash != request.CodeHash(trade.Trade, code.Code, code.Salt) {
 			return Refusal("DRAFT_CODE")
 		}
-		return nil
+		if out.Openings.Codes == nil {
+			out.Openings.Codes = map[string]request.CodeOpening{}
+		}
+		out.Parts[i].Code, out.Openings.Codes[trade.Trade] = code.Code, code
 	}
-	code, ok := d.Openings.Codes[trade.Trade]
-	if !ok || len(code.Salt) != 16 || code.Code != request.TradeCode(out.Offer.OfferedAt, out.Offer.Seller, trade.Lot, code.Salt) ||
-		trade.CodeHash != request.CodeHash(trade.Trade, code.Code, code.Salt) {
-		return Refusal("DRAFT_CODE")
-	}
-	out.Code, out.Openings.Codes = code.Code, map[string]request.CodeOpening{trade.Trade: code}
 	return nil
 }
 

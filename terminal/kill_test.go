@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,10 +19,10 @@ import (
 
 // The child's orders.
 const (
-	dieDo = "CARDFLOW_TERMINAL_TEST_DO"  // offer, take, pin
+	dieDo = "CARDFLOW_TERMINAL_TEST_DO"  // offer, take, pin, scan
 	dieAt = "CARDFLOW_TERMINAL_TEST_AT"  // the point at which it is killed
 	dieIn = "CARDFLOW_TERMINAL_TEST_DIR" // the terminal's directory
-	dieOn = "CARDFLOW_TERMINAL_TEST_ON"  // what it is about: a PIN, a trade
+	dieOn = "CARDFLOW_TERMINAL_TEST_ON"  // what it is about: a PIN, a trade, which time
 )
 
 func TestMain(m *testing.M) {
@@ -32,20 +33,36 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// die ends this process as a power cut would.
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
 // child does what it is told until it is killed.
 func child(do, at, dir, on string) error {
-	die := func(point string) {
+	dies := func(point string) {
 		if point == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			die()
 		}
+	}
+	if do == "scan" {
+		state, err := OpenState(StatePath(dir))
+		if err != nil {
+			return err
+		}
+		hit, err := strconv.Atoi(on)
+		if err != nil {
+			return err
+		}
+		return childScans(state, at, hit)
 	}
 	sim, err := OpenSoftSIM(StorePath(dir))
 	if err != nil {
 		return err
 	}
 	if do == "pin" {
-		sim.at = die
+		sim.at = dies
 		return errors.Join(errors.New("it lives"), sim.Unlock(gm.Secret(on)))
 	}
 	if err := sim.Unlock(goodPIN()); err != nil {
@@ -55,7 +72,7 @@ func child(do, at, dir, on string) error {
 	if err != nil {
 		return err
 	}
-	state.at = die
+	state.at = dies
 	t, err := New(sim, state, time.Now)
 	if err != nil {
 		return err
@@ -75,7 +92,7 @@ func child(do, at, dir, on string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := t.Sell(c); err != nil {
+		if _, err := t.Sell(c, nil); err != nil {
 			return err
 		}
 	case "take":
@@ -87,7 +104,7 @@ func child(do, at, dir, on string) error {
 		if _, err := r.Box(card(0), card(9)); err != nil {
 			return err
 		}
-		if _, err := t.Take(in, r); err != nil {
+		if _, err := t.Take(r, nil, in); err != nil {
 			return err
 		}
 	}
@@ -125,7 +142,7 @@ func (r *rig) reopen() {
 // bytes; and before it was in the queue, nothing.
 func TestKilled(t *testing.T) {
 	for _, do := range []string{"offer", "take"} {
-		for _, at := range []string{atQueueing, atQueued, atSending, atSent, atNoted} {
+		for _, at := range []string{AtQueueing, AtQueued, AtSending, AtSent, AtNoted} {
 			t.Run(do+" "+at, func(t *testing.T) {
 				g := newGateway(t)
 				a, b := newRig(t, g, seller, "SN-0001"), newRig(t, g, buyer, "SN-0002")
@@ -136,14 +153,14 @@ func TestKilled(t *testing.T) {
 				}
 				check(t, r.state.Close())
 				killed(t, do, at, r.dir, on)
-				applied := map[string]int{atQueueing: 0, atQueued: 0, atSending: 0, atSent: 1, atNoted: 1}[at]
+				applied := map[string]int{AtQueueing: 0, AtQueued: 0, AtSending: 0, AtSent: 1, AtNoted: 1}[at]
 				if n := len(g.Ledger()) - before; n != applied {
 					t.Errorf("%d requests were carried out, not %d", n, applied)
 				}
 				r.reopen()
 				queue, err := r.state.Queue()
 				check(t, err)
-				want := map[string]string{atQueued: Waiting, atSending: Sent, atSent: Sent, atNoted: Committed}[at]
+				want := map[string]string{AtQueued: Waiting, AtSending: Sent, AtSent: Sent, AtNoted: Committed}[at]
 				if want == "" && len(queue) != 0 || want != "" && (len(queue) != 1 || queue[0].State != want) {
 					t.Fatalf("the queue: %+v", queue)
 				}

@@ -34,7 +34,8 @@ type Entry struct {
 	Count  uint64 `json:"count,omitempty"`
 	Party  string `json:"party,omitempty"` // the other side
 	Trade  string `json:"trade,omitempty"`
-	Code   string `json:"code,omitempty"` // of a BEARER trade
+	Code   string `json:"code,omitempty"`  // of a BEARER trade
+	Parts  []Part `json:"parts,omitempty"` // the trades of an offer that has several; Trade and Code are the first one's
 	Reason string `json:"reason,omitempty"`
 
 	// What it does to the stock when it is committed.
@@ -55,50 +56,64 @@ const keptEntries = 200
 
 func sequenceKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// Enqueue stores a signed request. When it answers, the request is on the disk and will be sent. One that is in the queue
-// already is not stored again: its entry is answered. Errors: STOCK_SPENT if another one that hasn't ended spends the same lot.
-func (s *State) Enqueue(e Entry) (Entry, error) {
-	s.pass(atQueueing)
+// Enqueue stores signed requests, and forgets the scans that they were made of, if there are any: all or nothing. When it answers, the
+// requests are on the disk and will be sent. One that is in the queue already is not stored again: its entry is answered. Errors:
+// STOCK_SPENT if another one that hasn't ended spends the same lot.
+func (s *State) Enqueue(of *Tally, list ...Entry) ([]Entry, error) {
+	s.pass(AtQueueing)
+	var queued []Entry
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketQueue)
-		spends := map[string]bool{}
-		for _, h := range e.Spends {
-			spends[h] = true
-		}
-		known := false
-		err := b.ForEach(func(_, data []byte) error {
-			var old Entry
-			if err := json.Unmarshal(data, &old); err != nil {
-				return failf("STATE_CORRUPT", "an entry of the queue makes no sense")
+		queued = nil
+		for _, e := range list {
+			e, err := enqueue(b, e)
+			if err != nil {
+				return err
 			}
-			if old.RequestID == e.RequestID && old.State != Failed {
-				e, known = old, true
-				return nil
-			}
-			for _, h := range old.Spends {
-				if !old.Ended() && spends[h] {
-					return Refusal("STOCK_SPENT").With("request", old.Sequence)
-				}
-			}
-			return nil
-		})
-		if err != nil || known {
-			return err
+			queued = append(queued, e)
 		}
-		if e.Sequence, err = b.NextSequence(); err != nil {
-			return err
-		}
-		e.State, e.Attempts = Waiting, 0
-		if err := put(b, sequenceKey(e.Sequence), e); err != nil {
+		if err := of.end(tx); err != nil {
 			return err
 		}
 		return prune(b)
 	})
 	if err != nil {
-		return Entry{}, err
+		return nil, err
 	}
-	s.pass(atQueued)
-	return e, nil
+	s.pass(AtQueued)
+	return queued, nil
+}
+
+func enqueue(b *bbolt.Bucket, e Entry) (Entry, error) {
+	spends := map[string]bool{}
+	for _, h := range e.Spends {
+		spends[h] = true
+	}
+	known := false
+	err := b.ForEach(func(_, data []byte) error {
+		var old Entry
+		if err := json.Unmarshal(data, &old); err != nil {
+			return failf("STATE_CORRUPT", "an entry of the queue makes no sense")
+		}
+		if old.RequestID == e.RequestID && old.State != Failed {
+			e, known = old, true
+			return nil
+		}
+		for _, h := range old.Spends {
+			if !old.Ended() && spends[h] {
+				return Refusal("STOCK_SPENT").With("request", old.Sequence)
+			}
+		}
+		return nil
+	})
+	if err != nil || known {
+		return e, err
+	}
+	if e.Sequence, err = b.NextSequence(); err != nil {
+		return e, err
+	}
+	e.State, e.Attempts = Waiting, 0
+	return e, put(b, sequenceKey(e.Sequence), e)
 }
 
 // Queue lists all entries, oldest first.

@@ -100,7 +100,7 @@ func (r *rig) sells(cards iccid.Set, to string) Entry {
 	r.t.Helper()
 	c, _, err := r.Prepare(r.t.Context(), Order{Cards: cards, To: to})
 	check(r.t, err)
-	e, err := r.Sell(c)
+	e, err := r.Sell(c, nil)
 	check(r.t, err)
 	e, err = r.Deliver(r.t.Context(), e.Sequence, time.Minute)
 	check(r.t, err)
@@ -120,7 +120,7 @@ func (r *rig) takes(ask protocol.ConfirmAsk) Entry {
 		_, err := got.Box(in.Cards.Rule.Format(s.First()), in.Cards.Rule.Format(s.Last()))
 		check(r.t, err)
 	}
-	e, err := r.Take(in, got)
+	e, err := one(r.Take(got, nil, in))
 	check(r.t, err)
 	e, err = r.Deliver(r.t.Context(), e.Sequence, time.Minute)
 	check(r.t, err)
@@ -128,11 +128,19 @@ func (r *rig) takes(ask protocol.ConfirmAsk) Entry {
 }
 
 // onlyOnce insists that the ledger has carried out each request of the queue that is committed, and no other.
-func (r *rig) onlyOnce() {
+func (r *rig) onlyOnce() { r.onlyOnceWith() }
+
+// onlyOnceWith does so where others have sent requests, too.
+func (r *rig) onlyOnceWith(others ...*rig) {
 	r.t.Helper()
 	ledger := r.g.Ledger()
 	queue, err := r.state.Queue()
 	check(r.t, err)
+	for _, o := range others {
+		more, err := o.state.Queue()
+		check(r.t, err)
+		queue = append(queue, more...)
+	}
 	n := 0
 	for _, e := range queue {
 		a, ok := ledger[e.RequestID]

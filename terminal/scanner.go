@@ -34,10 +34,12 @@ const maxLine = 256
 // or without, and control characters around it as some scanners send them. A person at the same keyboard commands it by words.
 type Scanner struct {
 	lines *bufio.Reader
+	idle  func() error
 }
 
-// NewScanner reads lines.
-func NewScanner(r *bufio.Reader) *Scanner { return &Scanner{r} }
+// NewScanner reads lines. Whenever there is nothing more to be read at once it calls idle, and then waits for more; an error of
+// idle's is Next's.
+func NewScanner(r *bufio.Reader, idle func() error) *Scanner { return &Scanner{r, idle} }
 
 // Next reads the next line that isn't empty. At the end of the input it answers io.EOF. A line without an end is one, too.
 func (s *Scanner) Next() (Signal, string, error) {
@@ -64,6 +66,11 @@ func (s *Scanner) Next() (Signal, string, error) {
 func (s *Scanner) line() (text string, long bool, err error) {
 	var kept []byte
 	for {
+		if s.lines.Buffered() == 0 {
+			if err := s.idle(); err != nil {
+				return "", false, err
+			}
+		}
 		c, err := s.lines.ReadByte()
 		if err != nil {
 			return string(kept), len(kept) > maxLine, err

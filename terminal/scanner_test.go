@@ -18,7 +18,7 @@ type scanned struct {
 
 func scanAll(t testing.TB, text string) (list []scanned) {
 	t.Helper()
-	s := NewScanner(bufio.NewReaderSize(strings.NewReader(text), 16))
+	s := NewScanner(bufio.NewReaderSize(strings.NewReader(text), 16), func() error { return nil })
 	for {
 		signal, code, err := s.Next()
 		if errors.Is(err, io.EOF) {

@@ -23,9 +23,10 @@ type Order struct {
 	Offline   bool // draft it here, without asking
 }
 
-// Prepare has an offer drafted, by the platform or without a network by the terminal, and checks it. offline says which. Nothing
-// is signed yet. Errors: those of [Wanted.Check], [Wanted.Draft], and what the platform refuses.
-func (t *Terminal) Prepare(ctx context.Context, o Order) (c Checked, offline bool, err error) {
+// Prepare has an offer drafted and checks it: by the platform, or by the terminal where there is no network, or where one trade
+// can't hold the cards, which the platform would draft one trade of. here says that it was the terminal. Nothing is signed yet.
+// Errors: those of [Wanted.Check], [Wanted.Draft], and what the platform refuses.
+func (t *Terminal) Prepare(ctx context.Context, o Order) (c Checked, here bool, err error) {
 	w := Wanted{
 		Channel: t.profile.Channel, Seller: t.profile.Device.Participant.ID, Cards: o.Cards, Mode: request.Named, To: o.To, Reverses: o.Reverses,
 		ExpiresIn: o.ExpiresIn, Now: t.now(),
@@ -34,26 +35,25 @@ func (t *Terminal) Prepare(ctx context.Context, o Order) (c Checked, offline boo
 		w.Mode = request.Bearer
 	}
 	var d protocol.Draft
-	offline = o.Offline
-	if !offline {
+	if here = o.Offline || w.trades() > 1; !here {
 		err = t.client.post(ctx, protocol.PathRecentHash, protocol.RecentHash{
 			Segments: Spans(o.Cards), Mode: w.Mode, To: w.To, ExpiresIn: w.ExpiresIn.Milliseconds(), Reverses: w.Reverses,
 		}, &d)
 		if errors.Is(err, Refusal("OFFLINE")) {
-			offline, err = true, nil
+			here, err = true, nil
 		}
 	}
-	if offline && err == nil {
+	if here && err == nil {
 		var stock []Lot
 		if stock, err = t.state.Stock(); err == nil {
 			d, err = w.Draft(stock, t.random)
 		}
 	}
 	if err != nil {
-		return Checked{}, offline, err
+		return Checked{}, here, err
 	}
 	c, err = w.Check(d)
-	return c, offline, err
+	return c, here, err
 }
 
 // Spans writes a set as the protocol does.
@@ -69,9 +69,13 @@ func Spans(set iccid.Set) []protocol.Span {
 	return spans
 }
 
-// Sell signs a checked offer and puts it into the queue.
-func (t *Terminal) Sell(c Checked) (Entry, error) {
-	e := Entry{Count: c.Count(), Party: c.Offer.Receiver, Trade: c.Trade, Code: c.Code, Spends: c.Offer.Inputs}
+// Sell signs a checked offer and puts it into the queue, in the place of the scans that it was made of; of may be nil. Errors:
+// REQUEST_TOO_LONG, and those of [State.Enqueue].
+func (t *Terminal) Sell(c Checked, of *Tally) (Entry, error) {
+	e := Entry{Count: c.Count(), Party: c.Offer.Receiver, Trade: c.Trade(), Code: c.Parts[0].Code, Spends: c.Offer.Inputs}
+	if len(c.Parts) > 1 {
+		e.Parts = c.Parts
+	}
 	known, err := all[protocol.StockLot](t.state, bucketStock)
 	if err != nil {
 		return Entry{}, err
@@ -90,11 +94,25 @@ func (t *Terminal) Sell(c Checked) (Entry, error) {
 		e.Gains = append(e.Gains, l)
 	}
 	until := min(c.Offer.ExpiresAt, t.now().Add(longestWait).UnixMilli())
-	return t.enqueue(c.Request, until, e, protocol.Submit{Openings: &c.Openings})
+	if e, err = t.signed(c.Request, until, e, protocol.Submit{Openings: &c.Openings}); err != nil {
+		return Entry{}, err
+	}
+	return one(t.state.Enqueue(of, e))
 }
 
-// enqueue signs a request and queues it with its openings, as it will be sent.
-func (t *Terminal) enqueue(req request.Request, until int64, e Entry, in protocol.Submit) (Entry, error) {
+func one(list []Entry, err error) (Entry, error) {
+	if err != nil {
+		return Entry{}, err
+	}
+	return list[0], nil
+}
+
+// maxRequest is the longest body that the platform takes, in bytes. A longer one would be refused by nobody's signature, and so
+// wait in the queue for ever.
+const maxRequest = 1 << 20
+
+// signed signs a request and makes of it an entry for the queue, with its openings, as it will be sent.
+func (t *Terminal) signed(req request.Request, until int64, e Entry, in protocol.Submit) (Entry, error) {
 	sig, err := t.sign(req, until)
 	if err != nil {
 		return Entry{}, err
@@ -103,6 +121,9 @@ func (t *Terminal) enqueue(req request.Request, until int64, e Entry, in protoco
 	if e.Body, err = json.Marshal(in); err != nil {
 		return Entry{}, err
 	}
+	if len(e.Body) > maxRequest {
+		return Entry{}, Refusal("REQUEST_TOO_LONG")
+	}
 	e.RequestID, e.Function, e.NotAfter, e.QueuedAt = req.ID(), req.Function, until, t.now().UnixMilli()
-	return t.state.Enqueue(e)
+	return e, nil
 }

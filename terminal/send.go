@@ -81,10 +81,10 @@ func (t *Terminal) sendOne(ctx context.Context, e Entry) (Entry, error) {
 	if err != nil {
 		return e, err
 	}
-	t.state.pass(atSending)
+	t.state.pass(AtSending)
 	var got protocol.Submitted
 	err = t.client.postBytes(ctx, protocol.PathSubmit, e.Body, &got)
-	t.state.pass(atSent)
+	t.state.pass(AtSent)
 	if err == nil {
 		err = t.believe(ctx, e, got)
 	}
@@ -123,7 +123,7 @@ func (t *Terminal) sendOne(ctx context.Context, e Entry) (Entry, error) {
 func (t *Terminal) note(e Entry, do func(*Entry)) (Entry, error) {
 	e, err := t.state.change(e.Sequence, do)
 	if err == nil {
-		t.state.pass(atNoted)
+		t.state.pass(AtNoted)
 	}
 	return e, err
 }

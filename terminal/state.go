@@ -10,17 +10,9 @@ import (
 	bolt "go.etcd.io/bbolt/errors"
 )
 
-// The points at which a test kills the process.
-const (
-	atQueueing = "queueing" // a request is signed, and not yet in the queue
-	atQueued   = "queued"   // it is in the queue, and on the disk
-	atSending  = "sending"  // it is marked as being sent, and not yet sent
-	atSent     = "sent"     // its answer is here, and not yet noted
-	atNoted    = "noted"    // its end is on the disk
-)
-
 // State is what a terminal remembers between two commands: who it is, which gateway keys it has pinned, what it has signed
-// that hasn't ended, and what it knew of its stock when it last had a network. Not in it is the key.
+// that hasn't ended, what was scanned and not yet signed, and what it knew of its stock when it last had a network. Not in it is
+// the key.
 //
 // It is one bbolt file. Each change is one transaction that is on the disk when it answers; a process that is killed leaves
 // the file as it was before or after, never between; and while one process has it open, no other one can, so nothing is
@@ -35,6 +27,7 @@ var (
 	bucketGateway = []byte("gateway")
 	bucketQueue   = []byte("queue")
 	bucketStock   = []byte("stock")
+	bucketScans   = []byte("scans") // a bucket for each piece of work
 )
 
 // patience is how long a command waits for another one that has the state open.
@@ -57,7 +50,7 @@ func OpenState(path string) (s *State, err error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketProfile, bucketGateway, bucketQueue, bucketStock} {
+		for _, name := range [][]byte{bucketProfile, bucketGateway, bucketQueue, bucketStock, bucketScans} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -72,12 +65,6 @@ func OpenState(path string) (s *State, err error) {
 
 // Close closes the file.
 func (s *State) Close() error { return s.db.Close() }
-
-func (s *State) pass(point string) {
-	if s.at != nil {
-		s.at(point)
-	}
-}
 
 // put stores a value under a key.
 func put(b *bbolt.Bucket, key []byte, value any) error {

@@ -62,30 +62,58 @@ func sameSpan(own, told protocol.Span) bool {
 	return own == told || own.End == "" && told == protocol.Span{Start: own.Start, End: own.Start}
 }
 
-// Take signs that the cards have come in, and queues it. Which cards, the person has scanned: r must be right. Errors:
-// GOODS_WRONG.
-func (t *Terminal) Take(in Incoming, r *Receipt) (Entry, error) {
-	if !r.Right() || !r.expected.Equal(in.Cards) {
-		return Entry{}, Refusal("GOODS_WRONG")
+// Together are the cards of several trades. Errors: RULE_MISMATCH, ICCID_TOO_MANY_SEGMENTS, and ICCID_DUPLICATE, which an honest
+// ledger doesn't allow.
+func Together(trades []Incoming) (all iccid.Set, err error) {
+	for _, in := range trades {
+		if all, err = all.Union(in.Cards); err != nil {
+			return all, err
+		}
 	}
-	body := request.Confirm{Trade: in.Trade, Lot: in.Lot, Receiver: t.profile.Device.Participant.ID}
-	e := t.endOf(in)
-	e.Gains = []protocol.StockLot{{
-		Lot: in.Lot, Opening: in.Opening, Segments: in.Segments, Count: in.Count, Restrictions: in.Restrictions, RetailPolicy: in.RetailPolicy,
-		Trade: in.Trade, Since: t.now().UnixMilli(),
-	}}
-	return t.enqueue(request.New(t.profile.Channel, body), t.endUntil(in), e, in.submit())
+	return all, nil
 }
 
-// Decline signs that the cards go back, for a reason of request.Reasons, and queues it. Errors: REASON_INVALID.
-func (t *Terminal) Decline(in Incoming, reason string) (Entry, error) {
-	if !request.Reasons[reason] {
-		return Entry{}, Refusal("REASON_INVALID")
+// Take signs for each trade that its cards have come in, and queues all of it, in the place of the scans; of may be nil. Which
+// cards, the person has scanned: r must be right, and hold those of every trade. Errors: GOODS_WRONG.
+func (t *Terminal) Take(r *Receipt, of *Tally, trades ...Incoming) ([]Entry, error) {
+	var list []Entry
+	for _, in := range trades {
+		if !r.Right() || !r.expected.Covers(in.Cards) {
+			return nil, Refusal("GOODS_WRONG")
+		}
+		body := request.Confirm{Trade: in.Trade, Lot: in.Lot, Receiver: t.profile.Device.Participant.ID}
+		e := t.endOf(in)
+		e.Gains = []protocol.StockLot{{
+			Lot: in.Lot, Opening: in.Opening, Segments: in.Segments, Count: in.Count, Restrictions: in.Restrictions, RetailPolicy: in.RetailPolicy,
+			Trade: in.Trade, Since: t.now().UnixMilli(),
+		}}
+		e, err := t.signed(request.New(t.profile.Channel, body), t.endUntil(in), e, in.submit())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, e)
 	}
-	body := request.Decline{Trade: in.Trade, Receiver: t.profile.Device.Participant.ID, Reason: reason}
-	e := t.endOf(in)
-	e.Reason = reason
-	return t.enqueue(request.New(t.profile.Channel, body), t.endUntil(in), e, in.submit())
+	return t.state.Enqueue(of, list...)
+}
+
+// Decline signs for each trade that its cards go back, for a reason of request.Reasons, and queues all of it, in the place of the
+// scans; of may be nil. Errors: REASON_INVALID.
+func (t *Terminal) Decline(reason string, of *Tally, trades ...Incoming) ([]Entry, error) {
+	if !request.Reasons[reason] {
+		return nil, Refusal("REASON_INVALID")
+	}
+	var list []Entry
+	for _, in := range trades {
+		body := request.Decline{Trade: in.Trade, Receiver: t.profile.Device.Participant.ID, Reason: reason}
+		e := t.endOf(in)
+		e.Reason = reason
+		e, err := t.signed(request.New(t.profile.Channel, body), t.endUntil(in), e, in.submit())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	return t.state.Enqueue(of, list...)
 }
 
 func (t *Terminal) endOf(in Incoming) Entry {

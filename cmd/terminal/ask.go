@@ -100,7 +100,11 @@ func (e *environment) line(question string) (string, error) {
 	if err != nil {
 		return "", terminal.Refusal("NO_ANSWER")
 	}
-	return strings.TrimSpace(text), nil
+	text = strings.TrimSpace(text)
+	if f, ok := e.stdin.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintln(e.stderr, text) // nobody has seen it typed
+	}
+	return text, nil
 }
 
 // agrees asks whether to go on; only a clear yes is one.
@@ -109,9 +113,14 @@ func (e *environment) agrees(question string) error {
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(text) {
-	case "y", "yes", "是", "好", "确认":
+	if yes[strings.ToLower(text)] {
 		return nil
 	}
 	return terminal.Refusal("NOT_AGREED")
 }
+
+// What is a yes, and what a no.
+var (
+	yes = map[string]bool{"y": true, "yes": true, "是": true, "好": true, "确认": true}
+	no  = map[string]bool{"n": true, "no": true, "否": true, "不": true}
+)

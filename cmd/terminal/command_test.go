@@ -89,11 +89,21 @@ func TestWarehouse(t *testing.T) {
 	holds(t, errs, "已扫 10 张", "不在库存："+number(500), "已经扫过："+number(5), "撤销 1 张，余 10 张", "已扫 11 张")
 	holds(t, out, "将要签名", number(0)+"-"+number(9), number(21), "已上链")
 
-	// Whoever says no has signed nothing.
+	// Whoever says no has signed nothing, and has his scans still.
 	_, errs = a.run(1, number(30)+"\ndone\nn\n", "out")
 	holds(t, errs, "NOT_AGREED")
-	_, errs = a.run(1, number(30)+"\n", "out")
-	holds(t, errs, "INPUT_ENDED")
+	_, errs = a.run(1, "n\n"+number(31)+"\n"+number(32)+"\n", "out")
+	holds(t, errs, "1 次扫码还没有签名", "INPUT_ENDED")
+	for _, answer := range []string{"", "\n", number(33) + "\n"} { // a code is no answer
+		_, errs = a.run(1, answer, "out")
+		holds(t, errs, "2 次扫码还没有签名", "SCANS_UNFINISHED")
+	}
+	_, errs = a.run(1, number(33)+"\n", "out", "--yes")
+	holds(t, errs, "SCANS_UNFINISHED", "--continue")
+	out, _ = a.run(1, "y\nundo\n"+number(34)+"\ndone\nn\n", "out")
+	holds(t, out, number(31), number(34))
+	out, _ = a.run(1, "done\n\n", "out", "--continue")
+	holds(t, out, number(31), number(34))
 	out, _ = a.run(0, "", "queue")
 	if strings.Count(out, "\n") != 1 {
 		t.Errorf("the queue:\n%s", out)
@@ -104,7 +114,9 @@ func TestWarehouse(t *testing.T) {
 	out, errs = b.run(1, strings.Join(append(goods, "n", ""), "\n"), "in")
 	holds(t, errs, "不在单内："+number(40), "已点过："+number(3))
 	holds(t, out, "缺 1 张", number(9), "多 1 张", "重复扫码 1 张")
-	out, errs = b.run(0, strings.Join([]string{"box", number(0), number(9), number(21), "done", "y", ""}, "\n"), "in")
+	_, errs = b.run(1, "undo\n", "in", "--continue") // the foreign card stays, 21 is out
+	holds(t, errs, "接着扫：已有 10 张", "已点 9 / 11 张")
+	out, errs = b.run(0, strings.Join([]string{"box", number(0), number(9), number(21), "done", "y", ""}, "\n"), "in", "--fresh")
 	holds(t, errs, "货与单一致：11 张")
 	holds(t, out, "已上链")
 
@@ -135,6 +147,41 @@ func TestOfflineQueue(t *testing.T) {
 	holds(t, out, "已上链")
 	if g.Owned(seller.ID) != 99 {
 		t.Errorf("the seller has %d", g.Owned(seller.ID))
+	}
+}
+
+// TestScattered: cards that lie too far apart for one trade go out as several, under one signature, and come in together.
+func TestScattered(t *testing.T) {
+	g := terminaltest.New(t)
+	a, b := newPerson(t, g, seller, "SN-0001"), newPerson(t, g, buyer, "SN-0002")
+	g.Give(seller.ID, number(0), number(2999), iccid.Luhn)
+	var scans strings.Builder
+	for n := range 1001 {
+		fmt.Fprintln(&scans, number(2*n))
+	}
+	out, _ := a.run(0, scans.String()+"done\ny\n", "--lang", "en", "out", "--to", buyer.ID)
+	holds(t, out, "2, under one signature", "committed")
+	if n := len(g.Ledger()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	_, errs := b.run(1, "1,1\n", "in")
+	holds(t, errs, "CHOICE_INVALID")
+	_, errs = b.run(0, "all\n"+scans.String()+"done\ny\n", "in")
+	holds(t, errs, "货与单一致：1001 张")
+	if n := g.Owned(buyer.ID); n != 1001 {
+		t.Errorf("the buyer has %d cards", n)
+	}
+	g.Give(seller.ID, number(4000), number(4001), iccid.Luhn)
+	a.run(0, number(4000)+"\n", "out", "--to", buyer.ID, "--yes")
+	a.run(0, number(4001)+"\n", "out", "--to", buyer.ID, "--yes")
+	out, _ = b.run(0, "", "--json", "in", "--list")
+	var list struct{ Trades []protocol.Trade }
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Trades) != 2 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, _ = b.run(0, number(4000)+"\n"+number(4001)+"\n", "--json", "in", "--trade", list.Trades[0].Trade+","+list.Trades[1].Trade, "--yes")
+	if strings.Count(out, `"committed"`) != 2 {
+		t.Errorf("both: %s", out)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,12 +13,13 @@ import (
 
 // inCommand is `terminal in`.
 type inCommand struct {
-	List    bool   `help:"List what is offered, and no more."`
-	Trade   string `help:"Open this trade." placeholder:"TRADE"`
-	Code    string `help:"Open a trade by its code, with --last6." placeholder:"CODE" and:"code"`
-	Last6   string `name:"last6" help:"The last six characters of a card in it." placeholder:"XXXXXX" and:"code"`
-	Decline string `help:"Send the goods back without scanning them, for a reason: NOT_MINE, WRONG_CARDS, DAMAGED, CHANGED_MIND, OTHER." placeholder:"REASON"`
-	Yes     bool   `help:"Sign without asking if the goods are right; the end of the input is done, too."`
+	List    bool     `help:"List what is offered, and no more."`
+	Trade   []string `help:"Open these trades: their goods are scanned together." placeholder:"TRADE,…" xor:"which"`
+	Code    string   `help:"Open a trade by its code, with --last6." placeholder:"CODE" and:"code" xor:"which"`
+	Last6   string   `name:"last6" help:"The last six characters of a card in it." placeholder:"XXXXXX" and:"code"`
+	Decline string   `help:"Send the goods back without scanning them, for a reason: NOT_MINE, WRONG_CARDS, DAMAGED, CHANGED_MIND, OTHER." placeholder:"REASON"`
+	Yes     bool     `help:"Sign without asking if the goods are right; the end of the input is done, too."`
+	unfinished
 }
 
 // receipt is a receipt at the scanner.
@@ -55,6 +57,9 @@ func (r receipt) undo() {
 
 // warn is tell with a bell.
 func (e *environment) warn(key string, args ...any) {
+	if e.hushed {
+		return
+	}
 	fmt.Fprintln(e.stderr, "\a"+wrapped("✗ "+e.words.say(key, args...)))
 }
 
@@ -65,40 +70,72 @@ func (c inCommand) Run(e *environment) error {
 		return err
 	}
 	defer s.close()
-	ask := protocol.ConfirmAsk{Trade: c.Trade, Code: strings.ToUpper(c.Code), ICCIDLast6: c.Last6}
-	if c.List || ask == (protocol.ConfirmAsk{}) {
-		offers, err := s.Offers(e.ctx)
+	asks := []protocol.ConfirmAsk{{Code: strings.ToUpper(c.Code), ICCIDLast6: c.Last6}}
+	if c.Code == "" {
+		list, err := c.which(e, s)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		asks = asks[:0]
+		for _, trade := range list {
+			asks = append(asks, protocol.ConfirmAsk{Trade: trade})
+		}
+	}
+	g := goods{}
+	for _, ask := range asks {
+		in, err := s.OpenOffer(e.ctx, ask)
 		if err != nil {
 			return err
 		}
-		if c.List || !e.json || len(offers) == 0 {
-			if err := e.showOffers(offers); err != nil || c.List || len(offers) == 0 {
-				return err
-			}
+		if !e.json {
+			e.showIncoming(in)
 		}
-		if ask.Trade, err = e.choose(offers); err != nil {
-			return err
-		}
+		g.trades, g.names = append(g.trades, in), append(g.names, in.Trade)
 	}
-	in, err := s.OpenOffer(e.ctx, ask)
+	if c.Decline != "" {
+		return c.decline(e, s, g, c.Decline)
+	}
+	all, err := terminal.Together(g.trades)
 	if err != nil {
 		return err
 	}
-	if !e.json {
-		e.showIncoming(in)
-	}
-	if c.Decline != "" {
-		return c.decline(e, s, in, c.Decline)
-	}
-	r := receipt{terminal.NewReceipt(in.Cards), e, in.Count}
-	if err := e.scan(r, c.Yes); err != nil {
+	r := receipt{terminal.NewReceipt(all), e, all.Count()}
+	slices.Sort(g.names)
+	if g.tally, err = e.tally(s, "in/"+strings.Join(g.names, ","), c.unfinished, !c.Yes && !e.json, r); err != nil {
 		return err
 	}
-	return c.decide(e, s, in, r)
+	if err := e.scan(r, g.tally, c.Yes); err != nil {
+		return err
+	}
+	return c.decide(e, s, g, r)
+}
+
+// goods are the trades that are taken in together, and what was scanned for them.
+type goods struct {
+	trades []terminal.Incoming
+	names  []string
+	tally  *terminal.Tally // nil if nothing was to be scanned
+}
+
+// which are the trades that the command line names, or that a person chooses of what is offered; none if that was all.
+func (c inCommand) which(e *environment, s session) ([]string, error) {
+	if len(c.Trade) > 0 && !c.List {
+		return slices.Compact(slices.Sorted(slices.Values(c.Trade))), nil
+	}
+	offers, err := s.Offers(e.ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.List || !e.json || len(offers) == 0 {
+		if err := e.showOffers(offers); err != nil || c.List || len(offers) == 0 {
+			return nil, err
+		}
+	}
+	return e.choose(offers)
 }
 
 // decide says how the goods compare, and signs what the person says to that.
-func (c inCommand) decide(e *environment, s session, in terminal.Incoming, r receipt) error {
+func (c inCommand) decide(e *environment, s session, g goods, r receipt) error {
 	if !r.Right() {
 		if err := e.showDifferences(r); err != nil {
 			return err
@@ -114,27 +151,27 @@ func (c inCommand) decide(e *environment, s session, in terminal.Incoming, r rec
 		if err != nil {
 			return err
 		}
-		return c.decline(e, s, in, strings.ToUpper(reason))
+		return c.decline(e, s, g, strings.ToUpper(reason))
 	}
-	e.tell("goods-right", in.Count)
+	e.tell("goods-right", r.total)
 	if !c.Yes {
 		if err := e.agrees(e.words.say("ask-take")); err != nil {
 			return err
 		}
 	}
-	entry, err := s.Take(in, r.Receipt)
+	entries, err := s.Take(r.Receipt, g.tally, g.trades...)
 	if err != nil {
 		return err
 	}
-	return e.deliver(s, entry, false)
+	return e.deliver(s, false, entries...)
 }
 
-func (c inCommand) decline(e *environment, s session, in terminal.Incoming, reason string) error {
-	entry, err := s.Decline(in, reason)
+func (c inCommand) decline(e *environment, s session, g goods, reason string) error {
+	entries, err := s.Decline(reason, g.tally, g.trades...)
 	if err != nil {
 		return err
 	}
-	return e.deliver(s, entry, false)
+	return e.deliver(s, false, entries...)
 }
 
 func (e *environment) showOffers(offers []protocol.Trade) error {
@@ -153,19 +190,29 @@ func (e *environment) showOffers(offers []protocol.Trade) error {
 	return nil
 }
 
-func (e *environment) choose(offers []protocol.Trade) (string, error) {
+// choose asks which of the offers are opened: one, several with commas between them, or all.
+func (e *environment) choose(offers []protocol.Trade) (list []string, err error) {
 	if len(offers) == 1 {
-		return offers[0].Trade, nil
+		return []string{offers[0].Trade}, nil
 	}
 	text, err := e.line(e.words.say("ask-choose"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > len(offers) {
-		return "", errors.Join(terminal.Refusal("CHOICE_INVALID"), err)
+	if text = strings.ReplaceAll(strings.ToLower(text), "，", ","); text == "all" || text == "全部" {
+		for _, o := range offers {
+			list = append(list, o.Trade)
+		}
+		return list, nil
 	}
-	return offers[n-1].Trade, nil
+	for _, part := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || n < 1 || n > len(offers) || slices.Contains(list, offers[n-1].Trade) {
+			return nil, errors.Join(terminal.Refusal("CHOICE_INVALID"), err)
+		}
+		list = append(list, offers[n-1].Trade)
+	}
+	return list, nil
 }
 
 func (e *environment) showIncoming(in terminal.Incoming) {

@@ -54,6 +54,7 @@ type environment struct {
 	stdout io.Writer
 	stderr io.Writer
 	now    func() time.Time
+	hushed bool // scans of an earlier time are counted again, and not told
 }
 
 // run runs a command line and answers the exit status: 0 done, 1 failed, 2 the command line is wrong.
@@ -121,6 +122,7 @@ func (e *environment) open() (s session, err error) {
 	if err != nil {
 		return s, err
 	}
+	state.Watch(pass)
 	s.close = func() {
 		sim.Lock()
 		_ = state.Close()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cardflow/ledger/request"
@@ -16,6 +17,7 @@ type outCommand struct {
 	Expires time.Duration `help:"How long the offer stands; without it, the platform's usual time." placeholder:"24h"`
 	Offline bool          `help:"Draft from the known stock and keep it in the queue."`
 	Yes     bool          `help:"Sign without asking; the end of the input is done, too."`
+	unfinished
 }
 
 // basket is a basket at the scanner.
@@ -58,40 +60,44 @@ func (c outCommand) Run(e *environment) error {
 		return err
 	}
 	b := basket{terminal.NewBasket(stock), e}
-	if err := e.scan(b, c.Yes); err != nil {
+	tally, err := e.tally(s, "out", c.unfinished, !c.Yes && !e.json, b)
+	if err != nil {
+		return err
+	}
+	if err := e.scan(b, tally, c.Yes); err != nil {
 		return err
 	}
 	cards, err := b.Cards()
 	if err != nil {
 		return err
 	}
-	checked, offline, err := s.Prepare(e.ctx, terminal.Order{Cards: cards, To: c.To, Reverses: c.Return, ExpiresIn: c.Expires, Offline: c.Offline})
+	checked, here, err := s.Prepare(e.ctx, terminal.Order{Cards: cards, To: c.To, Reverses: c.Return, ExpiresIn: c.Expires, Offline: c.Offline})
 	if err != nil {
 		return err
 	}
 	if !e.json {
-		e.showChecked(checked, c.Return, offline)
+		e.showChecked(checked, c.Return, here)
 	}
 	if !c.Yes {
 		if err := e.agrees(e.words.say("ask-sign")); err != nil {
 			return err
 		}
 	}
-	entry, err := s.Sell(checked)
+	entry, err := s.Sell(checked, tally)
 	if err != nil {
 		return err
 	}
-	return e.deliver(s, entry, c.Offline)
+	return e.deliver(s, c.Offline, entry)
 }
 
 // showChecked shows what will be signed.
-func (e *environment) showChecked(c terminal.Checked, reverses string, offline bool) {
+func (e *environment) showChecked(c terminal.Checked, reverses string, here bool) {
 	fmt.Fprintln(e.stdout, e.words.say("will-sign"))
 	to, drafted := c.Offer.Receiver, "drafted-there"
 	if c.Offer.Mode == request.Bearer {
 		to = e.words.say("to-code")
 	}
-	if offline {
+	if here {
 		drafted = "drafted-here"
 	}
 	e.row("to", to)
@@ -106,31 +112,56 @@ func (e *environment) showChecked(c terminal.Checked, reverses string, offline b
 	}
 	e.row("rest", fmt.Sprint(rest))
 	e.row("expires", at(c.Offer.ExpiresAt))
-	e.row("trade", c.Trade)
+	e.showParts(c.Trade(), c.Parts)
 	e.row("drafted", e.words.say(drafted))
 }
 
-// deliver sends the queue and shows what became of an entry. Without a network it stays in the queue, which is no failure.
-func (e *environment) deliver(s session, entry terminal.Entry, offline bool) error {
-	e.tell("queued", entry.Sequence)
-	var err error
-	if !offline {
-		entry, err = s.Deliver(e.ctx, entry.Sequence, patience)
+// showParts shows the trades of an offer, usually one.
+func (e *environment) showParts(trade string, parts []terminal.Part) {
+	if len(parts) < 2 {
+		e.row("trade", trade)
+		return
 	}
-	if offline || errors.Is(err, terminal.Refusal("OFFLINE")) {
+	e.row("parts", e.words.say("in-parts", len(parts)))
+	for _, p := range parts {
+		fmt.Fprintln(e.stdout, strings.TrimRight(fmt.Sprintf("  %s %6d  %s", p.Trade, p.Count, p.Code), " "))
+	}
+}
+
+// deliver sends the queue and shows what became of entries. Without a network they stay in the queue, which is no failure.
+func (e *environment) deliver(s session, offline bool, entries ...terminal.Entry) (err error) {
+	for i := range entries {
+		e.tell("queued", entries[i].Sequence)
+	}
+	away := offline
+	for i := range entries {
+		if away {
+			break
+		}
+		entries[i], err = s.Deliver(e.ctx, entries[i].Sequence, patience)
+		if away = errors.Is(err, terminal.Refusal("OFFLINE")); err != nil && !away {
+			return err
+		}
+	}
+	if away {
 		e.tell("unsent")
-		err = nil
-	}
-	if err != nil {
-		return err
 	}
 	if e.json {
-		err = e.print(entry)
+		var v any = map[string]any{"requests": entries}
+		if len(entries) == 1 {
+			v = entries[0]
+		}
+		err = e.print(v)
 	} else {
-		e.showEntry(entry)
+		err = nil
+		for _, entry := range entries {
+			e.showEntry(entry)
+		}
 	}
-	if err == nil && entry.State == terminal.Failed {
-		err = failure(entry)
+	for _, entry := range entries {
+		if err == nil && entry.State == terminal.Failed {
+			err = failure(entry)
+		}
 	}
 	return err
 }
@@ -153,8 +184,8 @@ func (e *environment) showEntry(q terminal.Entry) {
 	e.row("request", q.RequestID)
 	e.row("state", e.words.state(q.State))
 	e.row("count", fmt.Sprint(q.Count))
-	e.row("trade", q.Trade)
-	if q.Code != "" {
+	e.showParts(q.Trade, q.Parts)
+	if q.Code != "" && len(q.Parts) == 0 {
 		e.row("code", q.Code)
 	}
 	if q.TxID != "" {

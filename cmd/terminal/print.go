@@ -21,6 +21,9 @@ func (e *environment) print(v any) error {
 
 // tell writes a line for the person, which isn't the answer: to standard error, so that the answer can be kept.
 func (e *environment) tell(key string, args ...any) {
+	if e.hushed {
+		return
+	}
 	fmt.Fprintln(e.stderr, wrapped(e.words.say(key, args...)))
 }
 
