@@ -78,7 +78,7 @@ miniprogram/node_modules/.ready: miniprogram/package-lock.json
 	@touch $@
 
 .PHONY: second-client
-second-client: build terminal/typescript/node_modules/.ready ## 第二个终端程序（TypeScript），对照协议文档的测试数据 · the second terminal, in TypeScript, against the vectors
+second-client: build terminal/typescript/node_modules/.ready ## 第二个终端程序（TypeScript）：测试数据，与真实服务和 bin/terminal 交易 · the second terminal, in TypeScript: vectors, and trades
 	cd terminal/typescript && npm test --silent
 
 terminal/typescript/node_modules/.ready: terminal/typescript/package-lock.json

@@ -77,7 +77,7 @@ var queries = map[string]func(*call, protocol.Query) (any, error){
 // answerTerminal is POST /terminal/query.
 func answerTerminal(c *call) error {
 	in, err := bind(c, func(q protocol.Query) error {
-		return errors.Join(pageLimit(q.Limit), bounded(512, "cursor", q.Cursor), bounded(128, "what", q.What, "requestId", q.RequestID, "trade", q.Trade, "iccid", q.ICCID, "txId", q.TxID, "keyId", q.KeyID, "state", q.State, "side", q.Side))
+		return errors.Join(pageLimit(q.Limit), bounded(512, "cursor", q.Cursor), bounded(128, "what", q.What, "requestId", q.RequestID, "iccid", q.ICCID, "txId", q.TxID, "keyId", q.KeyID, "state", q.State, "side", q.Side))
 	})
 	if err != nil {
 		return err

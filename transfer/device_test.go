@@ -122,6 +122,8 @@ func TestDevices(t *testing.T) {
 	}
 	_, err = r.TerminalKey(r.ctx, who, r.keyOf(distributor.Participant).ID)
 	wants(t, "another's key", err, "NOT_FOUND")
+	_, err = r.TerminalKey(r.ctx, who, "")
+	wants(t, "no key's name", err, "NOT_FOUND")
 	gateway := must2(r.Gateway(r.ctx))(t)
 	if key, err := r.TerminalKey(r.ctx, who, gateway.Keys[0].ID); err != nil || key.Kind != request.GatewayKey {
 		t.Errorf("%+v, %v", key, err)

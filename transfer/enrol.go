@@ -224,7 +224,7 @@ type LedgerKey = contract.Key
 func (s *Service) TerminalKey(ctx context.Context, c Caller, keyID string) (LedgerKey, error) {
 	k, err := query[contract.Key](ctx, s.Ledger, request.Identity, "GetKey", keyID)
 	switch {
-	case contract.CodeOf(err) == contract.KeyUnknown,
+	case contract.CodeOf(err) == contract.KeyUnknown, contract.CodeOf(err) == contract.BadArguments, // no name that a key could have
 		err == nil && k.Participant != c.Participant && (k.Participant != PlatformID || k.Kind != request.GatewayKey):
 		return LedgerKey{}, fail("NOT_FOUND")
 	}

@@ -181,7 +181,6 @@ type SettledTrade struct {
 type Query struct {
 	What      string `json:"what"`
 	RequestID string `json:"requestId,omitempty"` // request
-	Trade     string `json:"trade,omitempty"`     // trade
 	ICCID     string `json:"iccid,omitempty"`     // trace
 	TxID      string `json:"txId,omitempty"`      // transaction
 	KeyID     string `json:"keyId,omitempty"`     // key

@@ -39,7 +39,7 @@ const outputMembers = ['trade', 'lot', 'codeHash']
 
 function ordered(value: object, order: string[]): object {
   const given = value as Record<string, unknown>
-  const unknown = Object.keys(given).find((name) => !order.includes(name))
+  const unknown = Object.keys(given).find((name) => !order.includes(name) && given[name] !== undefined)
   if (unknown !== undefined) throw new Error(`a member that the request does not have: ${unknown}`)
   const empty = (v: unknown): boolean => v === undefined || v === '' || (Array.isArray(v) && v.length === 0)
   return Object.fromEntries(order.filter((name) => !empty(given[name])).map((name) => [name, given[name]]))
