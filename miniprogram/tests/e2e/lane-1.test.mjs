@@ -4,4 +4,5 @@ import './net.mjs'
 import './confirm.mjs'
 import './preview.mjs'
 import './troubles.mjs'
+import './pages.mjs'
 import './stepup.mjs' // the last: what it waits for comes to pass while the others run

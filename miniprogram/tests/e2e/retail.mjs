@@ -6,13 +6,6 @@ import { consumer, counter, shop, staff, url, withPhone } from './support/stage.
 
 const retail = { open: 'subpackages/retail/pages/home/home' }
 
-async function logIn(phone, username = 'xiaowang', password = 'cardflow-demo') {
-  await phone.sees('商家登录')
-  await phone.type('账号', username)
-  await phone.type('密码', password)
-  await phone.tap('登录')
-}
-
 /** Cards fresh from their carrier in the shop's drawer. */
 async function toShop(segment) {
   const carrier = await staff('yidong')
@@ -29,7 +22,7 @@ const confirm = async (name, trade, last6) => {
 
 test('the shop sells a box and sees it confirmed', withPhone(retail, async (phone) => {
   await phone.shot('retail-login')
-  await logIn(phone)
+  await phone.staff()
   await phone.sees('张可卖')
   await phone.shot('retail-home')
   await phone.tap('卖卡')
@@ -53,7 +46,7 @@ test('the shop sells a box and sees it confirmed', withPhone(retail, async (phon
 }))
 
 test('the shop picks from its stock', withPhone(retail, async (phone) => {
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('卖卡')
   await phone.sees('扫卡上的条码')
   await phone.network(false)
@@ -93,7 +86,7 @@ test('the shop picks from its stock', withPhone(retail, async (phone) => {
 }))
 
 test('a code for each card of a box', withPhone(retail, async (phone) => {
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('卖卡')
   const { start, end } = counter.take(4)
   await phone.page.getByRole('radio', { name: '整盒' }).tap()
@@ -156,7 +149,7 @@ test('a code for each of hundreds is made as a job, and all of them are printed'
     : { state: 'done', done: many, total: many, results: [{ cards: many, tradeIds }] } }))
   let requests = 0
   phone.page.on('request', (r) => { if (/\/api\/v1\/trades/.test(r.url())) requests++ })
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('卖卡')
   await phone.page.getByRole('radio', { name: '整盒' }).tap()
   await phone.holds(start, end)
@@ -191,7 +184,7 @@ test('a code for each of hundreds is made as a job, and all of them are printed'
 test('cards that can not be sold', withPhone(retail, async (phone) => {
   const taken = await counter.sell()
   const other = counter.take()
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('卖卡')
   await phone.disabled('生成交易码')
   for (const [text, words] of [['1234', '这不是卡号'], ['898604B7192270274999', '这张卡不在库存里'], [taken.iccid, '这张卡正在另一笔交易中']]) {
@@ -211,7 +204,7 @@ test('cards that can not be sold', withPhone(retail, async (phone) => {
 
 test('a sale is taken back', withPhone(retail, async (phone) => {
   const trade = await counter.sell()
-  await logIn(phone)
+  await phone.staff()
   await phone.tap(`交易码 ${trade.code}`)
   await phone.sees('等买家确认')
   await phone.tap('复制发给买家')
@@ -230,7 +223,7 @@ test('whatever the shop taps twice is wanted once', withPhone(retail, async (pho
   const buyer = await consumer('两次点的人')
   await buyer.ended(await buyer.post(`/trades/${back.tradeId}/confirm`, { code: back.code, iccidLast6: back.last6 }))
   await buyer.ended(await buyer.post(`/trades/${back.tradeId}/return`, { reason: '卡不能用' }))
-  await logIn(phone)
+  await phone.staff()
   await phone.sees('张可卖')
   const { total } = await shop.get('/inventory')
   await phone.sees(new RegExp(`^${total}$`))
@@ -260,7 +253,7 @@ test('a refusal is seen with its reason, and found among the sales', withPhone(r
   const trade = await counter.sell()
   const buyer = await consumer('拒收的人')
   await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/decline`, { code: trade.code, iccidLast6: trade.last6, reason: 'DAMAGED' }))
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('销售记录')
   await phone.sees('全部')
   await phone.page.getByRole('radio', { name: '被拒收' }).tap()
@@ -281,7 +274,7 @@ test('a sale is found by its code, its card and its day', withPhone(retail, asyn
     await phone.type('查找', text)
     await phone.tap('查找')
   }
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('销售记录')
   await search(`${box.code.slice(0, 4).toLowerCase()} ${box.code.slice(4)}`)
   await only(box)
@@ -315,7 +308,7 @@ test('a card that comes back is received', withPhone(retail, async (phone) => {
   const buyer = await consumer('又退卡的人')
   await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/confirm`, { code: trade.code, iccidLast6: trade.last6 }))
   await buyer.ended(await buyer.post(`/trades/${trade.tradeId}/return`, { reason: '卡不能用' }))
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('待收货')
   await phone.sees('买家退回')
   await phone.shot('retail-receive')
@@ -328,7 +321,7 @@ test('a card that comes back is received', withPhone(retail, async (phone) => {
 test('custody is sealed while the shop sells: the sale ends by itself', withPhone(retail, async (phone) => {
   const ops = await staff('yunwei')
   const { start } = counter.take()
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('卖卡')
   await phone.type('卡号', start)
   await phone.tap('加上')
@@ -360,7 +353,7 @@ test('custody is sealed while the shop sells: the sale ends by itself', withPhon
 
 test('without a camera the shop types', withPhone(retail, async (phone) => {
   const { start } = counter.take()
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('卖卡')
   await phone.set({ camera: 'denied' })
   await phone.tap('扫卡上的条码')
@@ -372,15 +365,15 @@ test('without a camera the shop types', withPhone(retail, async (phone) => {
 }))
 
 test('a wrong password, and an account that sells nothing', withPhone(retail, async (phone) => {
-  await logIn(phone, 'xiaowang', 'wrong-password')
+  await phone.staff('xiaowang', 'wrong-password')
   await phone.sees('用户名或密码不正确')
   await phone.shot('retail-login-wrong')
-  await logIn(phone, 'jianguan')
+  await phone.staff('jianguan')
   await phone.sees('这个账号不能卖卡')
 }))
 
 test('a login of the shop that has ended leads to the login', withPhone(retail, async (phone) => {
-  await logIn(phone)
+  await phone.staff()
   await phone.sees('张可卖')
   await new Caller(url, await phone.page.evaluate(() => window.wx.getStorageSync('staff').token)).post('/auth/logout')
   await phone.tap('销售记录')
@@ -390,7 +383,7 @@ test('a login of the shop that has ended leads to the login', withPhone(retail, 
 test('who leaves the shop has left', withPhone({}, async (phone) => {
   await phone.tab('我的')
   await phone.tap('我是商家')
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('退出商家账号')
   await phone.page.getByRole('dialog').getByRole('button', { name: '退出' }).tap()
   await phone.sees('商家登录')
@@ -401,7 +394,7 @@ test('the distributor sends a box to the shop', withPhone(retail, async (phone) 
   const { start, end } = { start: '898604B7192270274300', end: '898604B7192270274309' }
   const carrier = await staff('yidong')
   const t = await carrier.offers({ mode: 'NAMED', to: 'xiaowang', segments: [{ start, end }] })
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('待收货')
   await phone.sees('上家转入')
   const row = phone.top.locator('.card', { hasText: '4309' })

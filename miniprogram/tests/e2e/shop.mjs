@@ -5,13 +5,6 @@ import { counter, newStaff, url, withPhone } from './support/stage.mjs'
 
 const retail = { open: 'subpackages/retail/pages/home/home' }
 
-async function logIn(phone, username = 'xiaowang', password = 'cardflow-demo') {
-  await phone.sees('商家登录')
-  await phone.type('账号', username)
-  await phone.type('密码', password)
-  await phone.tap('登录')
-}
-
 /** The picture of the code that is shown, once it is there. */
 async function shownCode(phone) {
   const picture = phone.top.getByLabel('交易的小程序码')
@@ -21,7 +14,7 @@ async function shownCode(phone) {
 
 test('the code on the screen leads a camera to the trade', withPhone(retail, async (phone) => {
   const trade = await counter.sell()
-  await logIn(phone)
+  await phone.staff()
   await phone.tap(`交易码 ${trade.code}`)
   for (const colorScheme of ['light', 'dark']) {
     await phone.page.emulateMedia({ colorScheme })
@@ -44,7 +37,7 @@ test('the code on the screen leads a camera to the trade', withPhone(retail, asy
 
 test('who is new changes his password first, and finds nothing in stock', withPhone(retail, async (phone) => {
   const once = await newStaff('xiaolin', 'hualian', 'distributor')
-  await logIn(phone, 'xiaolin', once)
+  await phone.staff('xiaolin', once)
   await phone.sees('设置新密码')
   await phone.disabled('保存并登录')
   await phone.shot('retail-new-password')
@@ -67,12 +60,12 @@ test('who is new changes his password first, and finds nothing in stock', withPh
   await phone.start(retail.open)
   await phone.tap('退出商家账号')
   await phone.page.getByRole('dialog').getByRole('button', { name: '退出' }).tap()
-  await logIn(phone, 'xiaolin', 'wo-zi-ji-de-mima-2026')
+  await phone.staff('xiaolin', 'wo-zi-ji-de-mima-2026')
   await phone.sees('张可卖')
 }))
 
 test('who has sold nothing sees no sales', withPhone(retail, async (phone) => {
-  await logIn(phone, 'liantong')
+  await phone.staff('liantong')
   await phone.tap('销售记录')
   await phone.sees('还没有卖过卡')
   await phone.shot('retail-sales-empty')
@@ -94,7 +87,7 @@ test('each end of a sale is told', withPhone(retail, async (phone) => {
     const answer = await route.fetch()
     return route.fulfill({ response: answer, json: { ...await answer.json(), ...edit } })
   })
-  await logIn(phone)
+  await phone.staff()
   for (const [state, [words, more]] of Object.entries(ends)) {
     edit = { state, endedAt: state === 'cancelling' ? undefined : new Date().toISOString(), ...more }
     await phone.tap(`交易码 ${trade.code}`)
@@ -108,7 +101,7 @@ test('each end of a sale is told', withPhone(retail, async (phone) => {
 
 test('a sale is looked for without a camera', withPhone(retail, async (phone) => {
   const trade = await counter.sell()
-  await logIn(phone)
+  await phone.staff()
   await phone.tap('销售记录')
   await phone.set({ camera: 'denied' })
   await phone.tap('扫卡上的条码来查找')

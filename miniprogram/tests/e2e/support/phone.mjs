@@ -95,6 +95,14 @@ export class Phone {
     await this.top.getByRole('textbox', { name: label }).fill(text)
   }
 
+  /** A member of the shop's staff, at its login. */
+  async staff(username = 'xiaowang', password = 'cardflow-demo') {
+    await this.sees('商家登录')
+    await this.type('账号', username)
+    await this.type('密码', password)
+    await this.tap('登录')
+  }
+
   /** From the home page to a trade: its code, and the end of a card in hand. */
   async looksUp({ code, last6 }) {
     await this.type('交易码', code)
