@@ -3,7 +3,7 @@ package terminal
 import "cardflow/gm"
 
 // Element is where a terminal's key lives: an SE-SIM, or what stands for one. Nothing gets the key out of it. [SoftSIM] is one;
-// a chip behind PKCS#11 is another, whose own counter of wrong PINs counts then.
+// [TokenSIM], on a token behind PKCS#11, is another, whose own counter of wrong PINs counts then.
 type Element interface {
 	// Serial is the number on the label. It is no secret, and no part of one.
 	Serial() string

@@ -30,8 +30,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, child(do, os.Getenv(dieAt), os.Getenv(dieIn), os.Getenv(dieOn)))
 		os.Exit(7)
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	cleanUp()
+	os.Exit(status)
 }
+
+// cleanUp removes what all tests share.
+var cleanUp = func() {}
 
 // die ends this process as a power cut would.
 func die() {

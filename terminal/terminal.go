@@ -23,6 +23,7 @@ import (
 // The files of a terminal's directory.
 const (
 	StoreFile = "se-sim.json"
+	TokenFile = "token.json"
 	StateFile = "state.db"
 )
 
@@ -38,6 +39,9 @@ type Terminal struct {
 
 // StorePath is where the SoftSIM of a directory lies.
 func StorePath(dir string) string { return filepath.Join(dir, StoreFile) }
+
+// TokenPath is where a directory says which token it goes with.
+func TokenPath(dir string) string { return filepath.Join(dir, TokenFile) }
 
 // StatePath is where its state lies.
 func StatePath(dir string) string { return filepath.Join(dir, StateFile) }

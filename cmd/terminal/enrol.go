@@ -14,6 +14,8 @@ type enrolCommand struct {
 	Server string `required:"" help:"Where the platform is: https://host:port." placeholder:"URL"`
 	Ticket string `required:"" help:"The ticket that the administrator's console shows." placeholder:"TEXT"`
 	Serial string `required:"" help:"The serial number on the label." placeholder:"SN"`
+	Module string `name:"pkcs11" help:"Keep the key's root in a PKCS#11 token: the library of its vendor, with --token." placeholder:"FILE" type:"path" and:"token"`
+	Token  string `help:"The token's label." placeholder:"LABEL" and:"token"`
 }
 
 // Run implements the command.
@@ -51,11 +53,11 @@ func (c enrolCommand) Run(e *environment) error {
 }
 
 // element makes the key, or unlocks the one that an enrolment which was cut off has made.
-func (c enrolCommand) element(e *environment) (*terminal.SoftSIM, error) {
-	path := terminal.StorePath(e.dir)
-	sim, err := terminal.OpenSoftSIM(path)
+func (c enrolCommand) element(e *environment) (terminal.Store, error) {
+	sim, err := terminal.OpenStore(e.dir)
 	if err == nil {
-		if sim.Serial() != c.Serial {
+		token, inToken := sim.(*terminal.TokenSIM)
+		if sim.Serial() != c.Serial || inToken != (c.Module != "") || inToken && (token.Token().Module != c.Module || token.Token().Label != c.Token) {
 			return nil, terminal.Refusal("STORE_EXISTS")
 		}
 		return sim, e.unlock(sim)
@@ -63,13 +65,34 @@ func (c enrolCommand) element(e *environment) (*terminal.SoftSIM, error) {
 	if !errors.Is(err, terminal.Refusal("STORE_MISSING")) {
 		return nil, err
 	}
+	if c.Module != "" {
+		return c.token(e)
+	}
 	pin, err := e.newPIN()
 	if err != nil {
 		return nil, err
 	}
 	defer pin.Clear()
-	if sim, err = terminal.CreateSoftSIM(path, c.Serial, pin); err == nil {
-		e.tell("made-key", path)
+	path := terminal.StorePath(e.dir)
+	made, err := terminal.CreateSoftSIM(path, c.Serial, pin)
+	if err != nil {
+		return nil, err
 	}
-	return sim, err
+	e.tell("made-key", path)
+	return made, nil
+}
+
+// token makes the key in a token, whose PIN is asked for once: it has one already.
+func (c enrolCommand) token(e *environment) (terminal.Store, error) {
+	pin, err := e.pin(e.words.say("ask-pin"))
+	if err != nil {
+		return nil, err
+	}
+	defer pin.Clear()
+	made, err := terminal.CreateTokenSIM(terminal.TokenPath(e.dir), c.Serial, c.Module, c.Token, pin)
+	if err != nil {
+		return nil, err
+	}
+	e.tell("made-in-token", made.Token().Label, made.Token().Serial)
+	return made, nil
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -114,7 +113,7 @@ type session struct {
 
 // open opens the terminal of the directory, and asks for its PIN.
 func (e *environment) open() (s session, err error) {
-	sim, err := terminal.OpenSoftSIM(terminal.StorePath(e.dir))
+	sim, err := terminal.OpenStore(e.dir)
 	if err != nil {
 		return s, err
 	}
@@ -137,7 +136,7 @@ func (e *environment) open() (s session, err error) {
 }
 
 // unlock asks for the PIN until it is right, or nobody is there to be asked again.
-func (e *environment) unlock(sim *terminal.SoftSIM) error {
+func (e *environment) unlock(sim terminal.Store) error {
 	for {
 		pin, err := e.pin(e.words.say("ask-pin"))
 		if err != nil {
@@ -145,7 +144,7 @@ func (e *environment) unlock(sim *terminal.SoftSIM) error {
 		}
 		err = sim.Unlock(pin)
 		pin.Clear()
-		if !errors.Is(err, terminal.Refusal("PIN_WRONG")) || !e.asksPIN() {
+		if code := terminal.CodeOf(err); code != "PIN_WRONG" && code != "TOKEN_PIN_WRONG" || !e.asksPIN() {
 			return err
 		}
 		_, message := e.words.sentence(err)

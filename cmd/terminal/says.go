@@ -26,6 +26,8 @@ var says = map[string]pair{
 	"channel":        {"通道", "Channel"},
 	"gateway-keys":   {"网关密钥", "Gateway keys"},
 	"tries":          {"PIN 余次", "PIN tries"},
+	"tries-untold":   {"由令牌自己计数", "the token counts them"},
+	"made-in-token":  {"已在令牌 %s（%s）中生成密钥的根", "The key's root is in token %s (%s)"},
 	"waiting":        {"待发送", "Waiting"},
 	"online":         {"联机", "Network"},
 	"yes":            {"是", "yes"},

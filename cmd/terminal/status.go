@@ -20,7 +20,7 @@ type statusView struct {
 	Server  string          `json:"server"`
 	Channel string          `json:"channel"`
 	Gateway []string        `json:"gatewayKeys"`
-	Tries   int             `json:"pinTries"`
+	Tries   int             `json:"pinTries"` // -1: the token counts them
 	Waiting int             `json:"waiting"`
 	StockAt int64           `json:"stockAt,omitzero"`
 	Online  bool            `json:"online"`
@@ -47,7 +47,11 @@ func (c statusCommand) Run(e *environment) error {
 	e.row("server", v.Server)
 	e.row("channel", v.Channel)
 	e.row("gateway-keys", strings.Join(v.Gateway, " "))
-	e.row("tries", fmt.Sprint(v.Tries))
+	if tries := fmt.Sprint(v.Tries); v.Tries != terminal.TriesUntold {
+		e.row("tries", tries)
+	} else {
+		e.row("tries", e.words.say("tries-untold"))
+	}
 	e.row("waiting", fmt.Sprint(v.Waiting))
 	e.row("stock-at", at(v.StockAt))
 	e.row("online", e.words.say(online))
@@ -67,7 +71,7 @@ func (c statusCommand) look(e *environment) (v statusView, err error) {
 		}
 		v.Online = err == nil
 	}
-	sim, err := terminal.OpenSoftSIM(terminal.StorePath(e.dir))
+	sim, err := terminal.OpenStore(e.dir)
 	if err != nil {
 		return v, err
 	}
