@@ -16,23 +16,6 @@ type Incoming struct {
 	ask   protocol.ConfirmAsk
 }
 
-// Offers lists what waits for the terminal's organisation, newest first.
-func (t *Terminal) Offers(ctx context.Context) ([]protocol.Trade, error) {
-	var list []protocol.Trade
-	cursor := ""
-	for range maxPages {
-		var page protocol.Trades
-		if err := t.query(ctx, protocol.Query{What: protocol.QueryTrades, Side: "receiver", Cursor: cursor, Limit: 100}, &page); err != nil {
-			return nil, err
-		}
-		list = append(list, page.Trades...)
-		if cursor = page.Next; cursor == "" {
-			return list, nil
-		}
-	}
-	return nil, failf("ANSWER_MALFORMED", "the list of trades has no end")
-}
-
 // OpenOffer opens a trade: by its ID, or by its code and the last six characters of a card in it. It recomputes the lot's hash
 // from its cards. Errors: OFFERED_WRONG, OFFER_EXPIRED, and what the platform refuses.
 func (t *Terminal) OpenOffer(ctx context.Context, ask protocol.ConfirmAsk) (Incoming, error) {

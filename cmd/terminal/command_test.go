@@ -150,6 +150,45 @@ func TestOfflineQueue(t *testing.T) {
 	}
 }
 
+// TestCancel: what nobody has confirmed is taken back, also without a network, where the offer goes out before it.
+func TestCancel(t *testing.T) {
+	g := terminaltest.New(t)
+	a, b := newPerson(t, g, seller, "SN-0001"), newPerson(t, g, buyer, "SN-0002")
+	g.Give(seller.ID, number(0), number(99), iccid.Luhn)
+	out, _ := a.run(0, "", "cancel")
+	holds(t, out, "没有可撤回的交易")
+	for n := range 2 {
+		a.run(0, number(n)+"\n", "out", "--to", buyer.ID, "--yes")
+	}
+	b.run(0, "2\n"+number(0)+"\ndone\ny\n", "in") // the older one is confirmed
+	a.run(1, "n\n", "cancel")
+	out, _ = a.run(0, "y\n", "cancel")
+	holds(t, out, number(1), "已上链")
+	out, _ = b.run(0, "", "in", "--list")
+	holds(t, out, "没有待收的交易")
+	_, errs := a.run(1, "", "cancel", strings.Repeat("ab", 16))
+	holds(t, errs, "SALE_UNKNOWN")
+
+	a.run(0, "", "stock")
+	g.Locked(func() { g.Lie = func(r *terminaltest.Reply) { r.Cut = true } })
+	out, _ = a.run(0, number(7)+"\n", "--json", "out", "--yes")
+	var sold struct{ Trade string }
+	if err := json.Unmarshal([]byte(out), &sold); err != nil {
+		t.Fatal(err)
+	}
+	_, errs = a.run(1, "", "cancel", "7", "--yes")
+	holds(t, errs, "TRADE_INVALID")
+	out, errs = a.run(0, "", "cancel", sold.Trade, "--yes")
+	holds(t, errs, "没有网络")
+	holds(t, out, "待发送")
+	g.Locked(func() { g.Lie = nil })
+	out, _ = a.run(0, "", "queue", "send")
+	holds(t, out, "撤回")
+	if n := g.Owned(seller.ID); n != 99 {
+		t.Errorf("the seller has %d cards", n)
+	}
+}
+
 // TestScattered: cards that lie too far apart for one trade go out as several, under one signature, and come in together.
 func TestScattered(t *testing.T) {
 	g := terminaltest.New(t)
@@ -200,6 +239,7 @@ func TestJSON(t *testing.T) {
 		{0, "", []string{"stock"}},
 		{0, number(1) + "\n", []string{"out", "--yes"}},
 		{0, "", []string{"in", "--list"}},
+		{0, "", []string{"cancel", "--list"}},
 		{0, "", []string{"queue", "list"}},
 		{0, "", []string{"queue", "send"}},
 		{0, "", []string{"trace", number(1)}},

@@ -54,6 +54,8 @@ var complaints = map[string]pair{
 	"TOO_MANY_SEGMENTS":   {"不连续的号段太多（一次退回最多 {limit}），请分几次退回。", "Too many separate runs (at most {limit} a return): give them back in parts."},
 	"REQUEST_TOO_LONG":    {"号段太零散，一次装不下，请分几次转出。", "Too scattered for one request: sell them in parts."},
 	"SCANS_UNFINISHED":    {"{since} 的 {count} 次扫码还没有签名，都还在。接着扫用 --continue，重新开始用 --fresh。", "{count} scans of {since} aren't signed, and are kept. Go on by --continue, begin anew by --fresh."},
+	"SALE_UNKNOWN":        {"没有这笔可撤回的交易：已确认、已结束，或不是本单位转出的。", "No such offer to take back: confirmed, ended, or another's."},
+	"TRADE_INVALID":       {"交易号应为 32 位十六进制数字。", "A trade is named by 32 hex digits."},
 	"NOTHING_SCANNED":     {"没有扫到任何卡。", "Nothing was scanned."},
 	"INPUT_ENDED":         {"扫码在 done 之前中断，什么也没有签名；已扫的还在。", "The scanner ended before done: nothing was signed. The scans are kept."},
 	"NO_ANSWER":           {"没有回答，什么也没有签名。", "No answer: nothing was signed."},

@@ -29,6 +29,7 @@ type commands struct {
 	Status   statusCommand   `cmd:"" help:"状态 · who this terminal is, and whether the platform takes it."`
 	Stock    stockCommand    `cmd:"" help:"库存 · the cards that can be sold."`
 	Out      outCommand      `cmd:"" help:"转出 · scan cards, check, sign, send."`
+	Cancel   cancelCommand   `cmd:"" help:"撤回 · take back an offer that nobody has confirmed."`
 	In       inCommand       `cmd:"" help:"转入 · what is offered, and whether the goods are what is offered."`
 	Trace    traceCommand    `cmd:"" help:"追溯 · the life of a card."`
 	Queue    queueCommand    `cmd:"" help:"队列 · what was signed, and what came of it."`

@@ -7,6 +7,8 @@ var says = map[string]pair{
 	"ask-pin-again":  {"请再输入一遍：", "Once more: "},
 	"ask-sign":       {"签名并发送吗？[y/N] ", "Sign and send? [y/N] "},
 	"ask-take":       {"确认收货并签名吗？[y/N] ", "Sign that the goods are in? [y/N] "},
+	"ask-cancel":     {"撤回并签名吗？[y/N] ", "Take this back, and sign? [y/N] "},
+	"no-sales":       {"没有可撤回的交易。", "Nothing to take back."},
 	"ask-choose":     {"打开第几笔（如 2，或 1,3，或 all 全部）？", "Which one (2, or 1,3, or all)? "},
 	"ask-go-on":      {"%s 的 %d 次扫码还没有签名，接着扫吗？[y/n] ", "From %s there are %d scans that aren't signed. Go on with them? [y/n] "},
 	"went-on":        {"接着扫：已有 %d 张", "Going on with %d cards"},
@@ -90,6 +92,7 @@ var states = map[string]pair{
 	"enrolling": {"入网中", "enrolling"}, "active": {"正常", "active"}, "suspended": {"已停用", "suspended"}, "lost": {"已挂失", "lost"},
 	"revoked": {"已注销", "revoked"}, "ISSUE": {"发卡", "issue"}, "TRADE": {"流转", "trade"}, "RETURN": {"退回", "return"},
 	"Offer": {"转出", "offer"}, "Return": {"退回", "return"}, "Confirm": {"收货", "confirm"}, "Decline": {"拒收", "decline"},
+	"Cancel": {"撤回", "cancel"},
 }
 
 func (l language) state(s string) string {

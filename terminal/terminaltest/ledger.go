@@ -214,6 +214,12 @@ func (g *Gateway) apply(d *device, in protocol.Submit) *refusal {
 			return refuse(400, "REQUEST_INVALID")
 		}
 		return g.end(d, in, b.Trade, b.Receiver, "DECLINED")
+	case "Cancel":
+		var b request.Cancel
+		if request.Decode([]byte(in.Args), &b) != nil {
+			return refuse(400, "REQUEST_INVALID")
+		}
+		return g.cancel(d, b.Trade)
 	}
 	return refuse(403, "KEY_FUNCTION")
 }
@@ -285,5 +291,18 @@ func (g *Gateway) end(d *device, in protocol.Submit, id, receiver, state string)
 	if l.trade = ""; state == "CONFIRMED" {
 		l.owner = receiver
 	}
+	return nil
+}
+
+// cancel gives the seller his cards back.
+func (g *Gateway) cancel(d *device, id string) *refusal {
+	t, ok := g.trades[id]
+	switch {
+	case !ok || t.seller != d.Participant.ID:
+		return refuse(404, "TRADE_NOT_FOUND")
+	case t.state != "OPEN":
+		return refuse(409, "TRADE_ENDED")
+	}
+	t.state, g.lots[t.lot].trade = "CANCELLED", ""
 	return nil
 }

@@ -37,7 +37,7 @@ func (g *Gateway) query(d *device, q protocol.Query) (any, *refusal) {
 	case protocol.QueryStock:
 		return g.stock(d, q), nil
 	case protocol.QueryTrades:
-		return g.offers(d), nil
+		return g.offers(d, q.Side), nil
 	case protocol.QueryParticipants:
 		return protocol.Participants{Participants: []protocol.Party{}}, nil
 	case protocol.QueryRequest:
@@ -82,10 +82,14 @@ func (g *Gateway) stock(d *device, q protocol.Query) protocol.Stock {
 	return out
 }
 
-func (g *Gateway) offers(d *device) protocol.Trades {
+func (g *Gateway) offers(d *device, side string) protocol.Trades {
 	out := protocol.Trades{Trades: []protocol.Trade{}}
 	for _, t := range g.trades {
-		if t.receiver != d.Participant.ID || t.state != "OPEN" {
+		of := t.receiver
+		if side == "seller" {
+			of = t.seller
+		}
+		if of != d.Participant.ID || t.state != "OPEN" {
 			continue
 		}
 		set := g.lots[t.lot].set
