@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,5 +111,70 @@ func TestSelfTest(t *testing.T) {
 	}
 	if v := CheckVectors(); v.Fault != "" {
 		t.Error(v.Fault)
+	}
+}
+
+// TestProbe: a gateway that is honest passes to whom it doesn't know, and each lie is found.
+func TestProbe(t *testing.T) {
+	faults := func(g *terminaltest.Gateway, keyID string) map[string]bool {
+		t.Helper()
+		verdicts, err := Probe(t.Context(), g.URL, keyID, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]bool{}
+		for _, v := range verdicts {
+			if v.Fault != "" {
+				t.Logf("%s: %s", v.Name, v.Fault)
+				found[v.Name] = true
+			}
+		}
+		return found
+	}
+	g := newGateway(t)
+	ticket, err := protocol.ParseTicket(g.Ticket(seller))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keyID := range []string{"", ticket.Gateway} {
+		if found := faults(g, keyID); len(found) > 0 {
+			t.Errorf("an honest gateway: %v", found)
+		}
+	}
+	if found := faults(g, strings.Repeat("0", 32)); !found["gateway"] {
+		t.Error("a ticket's key that isn't the gateway's is taken")
+	}
+	for name, c := range map[string]struct {
+		lie   func(r *terminaltest.Reply)
+		found []string
+	}{
+		"signs no refusals":       {func(r *terminaltest.Reply) { refuse(r, func() { r.Key = nil }) }, []string{"clock", "stranger", "ticket", "replay", "body", "other-key"}},
+		"signs another status":    {func(r *terminaltest.Reply) { refuse(r, func() { r.Signed = 200 }) }, []string{"clock", "stranger", "ticket", "replay", "body", "other-key"}},
+		"signs another body":      {func(r *terminaltest.Reply) { r.SignedBody = []byte("{}") }, []string{"gateway"}},
+		"names another key":       {func(r *terminaltest.Reply) { r.Named = strings.Repeat("0", 32) }, []string{"gateway"}},
+		"answers another request": {func(r *terminaltest.Reply) { r.Request.Nonce = protocol.Nonce{} }, []string{"gateway"}},
+		"says everything is well": {func(r *terminaltest.Reply) { refuse(r, func() { r.Status, r.Body = 200, []byte("{}") }) }, []string{"no-nonce", "no-envelope", "clock", "stranger", "ticket", "replay", "body", "other-key"}},
+	} {
+		g := newGateway(t)
+		g.Locked(func() { g.Lie = c.lie })
+		found := faults(g, "")
+		for _, want := range c.found {
+			if !found[want] {
+				t.Errorf("%s: %s isn't found", name, want)
+			}
+		}
+		if len(found) != len(c.found) {
+			t.Errorf("%s: %v, not %v", name, found, c.found)
+		}
+	}
+	if _, err := Probe(t.Context(), "http://gateway.example", "", time.Now); err == nil {
+		t.Error("card numbers would go over a network in the clear")
+	}
+}
+
+// refuse does something to refusals alone.
+func refuse(r *terminaltest.Reply, do func()) {
+	if r.Status != 200 {
+		do()
 	}
 }

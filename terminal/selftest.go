@@ -2,14 +2,11 @@ package terminal
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
-	"cardflow/gm"
 	"cardflow/terminal/protocol"
 )
 
@@ -49,53 +46,54 @@ func (t *Terminal) SelfTest(ctx context.Context) []Verdict {
 	add("gateway", t.repin(ctx))
 	var d protocol.Device
 	add("device", t.query(ctx, protocol.Query{What: protocol.QueryDevice}, &d))
-	add("refusal-signed", t.wants("FIELD_INVALID", t.query(ctx, protocol.Query{What: "nothing-of-that-name"}, &d)))
+	add("refusal-signed", instead("FIELD_INVALID", t.query(ctx, protocol.Query{What: "nothing-of-that-name"}, &d)))
 
 	once := envelope()
-	h, err := t.sealed(once)
+	h, err := t.client.sealed(once)
 	if err == nil {
 		_, err = t.client.send(ctx, once, h.Clone())
 	}
 	add("once", err)
-	add("replay", t.refuses(ctx, "REPLAYED", once, h))
+	add("replay", t.client.refuses(ctx, "REPLAYED", once, h))
 
 	late := envelope()
 	late.Time -= 2 * protocol.MaxSkew.Milliseconds()
-	h, err = t.sealed(late)
-	add("clock", errors.Join(err, t.refuses(ctx, "CLOCK_SKEW", late, h)))
+	h, err = t.client.sealed(late)
+	add("clock", errors.Join(err, t.client.refuses(ctx, "CLOCK_SKEW", late, h)))
 
 	moved := envelope()
-	h, err = t.sealed(moved)
+	h, err = t.client.sealed(moved)
 	moved.Path = protocol.PathSuccess
-	add("route", errors.Join(err, t.refuses(ctx, "DEVICE_REFUSED", moved, h)))
+	add("route", errors.Join(err, t.client.refuses(ctx, "DEVICE_REFUSED", moved, h)))
 
 	changed := envelope()
-	h, err = t.sealed(changed)
+	h, err = t.client.sealed(changed)
 	changed.Body = append([]byte(nil), body[:len(body)-1]...)
 	changed.Body = append(changed.Body, " }"...)
-	add("body", errors.Join(err, t.refuses(ctx, "DEVICE_REFUSED", changed, h)))
+	add("body", errors.Join(err, t.client.refuses(ctx, "DEVICE_REFUSED", changed, h)))
 
-	add("stranger", t.stranger(ctx, envelope()))
-	add("no-envelope", t.bare(ctx, envelope()))
+	add("stranger", t.client.stranger(ctx, envelope()))
+	add("no-envelope", t.client.bare(ctx, envelope(), http.Header{"Content-Type": {"application/json"}}))
 	return out
 }
 
 // sealed puts an envelope into headers.
-func (t *Terminal) sealed(req protocol.Request) (http.Header, error) {
+func (c *Client) sealed(req protocol.Request) (http.Header, error) {
 	h := http.Header{"Content-Type": {"application/json"}}
-	return h, req.Seal(h, t.element.Sign)
+	return h, req.Seal(h, c.element.Sign)
 }
 
 // refuses sends what must be refused with a code, under the gateway's signature.
-func (t *Terminal) refuses(ctx context.Context, code string, req protocol.Request, h http.Header) error {
-	a, err := t.client.send(ctx, req, h.Clone())
+func (c *Client) refuses(ctx context.Context, code string, req protocol.Request, h http.Header) error {
+	a, err := c.send(ctx, req, h.Clone())
 	if err == nil {
-		err = t.client.read(req, a, new(json.RawMessage))
+		err = c.read(req, a, new(json.RawMessage))
 	}
-	return t.wants(code, err)
+	return instead(code, err)
 }
 
-func (t *Terminal) wants(code string, err error) error {
+// instead is nil if err is the refusal that was to come.
+func instead(code string, err error) error {
 	if refusal, _ := refusedByGateway(err); refusal != nil && refusal.Code == code {
 		return nil
 	}
@@ -106,25 +104,23 @@ func (t *Terminal) wants(code string, err error) error {
 }
 
 // stranger asks by a key that nobody knows.
-func (t *Terminal) stranger(ctx context.Context, req protocol.Request) error {
-	key, err := gm.GenerateKey(rand.Reader)
+func (c *Client) stranger(ctx context.Context, req protocol.Request) error {
+	key, err := newPasser()
 	if err != nil {
 		return err
 	}
-	defer key.Clear()
+	defer key.Lock()
 	req.KeyID = key.Public().KeyID()
 	h := http.Header{"Content-Type": {"application/json"}}
-	err = req.Seal(h, func(message []byte) (gm.Signature, error) { return key.Sign(rand.Reader, message) })
-	return errors.Join(err, t.refuses(ctx, "DEVICE_REFUSED", req, h))
+	err = req.Seal(h, key.Sign)
+	return errors.Join(err, c.refuses(ctx, "DEVICE_REFUSED", req, h))
 }
 
-// bare asks without an envelope; that refusal alone isn't signed.
-func (t *Terminal) bare(ctx context.Context, req protocol.Request) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	a, err := t.client.exchange(ctx, req, http.Header{"Content-Type": {"application/json"}})
+// bare sends what is no envelope; that refusal alone isn't signed.
+func (c *Client) bare(ctx context.Context, req protocol.Request, h http.Header) error {
+	a, err := c.exchange(ctx, req, h.Clone())
 	if err != nil {
 		return err
 	}
-	return t.wants("ENVELOPE_INVALID", t.client.read(req, a, new(json.RawMessage)))
+	return instead("ENVELOPE_INVALID", c.read(req, a, new(json.RawMessage)))
 }

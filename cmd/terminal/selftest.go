@@ -8,13 +8,23 @@ import (
 
 // selftestCommand is `terminal selftest`.
 type selftestCommand struct {
-	Offline bool `help:"The vectors only: no PIN, no network."`
+	URL     string `arg:"" optional:"" name:"url" help:"Any gateway, tried by a key that it doesn't know: needs no enrolment and no PIN. Without it, this terminal's own gateway."`
+	Gateway string `help:"With a URL: the gateway key that a ticket names; else the gateway is believed which keys are its own." placeholder:"KEY-ID"`
+	Offline bool   `help:"The vectors only: no PIN, no network."`
 }
 
 // Run implements the command.
 func (c selftestCommand) Run(e *environment) error {
 	verdicts := []terminal.Verdict{terminal.CheckVectors()}
-	if !c.Offline {
+	switch {
+	case c.Offline:
+	case c.URL != "":
+		more, err := terminal.Probe(e.ctx, c.URL, c.Gateway, e.now)
+		if err != nil {
+			return err
+		}
+		verdicts = append(verdicts, more...)
+	default:
 		s, err := e.open()
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import { NoAnswer, type Fault } from '../src/answer.js'
 import { Cards, checkDigit } from '../src/cards.js'
 import { type Wish } from '../src/draft.js'
 import { Away, Refusal } from '../src/gateway.js'
+import { PublicKey } from '../src/sm2.js'
 import { Terminal, type Outcome, type Trade } from '../src/terminal.js'
 import { Liar, type Lie, type Passed } from './liar.js'
 import { bin, Person, run, startServer, type Server } from './server.js'
@@ -245,6 +246,12 @@ test('a clock that is off is told by how much, and set by a person', async () =>
     assert.ok(Math.abs(Number(err.details['now']) - Date.now()) < 5 * 60_000)
     return !err.forGood
   })
+})
+
+test('the gateway passes the self-test of somebody whom it does not know', async () => {
+  const { keys } = shop.gateway.pins
+  const said = JSON.parse(await run(path.join(bin, 'terminal'), ['--json', 'selftest', server.url, '--gateway', PublicKey.parse(keys[0]!).id], '')) as { sound: boolean; checks: unknown[] }
+  assert.ok(said.sound && said.checks.length > 10)
 })
 
 test('this terminal and the Go program trade with each other', async () => {
