@@ -98,6 +98,7 @@ func (e *environment) line(question string) (string, error) {
 		err = nil
 	}
 	if err != nil {
+		fmt.Fprintln(e.stderr) // what is said next is no part of the question
 		return "", terminal.Refusal("NO_ANSWER")
 	}
 	text = strings.TrimSpace(text)

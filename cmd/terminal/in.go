@@ -249,16 +249,20 @@ func (e *environment) showDifferences(r receipt) error {
 		fmt.Fprintln(e.stdout, e.words.say("missing", missing.Count()))
 		e.spans(d.Missing, 50)
 	}
-	for key, list := range map[string][]string{"surplus": d.Surplus, "twice": d.Twice} {
-		if len(list) == 0 {
-			continue
-		}
-		fmt.Fprintln(e.stdout, e.words.say(key, len(list)))
-		var spans []protocol.Span
-		for _, card := range list {
-			spans = append(spans, protocol.Span{Start: card})
-		}
-		e.spans(spans, 50)
-	}
+	e.showCards("surplus", d.Surplus)
+	e.showCards("twice", d.Twice)
 	return nil
+}
+
+// showCards names cards under a heading that counts them; none, and there is nothing to say.
+func (e *environment) showCards(heading string, cards []string) {
+	if len(cards) == 0 {
+		return
+	}
+	fmt.Fprintln(e.stdout, e.words.say(heading, len(cards)))
+	spans := make([]protocol.Span, 0, len(cards))
+	for _, card := range cards {
+		spans = append(spans, protocol.Span{Start: card})
+	}
+	e.spans(spans, 50)
 }
