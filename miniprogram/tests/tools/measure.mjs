@@ -110,7 +110,7 @@ async function list() {
 }
 
 function row(what, times) {
-  const sorted = times.toSorted((a, b) => a - b)
+  const sorted = [...times].sort((a, b) => a - b)
   const at = (q) => `${sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))].toFixed(0)} ms`
   console.log(`| ${what} | ${times.length} | ${at(0.5)} | ${at(0.99)} |`)
 }

@@ -25,6 +25,6 @@ for (let n = 1; n <= runs; n++) {
   }
   times.push(took)
 }
-const sorted = times.toSorted((a, b) => a - b)
+const sorted = [...times].sort((a, b) => a - b)
 const [least, median, most] = [sorted[0], sorted[Math.floor(runs / 2)], sorted[runs - 1]].map((s) => s.toFixed(0))
 console.log(`${runs} runs in a row: median ${median} s, ${least} to ${most} s`)
