@@ -12,7 +12,7 @@ func TestCommandsAreDryAndSpeakJSON(t *testing.T) {
 	const looks = "it changes nothing"
 	wet := map[string]string{
 		"serve": "it is the server", "custodian": "it is the custodian", "demo": "it works in a directory of its own", "bench": "it measures in one of its own",
-		"proposals list": looks, "proposals show": looks, "quotas list": looks, "people list": looks, "audit verify": looks, "audit list": looks,
+		"proposals list": looks, "proposals show": looks, "quotas list": looks, "people list": looks, "devices list": looks, "audit verify": looks, "audit list": looks,
 		"keys list": looks, "keys find": looks, "keys show": looks, "keys recoveries": looks, "config": looks, "root status": looks, "health": looks, "gateway-key list": looks, "completion": looks,
 		"audit export": "it writes a new file, and no other", "audit anchors": "it writes a file", "backup create": "it writes a new file, and no other",
 		"backup drill":    "it works in a database of its own",
@@ -20,6 +20,7 @@ func TestCommandsAreDryAndSpeakJSON(t *testing.T) {
 		"migrate":         "serve does it, too, and asks nobody",
 		"unseal":          "who has brought a share means it; --status looks",
 		"people password": "one's own, and the old one is asked for",
+		"devices ticket":  "a ticket is nothing until a terminal shows it, and ends by itself",
 	}
 	silent := map[string]string{
 		"serve": "it logs", "custodian": "it logs", "demo": "it tells people a story", "bench": "it writes figures for docs/performance",

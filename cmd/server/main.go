@@ -32,6 +32,7 @@ type commands struct {
 	Proposals proposalsCommand `cmd:"" help:"Dangerous acts that take two people: propose, look, decide."`
 	Quotas    quotasCommand    `cmd:"" help:"How many signatures a day: look, lower, propose more."`
 	People    peopleCommand    `cmd:"" help:"The directory of staff: who may log in, and which accounts are one person's."`
+	Devices   devicesCommand   `cmd:"" help:"An organisation's terminals: list, give a ticket, suspend, report lost, revoke, replace."`
 	Fsck      fsckCommand      `cmd:"" help:"Compare database and ledger row by row. The server must be stopped."`
 	Audit     auditCommand     `cmd:"" help:"Custody's audit: verify, list, export."`
 	Keys      keysCommand      `cmd:"" help:"Custodial keys: list, find, show, suspend, resume, rotate, revoke, destroy."`

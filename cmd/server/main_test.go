@@ -46,14 +46,16 @@ type clean struct{ *testing.M }
 // Run implements testscript.TestingM.
 func (c clean) Run() int {
 	status := afterAll(c.M.Run())
-	if parent != "" {
-		os.RemoveAll(parent)
+	for _, dir := range []string{parent, terminalDir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	return status
 }
 
-// parent is the directory of what the tests share.
-var parent string
+// parent and terminalDir are the directories of what the tests share.
+var parent, terminalDir string
 
 // patience is how long anything may take before a test gives it up.
 const patience = time.Minute

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,7 +45,7 @@ func walk(t *testing.T, name string) (lessons []lesson) {
 
 // varies finds in a shown answer what is different each time: identifiers, hashes, codes, times, block numbers. … stands
 // for what was left out.
-var varies = regexp.MustCompile(`…|[0-9a-f]{16,}|\d{4}-\d\d-\d\dT[\d:.]+Z|(?:"code":"|/t/)[0-9A-Z]{8}"|c-[a-z2-7]{26}|"(?:n|blockN)umber":\d+|"cardId":"[\w-]+`)
+var varies = regexp.MustCompile(`…|交易码 +[0-9A-Z]{8}|\n {5}\d+ +|\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?|[0-9a-f]{16,}|\d{4}-\d\d-\d\dT[\d:.]+Z|(?:"code":"|/t/)[0-9A-Z]{8}"|c-[a-z2-7]{26}|"(?:n|blockN)umber":\d+|"cardId":"[\w-]+`)
 
 // pattern is what an answer must look like to be the one that is shown.
 func pattern(shown string) *regexp.Regexp {
@@ -56,6 +57,12 @@ func pattern(shown string) *regexp.Regexp {
 		switch found := rest[at[0]:at[1]]; {
 		case found == "…":
 			expr.WriteString(`.*`)
+		case strings.HasPrefix(found, "交易码"):
+			expr.WriteString(`交易码 +[0-9A-HJKMNP-TV-Z]{8}`)
+		case strings.HasPrefix(found, "\n"):
+			expr.WriteString(`\n {5}\d+ +`)
+		case strings.Contains(found, "-") && strings.Contains(found, " "):
+			expr.WriteString(`\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?`)
 		case strings.HasPrefix(found, `"code"`), strings.HasPrefix(found, "/t/"):
 			expr.WriteString(strings.TrimSuffix(found, found[len(found)-9:]) + `[0-9A-HJKMNP-TV-Z]{8}"`)
 		case strings.HasPrefix(found, `"cardId"`):
@@ -103,7 +110,7 @@ func TestReadmeWalk(t *testing.T) {
 }
 
 // walkAt pastes the README's walk into a shell, for a server at an address, and holds every answer against the one that is
-// shown.
+// shown. The shell is in a directory that has the programs in bin, as `make run` leaves them.
 func walkAt(t *testing.T, url string) {
 	t.Helper()
 	const border = "<<<end of a step>>>"
@@ -112,8 +119,17 @@ func walkAt(t *testing.T, url string) {
 	for _, l := range lessons {
 		fmt.Fprintf(&script, "%secho '%s'\n", strings.ReplaceAll(l.script, walkBase, url), border)
 	}
-	shell := exec.CommandContext(soon(t), "bash", "-u", "-c", script.String())
+	// Some forty commands, each a process.
+	ctx, cancel := context.WithTimeout(t.Context(), 8*patience)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", "-u", "-c", script.String())
 	shell.Env = append(plainEnvironment(), "NO_PROXY=*", "no_proxy=*")
+	shell.Dir = t.TempDir()
+	server, err := exec.LookPath("server")
+	check(t, err)
+	check(t, os.Mkdir(filepath.Join(shell.Dir, "bin"), 0o700))
+	check(t, os.Symlink(server, filepath.Join(shell.Dir, "bin", "server")))
+	check(t, os.Symlink(terminalProgram(t), filepath.Join(shell.Dir, "bin", "terminal")))
 	out, err := shell.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

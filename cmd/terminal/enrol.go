@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"cardflow/terminal"
 	"cardflow/terminal/protocol"
@@ -37,7 +38,7 @@ func (c enrolCommand) Run(e *environment) error {
 		return err
 	}
 	defer sim.Lock()
-	d, err := terminal.Enrol(e.ctx, sim, state, c.Server, c.Ticket, e.now)
+	d, err := c.enrol(e, sim, state)
 	if err != nil {
 		return err
 	}
@@ -50,6 +51,24 @@ func (c enrolCommand) Run(e *environment) error {
 	}
 	fmt.Fprintln(e.stdout, e.words.say("enrolled", d.Name, d.Participant.Name))
 	return nil
+}
+
+// enrol shows the ticket, and again while the key is on its way to the ledger, for as long as anybody would wait.
+func (c enrolCommand) enrol(e *environment, sim terminal.Store, state *terminal.State) (d protocol.Device, err error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for late := time.After(patience); ; {
+		if d, err = terminal.Enrol(e.ctx, sim, state, c.Server, c.Ticket, e.now); err != nil || d.State != protocol.DeviceEnrolling {
+			return d, err
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return d, nil
+		case <-e.ctx.Done():
+			return d, nil
+		}
+	}
 }
 
 // element makes the key, or unlocks the one that an enrolment which was cut off has made.
