@@ -245,6 +245,8 @@ func TestJSON(t *testing.T) {
 		{0, "", []string{"trace", number(1)}},
 		{0, "", []string{"selftest"}},
 		{0, "", []string{"selftest", g.URL}},
+		{1, "", []string{"selftest", "--maker", "cat"}},
+		{1, "", []string{"selftest", "--maker", "exit 3"}},
 		{1, "", []string{"trace", "123"}},
 		{1, "", []string{"enrol", "--server", g.URL, "--ticket", "x", "--serial", "SN-0001"}},
 	} {
