@@ -43,10 +43,10 @@ func (t *Terminal) Send(ctx context.Context) ([]Entry, error) {
 	return sent, nil
 }
 
-// Deliver sends the queue until an entry has ended, or for as long as patience allows, and answers the entry.
+// Deliver sends the queue until an entry has ended, or for as long as patience allows, and answers the entry. What is being sent
+// when patience ends is not cut off: a large request takes the platform its time, and would take it again.
 func (t *Terminal) Deliver(ctx context.Context, sequence uint64, patience time.Duration) (Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	late := time.After(patience)
 	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		_, err := t.Send(ctx)
 		queue, failed := t.state.Queue()
@@ -62,6 +62,8 @@ func (t *Terminal) Deliver(ctx context.Context, sequence uint64, patience time.D
 		}
 		select {
 		case <-ctx.Done():
+			return queue[i], nil
+		case <-late:
 			return queue[i], nil
 		case <-time.After(pause):
 		}
