@@ -62,6 +62,8 @@ type consumerLogin struct {
 	tokenView
 	Participant participantView `json:"participant"`
 	RealName    string          `json:"realName"`
+	// Templates are what he may be asked about when he begins to wait: template IDs of subscription messages, by kind.
+	Templates map[string]string `json:"templates"`
 }
 
 type staffLogin struct {
@@ -108,6 +110,7 @@ func loginConsumer(c *call) error {
 		tokenView:   viewToken(login),
 		Participant: participantView{ID: login.Participant, Role: login.Role},
 		RealName:    realName,
+		Templates:   c.templates(),
 	})
 }
 

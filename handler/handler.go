@@ -36,6 +36,7 @@ type Service interface {
 	Acts
 	Consumers
 	RealNames
+	Subscribers
 	Approvers
 	Cards
 	Staff
@@ -68,6 +69,8 @@ type Config struct {
 	Logins  Logins
 	WeChat  WeChat
 	AppID   string // of the mini-program whose users are provisioned
+	// Templates are the subscription messages that the mini-program asks its users about: template IDs by transfer.MessageKinds.
+	Templates map[string]string
 	// Redis keeps sessions and counts.
 	Redis     redis.UniversalClient
 	KeyPrefix string // of every key; "" means "cardflow:"
@@ -85,6 +88,8 @@ type Config struct {
 	Mask time.Duration
 	// Preview is the mini-program as it runs in a browser (see preview.go); nil shows none.
 	Preview fs.FS
+	// Messages are what a stand-in for WeChat has sent to somebody: the preview shows them. nil: there is none.
+	Messages func(person string) any
 	// TLS says that browsers reach the server over TLS: they are told to insist on it.
 	TLS bool
 	// LoginAge is how old a consumer's login may be for a write; 0 means any.

@@ -17,6 +17,13 @@ func (s *server) servePreview(e *echo.Echo) {
 	files := http.StripPrefix("/preview", http.FileServerFS(s.Preview))
 	pattern := &route{pattern: "/preview/*"}
 	e.GET("/preview", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/preview/") })
+	if s.Messages != nil {
+		messages := &route{pattern: "/preview/messages"}
+		e.GET("/preview/messages", func(c echo.Context) error {
+			c.Set(routeKey, messages)
+			return c.JSON(http.StatusOK, map[string]any{"items": s.Messages(c.QueryParam("person"))})
+		})
+	}
 	e.GET("/preview/*", func(c echo.Context) error {
 		c.Set(routeKey, pattern)
 		h := c.Response().Header()

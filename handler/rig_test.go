@@ -64,7 +64,7 @@ func (r *rig) serveWith(change []func(*handler.Config)) {
 	logger := slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	weChat := platform(t, client, logger)
 	c := handler.Config{
-		Service: r.service, Custody: r.custody, Logins: &fakeLogins{service: r.service, wechat: weChat}, WeChat: weChat, Redis: client, PublicURL: "https://cards.example.com/",
+		Service: r.service, Custody: r.custody, Logins: &fakeLogins{service: r.service, wechat: weChat}, WeChat: weChat, Templates: templates, Redis: client, PublicURL: "https://cards.example.com/",
 		VerifyAudit: r.custody.verify,
 		Logger:      logger, Registry: prometheus.NewRegistry(), Clock: r.clock, Random: &counterReader{n: seeds.Add(1) << 40},
 		Checks: map[string]func(context.Context) error{"custody": func(context.Context) error { return r.service.custody }},

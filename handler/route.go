@@ -132,6 +132,7 @@ var routes = []route{
 	api(get, "/me/real-name", consumer, showRealNames),
 	api(post, "/me/real-name", consumer, submitRealName, withJSON, wished),
 	api(post, "/me/real-name/withdraw", consumer, withdrawRealName, mayJSON, wished),
+	api(post, "/me/subscriptions", consumer, subscribe, withJSON, wished),
 	api(get, "/me/erasure", consumer, showErasure),
 	api(post, "/me/erasure", consumer, erase, withJSON, pastSession),
 	api(get, "/confirmations/{id}", everyone, showAct),

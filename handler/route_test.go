@@ -23,6 +23,7 @@ func good(r *rig, pattern string) ask {
 		"POST /trades/{id}/return":    fields{"reason": "买错了"},
 		"POST /me/real-name":          fields{"name": "李雷", "idNumber": "11010519491231002X", "consent": true},
 		"POST /me/real-name/withdraw": fields{"carrier": "carrier-1"},
+		"POST /me/subscriptions":      fields{"kind": "return"},
 		"POST /me/erasure":            fields{"cards": 2},
 		"POST /approvals/{id}/refuse": fields{"reason": "OTHER"},
 		"POST /cards/find":            fields{"iccid": oneCard},
@@ -154,7 +155,7 @@ func letIn(f handler.RouteFacts, role string) bool {
 // TestEveryRouteAnswers asks every route once as somebody it is for. The rig holds each answer against the document.
 func TestEveryRouteAnswers(t *testing.T) {
 	want := map[string]int{
-		"POST /api/v1/auth/logout": 204, "POST /api/v1/trades/{id}/confirm": 202, "POST /api/v1/trades/{id}/decline": 202,
+		"POST /api/v1/auth/logout": 204, "POST /api/v1/me/subscriptions": 204, "POST /api/v1/trades/{id}/confirm": 202, "POST /api/v1/trades/{id}/decline": 202,
 		"POST /api/v1/trades/{id}/return": 202, "POST /api/v1/trades": 201, "POST /api/v1/trades/{id}/cancel": 202, "POST /api/v1/lots/merge": 202,
 		"POST /api/v1/card-imports": 202, "POST /api/v1/lots": 202, "POST /api/v1/lots/{hash}/retire": 202, "POST /api/v1/lots/{hash}/freeze": 202,
 		"POST /api/v1/lots/{hash}/unfreeze": 201, "POST /api/v1/custody/keys/{id}/suspend": 202, "POST /api/v1/custody/keys/{id}/resume": 202,

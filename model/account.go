@@ -19,6 +19,12 @@ func (tx *Tx) AccountByOpenID(appID, index string) (Account, error) {
 	return a, named("account", "", err)
 }
 
+// AccountOf fetches the WeChat login of a participant. Errors: ErrNotFound.
+func (tx *Tx) AccountOf(participant string) (Account, error) {
+	a, err := one[Account](tx.db.Where("participant_id = ?", participant))
+	return a, named("account of", participant, err)
+}
+
 // AccountsByOpenID finds some WeChat logins, by index, without the openids.
 func (tx *Tx) AccountsByOpenID(appID string, indexes []string) (map[string]Account, error) {
 	found := map[string]Account{}

@@ -33,8 +33,8 @@ type Table struct {
 }
 
 // momentary are tables of this database's own, which mean nothing in another one: which migrations have run, whose
-// commits were heard, who does which duty.
-var momentary = []string{"goose_db_version", "commits", CustodyMarks, "leases"}
+// commits were heard, who does which duty; which messages may be sent, because an older copy would have them sent twice.
+var momentary = []string{"goose_db_version", "commits", CustodyMarks, "leases", "subscriptions"}
 
 // Schema is the number of the newest migration that has run.
 func (tx *Tx) Schema() (version int64, err error) {

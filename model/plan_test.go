@@ -13,7 +13,7 @@ import (
 
 // How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
 var (
-	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys|r)$`)
+	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys|subscriptions|r)$`)
 	byIndex    = regexp.MustCompile(`INDEX ([a-z]\w+)`)
 	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`), regexp.MustCompile(`SEARCH (custody_\w+) USING INTEGER PRIMARY KEY`)}
 )
@@ -101,8 +101,14 @@ func lookups(t *testing.T) map[string]lookup {
 			return err
 		}, []string{"segments_magnitude"}},
 		"inventory by number": {func(tx *model.Tx) error { _, err := tx.AllLiveSegments("ann", "", 10); return err }, []string{"segments_owner"}},
-		"reserved cards":      {func(tx *model.Tx) error { _, err := tx.ReservedOverlap("ann", cards); return err }, []string{"reservations_owner"}},
-		"trade of a code":     {func(tx *model.Tx) error { _, err := tx.TradesByCode("x"); return err }, []string{"trades_code_index"}},
+		"messages to use": {func(tx *model.Tx) error {
+			_, err := tx.UseSubscription("ann", "return", "e", "t", 1, 1)
+			return err
+		}, []string{"subscriptions_participant"}},
+		"messages about":  {func(tx *model.Tx) error { _, err := tx.SubscriptionsAbout("t"); return err }, []string{"subscriptions_subject"}},
+		"messages due":    {func(tx *model.Tx) error { _, err := tx.SubscriptionsDue(9, 10); return err }, []string{"subscriptions_due"}},
+		"reserved cards":  {func(tx *model.Tx) error { _, err := tx.ReservedOverlap("ann", cards); return err }, []string{"reservations_owner"}},
+		"trade of a code": {func(tx *model.Tx) error { _, err := tx.TradesByCode("x"); return err }, []string{"trades_code_index"}},
 		"a seller's trades": {func(tx *model.Tx) error {
 			_, err := tx.ListTrades(model.TradeFilter{Participant: "ann", Side: model.Seller}, "", 10)
 			return err

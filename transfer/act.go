@@ -254,14 +254,20 @@ func (c Caller) actor() string {
 // Act answers how far an act is, to the one who asked for it and to his organisation.
 func (s *Service) Act(ctx context.Context, c Caller, id string) (Act, error) {
 	var v Act
+	told := false
 	err := s.DB.Read(ctx, func(tx *model.Tx) error {
 		a, err := tx.Act(id)
 		if errors.Is(err, model.ErrNotFound) || err == nil && a.Actor != c.Participant {
 			return fail("NOT_FOUND")
 		}
-		v = actView(a)
+		if v = actView(a); err == nil {
+			told, err = s.toldOf(tx, c, v)
+		}
 		return err
 	})
+	if err == nil && told {
+		s.seen(ctx, v)
+	}
 	return v, err
 }
 

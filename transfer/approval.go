@@ -260,6 +260,9 @@ func (s *Service) RefuseRealName(ctx context.Context, c Caller, idem Idem, id, r
 		_, err = tx.MoveRealName(id, r.State, model.RealNameRefused, func(r *model.RealName) {
 			r.Reason, r.ReasonTextSealed, r.Decider, r.DecidedAt = reason, sealed, c.Person, s.now()
 		})
+		if err == nil {
+			err = s.happens(tx, r.Consumer, RealNameRefused, r.ID, s.now())
+		}
 		counted = "refused"
 		return id, err
 	})
@@ -339,6 +342,11 @@ func (s *Service) mirrorApproval(tx *model.Tx, t ledger.Transaction, w ledger.Wr
 			}
 		}); err != nil {
 			return err
+		}
+		if to == model.RealNameApproved {
+			if err := s.happens(tx, r.Consumer, RealNameApproved, r.ID, model.MillisOf(t.Time)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

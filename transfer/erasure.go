@@ -129,7 +129,7 @@ func (s *Service) forget(tx *model.Tx, consumer string) error {
 			return err
 		}
 	}
-	for _, drop := range []func(string) error{tx.DropRealNamesOver, tx.DropReasonTexts, tx.ForgetWishes, tx.DropAccountOf} {
+	for _, drop := range []func(string) error{tx.DropRealNamesOver, tx.DropReasonTexts, tx.ForgetWishes, tx.DropSubscriptionsOf, tx.DropAccountOf} {
 		if err := drop(consumer); err != nil {
 			return err
 		}

@@ -58,6 +58,7 @@ func TestErasure(t *testing.T) {
 	if ahead != (transfer.ErasureView{Cards: 3}) {
 		t.Fatalf("ahead of her is %+v", ahead)
 	}
+	check(t, r.Subscribe(r.ctx, eve, idem("subscribe"), "return"))
 	account := read(r, func(tx *model.Tx) (model.Account, error) {
 		return tx.AccountByOpenID("wx", r.Vault.Index("openid", "wx|"+openid))
 	})
@@ -118,7 +119,12 @@ func TestErasure(t *testing.T) {
 		t.Errorf("the audit has %+v", rows.Items)
 	}
 
+	if n := r.waits(eve, "return"); n != 0 {
+		t.Errorf("%d messages may be sent to her", n)
+	}
+
 	// Whatever still has her session does nothing with it.
+	wants(t, "letting a message be sent", r.Subscribe(r.ctx, eve, idem("subscribe"), "return"), "LOGIN_TOO_OLD")
 	_, err = r.SubmitRealName(r.ctx, eve, idem("real-name"), me("欧阳实名", 7))
 	wants(t, "registering", err, "LOGIN_TOO_OLD")
 	again := r.offer(retailer, 5, 5)

@@ -259,6 +259,7 @@ var catalogue = map[string]entry{
 	"REAL_NAME_LIMIT":              {TooMany, "今天提交实名登记的次数过多，请明天再试"},
 	"APPROVAL_NOT_FOUND":           {NotFound, "没有找到这项实名登记"},
 	"APPROVAL_DECIDED":             {Conflict, "这项实名登记已经处理过，请刷新后查看"},
+	"SUBSCRIPTION_INVALID":         {Invalid, "没有这一种消息，请更新小程序后重试"},
 	"REFUSAL_INVALID":              {Invalid, "请选择一个拒绝原因，说明不超过 2000 字节"},
 	"WITHDRAWAL_BINDING":           {Conflict, "用户撤回登记不能拒绝，请确认撤回"},
 

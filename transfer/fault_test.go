@@ -378,6 +378,7 @@ func (m *meter) ActEnded(function, outcome string, _ time.Duration) {
 func (m *meter) LedgerFailure(class string) { m.note("failure " + class) }
 func (m *meter) Alarm(name string)          { m.note("alarm " + name) }
 func (m *meter) RealName(event string)      { m.note("real name " + event) }
+func (m *meter) Message(kind, end string)   { m.note("message " + kind + " " + end) }
 
 // A confirmation that was sent and lost must not keep the cards for ever: when the trade's time is over and the
 // contract takes no request any more, the relay has the trade released, which proves that the lost one can't land. Whoever

@@ -161,6 +161,9 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.Audit != nil && s.Anchor.Interval > 0 {
 		s.wg.Go(func() { s.onDuty(ctx, dutyAnchor, s.anchor) })
 	}
+	if s.Messenger != nil {
+		s.wg.Go(func() { s.message(ctx) })
+	}
 	if s.Crier != nil {
 		s.wg.Go(func() { s.hear(ctx) })
 	}

@@ -50,6 +50,10 @@ const (
 	// AtFailing: an act's end and the return of what it had set aside are written, and not committed. It fails again, or
 	// not, as things stand then.
 	AtFailing = "failing"
+	// AtMessaging: a message is given up by its row, and that is not committed. The row is there, and the message is sent later.
+	AtMessaging = "messaging"
+	// AtMessage: it is committed, and the message may not have been sent. It is lost: nobody is told twice.
+	AtMessage = "message"
 )
 
 // at tells the crash suite where a write is.

@@ -62,14 +62,15 @@ func (s *Service) verify(ctx context.Context, id string, mine bool) error {
 		s.Logger.Warn("real name: the verifier does not answer; a person decides", "registration", id, "verifier", v.Name(), "error", err)
 		answer = realname.Answer{Outcome: silence}
 	}
-	return s.found(ctx, r, who, v.Name(), answer)
+	return s.found(ctx, r, who, v.Name(), answer, mine)
 }
 
 // silence is what a registration says of a verifier that didn't answer.
 const silence realname.Outcome = "NO_ANSWER"
 
-// found records what a verifier says: what it denies is refused at once, everything else is the approver's to decide.
-func (s *Service) found(ctx context.Context, r model.RealName, who realname.Identity, verifier string, answer realname.Answer) error {
+// found records what a verifier says: what it denies is refused at once, everything else is the approver's to decide. A consumer
+// who is waiting for the answer hears of it by that.
+func (s *Service) found(ctx context.Context, r model.RealName, who realname.Identity, verifier string, answer realname.Answer, hears bool) error {
 	to := model.RealNameReviewing
 	if r.Method == string(realname.ByCredential) {
 		// Only the verifier knows whose it is, and nobody can decide, or count his cards, without his number.
@@ -100,6 +101,9 @@ func (s *Service) found(ctx context.Context, r model.RealName, who realname.Iden
 				r.Reason, r.DecidedAt = answer.Reason, s.now()
 			}
 		})
+		if err == nil && to == model.RealNameRefused && !hears {
+			err = s.happens(tx, r.Consumer, RealNameRefused, r.ID, s.now())
+		}
 		s.at(AtVerified)
 		return err
 	})
@@ -129,6 +133,9 @@ func (s *Service) SweepRealNames(ctx context.Context) error {
 	for _, r := range late {
 		err := s.DB.Write(ctx, func(tx *model.Tx) error {
 			_, err := tx.MoveRealName(r.ID, r.State, model.RealNameRefused, func(r *model.RealName) { r.Reason, r.DecidedAt = "TOO_LATE", s.now() })
+			if err == nil {
+				err = s.happens(tx, r.Consumer, RealNameRefused, r.ID, s.now())
+			}
 			return err
 		})
 		if err == nil {

@@ -255,7 +255,11 @@ func (s *Service) mirrorTrade(tx *model.Tx, t ledger.Transaction, l contract.Tra
 	case state == model.TradeOffered && row.State != model.TradeOffering && row.State != model.TradeFailed:
 		return nil // the offer, seen again: the row is further
 	}
-	return tx.SaveTradeMirror(tradeAs(row, t, l, state))
+	row = tradeAs(row, t, l, state)
+	if err := tx.SaveTradeMirror(row); err != nil {
+		return err
+	}
+	return s.answered(tx, row)
 }
 
 // tradeAs is a trade's row as the ledger has it after a transaction.
@@ -279,6 +283,9 @@ func (s *Service) finish(tx *model.Tx, t ledger.Transaction, a model.Act, m *mov
 	}
 	a, err := tx.MoveAct(a.ID, a.State, model.ActCommitted, s.carriedOut(t))
 	if err != nil {
+		return err
+	}
+	if err := s.confirmed(tx, a, ConfirmationDone); err != nil {
 		return err
 	}
 	return s.letGo(tx, a, m)
@@ -323,6 +330,9 @@ func (s *Service) fail(ctx context.Context, a model.Act, why *Error) {
 			return err
 		}
 		if err := s.putBack(tx, failed); err != nil {
+			return err
+		}
+		if err := s.confirmed(tx, failed, ConfirmationFailed); err != nil {
 			return err
 		}
 		err = s.letGo(tx, failed, &m)

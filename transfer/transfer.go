@@ -203,6 +203,8 @@ type Config struct {
 	Crier Crier
 	// MSISDNPrefixes are those of the carriers' IoT numbers; nil means iccid's defaults.
 	MSISDNPrefixes []string
+	// Messenger sends what consumers are told outside of the app; nil: nothing is.
+	Messenger Messenger
 	// RealName is how real names are registered.
 	RealName RealNameConfig
 	// Imports is the folder where card files wait to be read.
@@ -232,6 +234,8 @@ type Metrics interface {
 	Alarm(name string)
 	// RealName: a registration of a real name has come to something, one of RealNameEvents.
 	RealName(event string)
+	// Message: one of a kind has come to an end, one of Deliveries.
+	Message(kind, end string)
 }
 
 // Alarms are what Metrics.Alarm can be called with: the listener can't follow the ledger; a block holds an invalid
@@ -315,3 +319,4 @@ func (silent) ActEnded(string, string, time.Duration) {}
 func (silent) LedgerFailure(string)                   {}
 func (silent) Alarm(string)                           {}
 func (silent) RealName(string)                        {}
+func (silent) Message(string, string)                 {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -11,6 +12,17 @@ import (
 
 // cacheTimeout bounds one Redis command: the library's cache interface carries no context.
 const cacheTimeout = time.Second
+
+// tokenStore is where access tokens are.
+type tokenStore interface {
+	// These are what the library asks of its cache.
+	Get(key string) any
+	Set(key string, val any, ttl time.Duration) error
+	IsExist(key string) bool
+	Delete(key string) error
+	// drop forgets a key if it still has this value.
+	drop(ctx context.Context, key, value string) error
+}
 
 // redisCache is Redis as the library's cache.Cache. The library ships two of its own: one in memory, which crashes
 // under concurrent use, and one on go-redis v8.
@@ -23,7 +35,12 @@ type redisCache struct {
 	log    *slog.Logger
 }
 
-func (p *Platform) cache() *redisCache { return &redisCache{p.redis, p.prefix, p.log} }
+// dropIfSame deletes a token only if it is still the rejected one: another server may have put a fresh one there since.
+var dropIfSame = redis.NewScript(`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0`)
+
+func (c *redisCache) drop(ctx context.Context, key, value string) error {
+	return dropIfSame.Run(ctx, c.redis, []string{c.prefix + key}, value).Err()
+}
 
 // Get gives a string, or untyped nil on a miss. Both matter: the library asks val != nil and then asserts
 // val.(string), so a typed nil, a []byte or "" in its place is a panic or an empty token.
@@ -68,4 +85,55 @@ func (c *redisCache) lost(op string, err error) {
 	if !errors.Is(err, redis.Nil) {
 		c.log.Warn("wechat cache unavailable", slog.String("op", op), slog.Bool("timeout", errors.Is(err, context.DeadlineExceeded)))
 	}
+}
+
+// memory is a process's own memory as the library's cache, for a process that has no Redis. WeChat gives two who ask for the
+// stable token the same one, so that nothing is lost by not sharing it.
+type memory struct {
+	mu   sync.Mutex
+	kept map[string]kept
+}
+
+type kept struct {
+	value any
+	until time.Time
+}
+
+// Get gives a value, or untyped nil on a miss.
+func (m *memory) Get(key string) any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k, ok := m.kept[key]; ok && time.Now().Before(k.until) {
+		return k.value
+	}
+	delete(m.kept, key)
+	return nil
+}
+
+// Set keeps val for ttl.
+func (m *memory) Set(key string, val any, ttl time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[key] = kept{val, time.Now().Add(ttl)}
+	return nil
+}
+
+// IsExist reports whether key is there.
+func (m *memory) IsExist(key string) bool { return m.Get(key) != nil }
+
+// Delete forgets key; a missing one is no error.
+func (m *memory) Delete(key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.kept, key)
+	return nil
+}
+
+func (m *memory) drop(_ context.Context, key, value string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept[key].value == value {
+		delete(m.kept, key)
+	}
+	return nil
 }

@@ -11,7 +11,7 @@
 //
 //   - transport.go: the one HTTP client, its routing to the right Platform, what an answer means
 //   - token.go: access tokens, shared by all servers through Redis, renewed once when WeChat rejects one
-//   - cache.go: Redis (go-redis v9) as the library's cache
+//   - cache.go: Redis (go-redis v9), or memory, as the library's cache
 //   - code.go: what a login code may look like
 //   - error.go: WeChat's numbers as stable codes and Chinese sentences
 //
@@ -71,6 +71,8 @@ type Config struct {
 	EnvVersion string
 	// Redis keeps access tokens and images. Losing it costs WeChat calls, nothing else.
 	Redis redis.UniversalClient
+	// InMemory is for a process that has no Redis: its own memory keeps access tokens, and nothing keeps images.
+	InMemory bool
 	// KeyPrefix opens every Redis key; "" means "cardflow:wechat:".
 	KeyPrefix string
 	// Logger may be nil.
@@ -88,7 +90,8 @@ type Platform struct {
 	timeout    time.Duration
 	miniPage   string
 	envVersion string
-	redis      redis.UniversalClient
+	redis      redis.UniversalClient // nil: none
+	store      tokenStore
 	prefix     string
 	log        *slog.Logger
 	metrics    func(op, outcome string, d time.Duration)
@@ -137,7 +140,7 @@ func New(c Config) (*Platform, error) {
 	if _, ok := messageState[env]; !ok {
 		fault(`EnvVersion must be "release", "trial" or "develop"`)
 	}
-	if c.Redis == nil {
+	if c.Redis == nil && !c.InMemory {
 		// There is a memory cache in the library, but it crashes under concurrent use.
 		fault("Redis is missing")
 	}
@@ -168,7 +171,11 @@ func New(c Config) (*Platform, error) {
 		// A sandbox's tokens must never meet the real platform, should both share a Redis and an AppID.
 		p.prefix += "sandbox:"
 	}
-	p.tokens = credential.NewStableAccessToken(p.appID, string(p.secret), credential.CacheKeyMiniProgramPrefix, p.cache())
+	p.store = &redisCache{p.redis, p.prefix, p.log}
+	if c.InMemory {
+		p.store, p.redis = &memory{kept: map[string]kept{}}, nil
+	}
+	p.tokens = credential.NewStableAccessToken(p.appID, string(p.secret), credential.CacheKeyMiniProgramPrefix, p.store)
 	return p, nil
 }
 

@@ -4,15 +4,14 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/silenceper/wechat/v2/credential"
 	wxconfig "github.com/silenceper/wechat/v2/miniprogram/config"
 	wxcontext "github.com/silenceper/wechat/v2/miniprogram/context"
 )
 
-// tokenKey is where the library keeps the stable token, under our prefix.
+// tokenKey is where the library keeps the stable token.
 func (p *Platform) tokenKey() string {
-	return p.prefix + credential.CacheKeyMiniProgramPrefix + "_stable_access_token_" + p.appID
+	return credential.CacheKeyMiniProgramPrefix + "_stable_access_token_" + p.appID
 }
 
 // token gives an access token: from Redis, where all servers share it, or fetched.
@@ -51,13 +50,10 @@ func (p *Platform) token(ctx context.Context) (string, error) {
 	}
 }
 
-// dropIfSame deletes a token only if it is still the rejected one: another server may have put a fresh one there since.
-var dropIfSame = redis.NewScript(`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0`)
-
 // drop forgets a token that WeChat has rejected. The library never does so by itself: it would offer the dead token
 // until its time is over, up to two hours.
 func (p *Platform) drop(ctx context.Context, token string) {
-	if err := dropIfSame.Run(ctx, p.redis, []string{p.tokenKey()}, token).Err(); err != nil {
+	if err := p.store.drop(ctx, p.tokenKey(), token); err != nil {
 		p.log.Warn("wechat cache unavailable", slog.String("op", "drop"))
 	}
 	// A fetch that is under way may have read the dead token just before it went.

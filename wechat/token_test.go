@@ -192,3 +192,29 @@ func TestWaitingForATokenEndsWithTheCaller(t *testing.T) {
 		t.Errorf("%d fetches", n)
 	}
 }
+
+// A process without Redis keeps its token in memory, and lets go of one that is rejected.
+func TestATokenInMemory(t *testing.T) {
+	w := start(t, func(c *wechat.Config) { c.InMemory = true })
+	for _, path := range tokenCalls {
+		if err := operations[path](t.Context(), w, w.Platform); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.seen.of(tokenPath); n != 1 {
+		t.Errorf("%d token fetches", n)
+	}
+	force(t, w)
+	if err := operations[notifyPath](t.Context(), w, w.Platform); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.seen.of(tokenPath); n != 3 {
+		t.Errorf("%d token fetches, with the one that was forced", n)
+	}
+	if keys := w.redis.Keys(); len(keys) > 0 {
+		t.Errorf("Redis has %d keys", len(keys))
+	}
+	if strings.Contains(w.logs.String(), "cache unavailable") {
+		t.Error("it misses a cache")
+	}
+}

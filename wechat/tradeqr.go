@@ -39,7 +39,7 @@ func (p *Platform) TradeQR(ctx context.Context, scene, page string) (image []byt
 			return "", newError(CodePageInvalid)
 		}
 		key := p.imageKey(scene, page)
-		if b, err := p.redis.Get(ctx, key).Bytes(); err == nil && isImage(b) {
+		if b := p.keptImage(ctx, key); isImage(b) {
 			image = b
 			return "cached", nil
 		}
@@ -59,6 +59,9 @@ func (p *Platform) TradeQR(ctx context.Context, scene, page string) (image []byt
 			return "", unavailable("no image in the answer", nil)
 		}
 		image = b
+		if p.redis == nil {
+			return "ok", nil
+		}
 		if err := p.redis.Set(ctx, key, b, imageTTL).Err(); err != nil {
 			p.log.Warn("wechat cache unavailable", slog.String("op", "image"))
 		}
@@ -68,6 +71,18 @@ func (p *Platform) TradeQR(ctx context.Context, scene, page string) (image []byt
 		return nil, "", err
 	}
 	return image, http.DetectContentType(image), nil
+}
+
+// keptImage is an image that was drawn before, or nil.
+func (p *Platform) keptImage(ctx context.Context, key string) []byte {
+	if p.redis == nil {
+		return nil
+	}
+	b, err := p.redis.Get(ctx, key).Bytes()
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // imageKey hashes the scene, which holds a trade code: keys are seen by whoever lists them.

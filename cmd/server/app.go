@@ -231,7 +231,7 @@ func (a *App) openWeChat(ctx, run context.Context) error {
 	c := a.Config.WeChat
 	config := wechat.Config{
 		AppID: c.AppID, AppSecret: wechat.Secret(c.AppSecret.Reveal()), Timeout: c.Timeout, MiniPage: c.MiniPage, EnvVersion: c.EnvVersion,
-		Redis: a.Redis, KeyPrefix: a.Config.Redis.KeyPrefix + "wechat:", Logger: a.Logger, Metrics: newWeChatMetrics(a.Registry),
+		Redis: a.Redis, InMemory: a.custodian, KeyPrefix: a.Config.Redis.KeyPrefix + "wechat:", Logger: a.Logger, Metrics: newWeChatMetrics(a.Registry),
 	}
 	if c.Sandbox {
 		a.Sandbox = sandbox.New(sandbox.Config{AppID: c.AppID, AppSecret: c.AppSecret.Reveal()})
@@ -275,7 +275,7 @@ func (a *App) openService(ctx, run context.Context) error {
 		interval = -1
 	}
 	a.Service = transfer.New(transfer.Config{
-		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: a.signing(), Accounts: a.accounts(), Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
+		DB: a.DB, Crier: a.crier(), Ledger: a.Ledger, Signer: a.signing(), Accounts: a.accounts(), Messenger: a.messenger(), Vault: a.vault, Journal: a.Journal, Journals: journals, Server: name, Plan: plan, Logger: a.Logger,
 		Audit: a.audited(), Anchor: transfer.AnchorConfig{Interval: interval},
 		Metrics: newTransferMetrics(a.Registry), MSISDNPrefixes: c.Numbering.MSISDNPrefixes, At: at,
 		Relay: transfer.RelayConfig{
@@ -401,8 +401,8 @@ func (a *App) Listen() error {
 		preview = os.DirFS(c.HTTP.PreviewDir)
 	}
 	h, err := handler.New(handler.Config{
-		Preview: preview,
-		Service: a.Service, Custody: a.Keeper, Logins: a.Keeper, WeChat: a.WeChat, AppID: c.WeChat.AppID, Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
+		Preview: preview, Messages: a.messagesTo(),
+		Service: a.Service, Custody: a.Keeper, Logins: a.Keeper, WeChat: a.WeChat, AppID: c.WeChat.AppID, Templates: c.WeChat.templateIDs(), Redis: a.Redis, KeyPrefix: c.Redis.KeyPrefix,
 		Limits: limitsOf(c.Limits), Session: handler.SessionTTL{Staff: c.Session.StaffTTL, Idle: c.Session.IdleTTL},
 		PublicURL: a.PublicURL, TrustedProxies: c.HTTP.TrustedProxies, BodyLimit: int64(c.HTTP.BodyLimit), ImportLimit: int64(c.Imports.MaxBytes),
 		TLS: c.HTTP.TLSInFront, LoginAge: c.Custody.LoginAge, Logger: a.Logger, Registry: a.Registry, Stopping: a.stopping, At: at,

@@ -388,6 +388,9 @@ var calls = map[string]taken{
 	"Erase": takes(func(ctx context.Context, k keeper, who caller, a eraseCall) (transfer.Erasure, error) {
 		return k.Erase(ctx, transfer.SessionToken(who.token), a.Cards)
 	}),
+	"Message": takes(func(ctx context.Context, k keeper, _ caller, m transfer.Message) (transfer.Delivery, error) {
+		return k.Message(ctx, m)
+	}),
 }
 
 var errUnknownCall = errors.New("no such call: the web process and the custodian are of different versions")

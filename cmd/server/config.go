@@ -104,13 +104,14 @@ type FabricConfig struct {
 
 // WeChatConfig is the mini-program's account, or the sandbox instead of WeChat.
 type WeChatConfig struct {
-	Sandbox    bool          `yaml:"sandbox"`
-	AppID      string        `yaml:"app_id"`
-	AppSecret  Secret        `yaml:"app_secret"`
-	BaseURL    string        `yaml:"base_url"`
-	MiniPage   string        `yaml:"mini_page"`
-	EnvVersion string        `yaml:"env_version"`
-	Timeout    time.Duration `yaml:"timeout"`
+	Sandbox    bool            `yaml:"sandbox"`
+	AppID      string          `yaml:"app_id"`
+	AppSecret  Secret          `yaml:"app_secret"`
+	BaseURL    string          `yaml:"base_url"`
+	MiniPage   string          `yaml:"mini_page"`
+	EnvVersion string          `yaml:"env_version"`
+	Timeout    time.Duration   `yaml:"timeout"`
+	Templates  TemplatesConfig `yaml:"templates"`
 }
 
 // CustodyConfig says how the root key is kept. The file is relative to the data directory.
@@ -272,6 +273,7 @@ func DefaultConfig() Config {
 			MiniPage:   "pages/trade/trade",
 			EnvVersion: "release",
 			Timeout:    5 * time.Second,
+			Templates:  TemplatesConfig{usualTemplate, usualTemplate, usualTemplate},
 		},
 		Custody: CustodyConfig{Process: Inside, Socket: "custodian.sock", StampFile: "custodian.key", Kind: string(custody.InFile), RootKeyFile: "root.key", Guards: true, LoginAge: 24 * time.Hour, ProposalLife: 24 * time.Hour, PKCS11: PKCS11Config{Key: "cardflow-root"}},
 		Audit:   AuditConfig{AnchorInterval: 5 * time.Minute, StopTimeout: 5 * time.Second},

@@ -200,6 +200,7 @@ func (w WeChatConfig) check(v *checker) {
 	v.must(miniPage.MatchString(w.MiniPage), "wechat.mini_page", "must be a page of the mini-program without leading slash or parameters, such as pages/trade/trade")
 	v.oneOf("wechat.env_version", w.EnvVersion, "release", "trial", "develop")
 	v.between("wechat.timeout", w.Timeout, 100*time.Millisecond, time.Minute)
+	w.Templates.check(v)
 }
 
 func (c CustodyConfig) check(v *checker) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
 	"cardflow/gm"
 	"cardflow/transfer"
@@ -74,7 +73,7 @@ func openCustodian(ctx context.Context, c Config, e *environment, demo bool) (ap
 		}
 	}()
 	for _, open := range []func(context.Context, context.Context) error{
-		app.openDatabase, app.grantServer, app.noRedis, app.openJournal, app.openCustody, app.openWeChat, app.openAccounts,
+		app.openDatabase, app.grantServer, app.openJournal, app.openCustody, app.openWeChat, app.openAccounts,
 	} {
 		if err := open(ctx, run); err != nil {
 			return app, err
@@ -102,15 +101,6 @@ func openCustodian(ctx context.Context, c Config, e *environment, demo bool) (ap
 	k.noDemo = !demo
 	app.onClose(serveCustodian(custodianHandler(k, app.Custody, app.Registry, e.logger, usualLimits), e.logger, usualLimits, doors...))
 	return app, nil
-}
-
-// noRedis is the Redis of a custodian. What WeChat's codes are exchanged for is kept nowhere, so nothing is ever asked of it.
-func (a *App) noRedis(context.Context, context.Context) error {
-	a.Redis = redis.NewClient(&redis.Options{Dialer: func(context.Context, string, string) (net.Conn, error) {
-		return nil, errors.New("a custodian has no Redis")
-	}})
-	a.onClose(a.Redis.Close)
-	return nil
 }
 
 // openAccounts makes the use cases of accounts: who may log in; and what two people want done to lots. Nothing else of them runs here.

@@ -297,3 +297,8 @@ func (c remote) LogOut(ctx context.Context, who transfer.Caller) error {
 func (c remote) Erase(ctx context.Context, token transfer.SessionToken, cards int64) (transfer.Erasure, error) {
 	return asks[transfer.Erasure](transfer.WithSession(ctx, token), c, "Erase", eraseCall{cards})
 }
+
+// Message implements transfer.Messenger.
+func (c remote) Message(ctx context.Context, m transfer.Message) (transfer.Delivery, error) {
+	return asks[transfer.Delivery](ctx, c, "Message", m)
+}

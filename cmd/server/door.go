@@ -16,11 +16,12 @@ import (
 
 // door lets people in who show who they are: it exchanges WeChat codes and checks passwords, and custody makes the tokens.
 type door struct {
-	custody  *custody.Custody
-	accounts accounts
-	wechat   *wechat.Platform
-	appID    string
-	ttl      SessionConfig
+	custody   *custody.Custody
+	accounts  accounts
+	wechat    *wechat.Platform
+	appID     string
+	ttl       SessionConfig
+	templates map[string]TemplateConfig
 }
 
 // accounts are who may come in.
@@ -30,10 +31,14 @@ type accounts interface {
 	ChangePassword(ctx context.Context, c transfer.Caller, old, new string) error
 	Erase(tx *model.Tx, consumer string, cards int64) error
 	NoteErasure(consumer string)
+	OpenIDOf(ctx context.Context, appID, participant string) (string, error)
 	transfer.Accounts
 }
 
-var _ handler.Logins = door{}
+var (
+	_ handler.Logins     = door{}
+	_ transfer.Messenger = door{}
+)
 
 // LogInConsumer implements handler.Logins.
 func (d door) LogInConsumer(ctx context.Context, code string) (transfer.Session, error) {

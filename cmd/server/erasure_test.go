@@ -3,6 +3,9 @@ package main
 import (
 	"net/http"
 	"testing"
+	"time"
+
+	"cardflow/transfer"
 )
 
 // TestErasureApart: where custody is a process of its own it is there that a consumer's data are deleted, by his token; no other
@@ -22,6 +25,15 @@ func TestErasureApart(t *testing.T) {
 		return me.Participant.State == "registered"
 	})
 	left := me.Participant.ID
+	// He is told what he waits for by the custodian, which knows who he is to WeChat, and by nobody once he is gone.
+	tell := func(want transfer.Delivery) {
+		t.Helper()
+		end, err := newRemote(bySocket(a.config.Custody.Socket)).Message(soon(t), transfer.Message{Participant: left, Event: transfer.ReturnTaken, At: time.Now()})
+		if end != want || err != nil || len(a.custodian.Sandbox.MessagesTo("离开的人")) != 1 {
+			t.Errorf("the message is %q, %v, want %s", end, err, want)
+		}
+	}
+	tell(transfer.MessageSent)
 	one.refused(409, "ERASURE_CARDS_CHANGED", http.MethodPost, "/me/erasure", map[string]int{"cards": 1})
 	for range 2 {
 		var done struct {
@@ -33,6 +45,7 @@ func TestErasureApart(t *testing.T) {
 			t.Errorf("%+v", done)
 		}
 	}
+	tell(transfer.MessageRefused)
 	one.refused(401, "UNAUTHENTICATED", http.MethodGet, "/me/cards", nil)
 	other.refused(401, "UNAUTHENTICATED", http.MethodGet, "/me/cards", nil)
 	other.refused(401, "UNAUTHENTICATED", http.MethodPost, "/me/erasure", map[string]int{"cards": 0})

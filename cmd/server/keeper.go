@@ -20,6 +20,7 @@ type keeper interface {
 	handler.Custody
 	handler.Logins
 	transfer.Accounts
+	transfer.Messenger
 	// VerifyAudit walks along the audit.
 	VerifyAudit(ctx context.Context, o custody.VerifyOptions) (custody.AuditReport, error)
 	// Ready tells whether a signature could be made now. custody.ErrSealed: the keys aren't there, and all else goes on.
@@ -59,7 +60,7 @@ func (a *App) inside(service *transfer.Service) inside {
 	return inside{
 		signer: custodial.Signer{Custody: a.Custody}, audit: custodial.Audit{Custody: a.Custody}, Custody: a.Custody, keys: a.Custody,
 		people: service, dataKey: a.Config.Path(a.Config.Vault.DataKeyFile),
-		door: door{custody: a.Custody, accounts: service, wechat: a.WeChat, appID: a.Config.WeChat.AppID, ttl: a.Config.Session},
+		door: door{custody: a.Custody, accounts: service, wechat: a.WeChat, appID: a.Config.WeChat.AppID, ttl: a.Config.Session, templates: a.Config.WeChat.templates()},
 	}
 }
 

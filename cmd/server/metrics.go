@@ -19,6 +19,7 @@ type transferMetrics struct {
 	failures *prometheus.CounterVec
 	alarms   *prometheus.CounterVec
 	names    *prometheus.CounterVec
+	messages *prometheus.CounterVec
 }
 
 func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
@@ -29,6 +30,12 @@ func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
 		alarms:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_alarms_total", Help: "Things that someone should look at."}, []string{"alarm"}),
 	}
 	m.names = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_real_names_total", Help: "Registrations of real names, by what has come of them; approvals are acts."}, []string{"event"})
+	m.messages = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardflow_messages_total", Help: "Subscription messages to consumers, by kind and by what has come of them."}, []string{"kind", "outcome"})
+	for _, kind := range transfer.MessageKinds {
+		for _, end := range transfer.Deliveries {
+			m.messages.WithLabelValues(kind, string(end))
+		}
+	}
 	for _, event := range transfer.RealNameEvents {
 		m.names.WithLabelValues(event)
 	}
@@ -38,7 +45,7 @@ func newTransferMetrics(r *prometheus.Registry) *transferMetrics {
 	for _, class := range []ledger.Class{ledger.Refused, ledger.NotSent, ledger.Unknown, ledger.Duplicate, ledger.Conflict, ledger.Invalid} {
 		m.failures.WithLabelValues(string(class))
 	}
-	r.MustRegister(m.acts, m.took, m.failures, m.alarms, m.names, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(m.acts, m.took, m.failures, m.alarms, m.names, m.messages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -56,6 +63,9 @@ func (m *transferMetrics) Alarm(name string) { m.alarms.WithLabelValues(name).In
 
 // RealName implements transfer.Metrics.
 func (m *transferMetrics) RealName(event string) { m.names.WithLabelValues(event).Inc() }
+
+// Message implements transfer.Metrics.
+func (m *transferMetrics) Message(kind, end string) { m.messages.WithLabelValues(kind, end).Inc() }
 
 func newCustodyMetrics(r *prometheus.Registry, sealed func() bool) custody.Metrics {
 	signed := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cardflow_custody_sign_seconds", Help: "Signatures made, by function.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"function"})

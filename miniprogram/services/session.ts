@@ -9,6 +9,8 @@ export interface Session {
   expiresAt: string
   participant: { id: string, role: string, name?: string }
   realName: 'none' | 'pending' | 'approved' | 'refused'
+  /** Of the messages that he may be asked about, by kind; a session of an older program has none. */
+  templates?: Record<string, string>
 }
 
 const place = 'session'

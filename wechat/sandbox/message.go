@@ -70,6 +70,9 @@ func (s *Sandbox) send(r *http.Request) (any, error) {
 	return wxError{0, "ok"}, nil
 }
 
+// MessagesTo gives what was sent to the person of that name, oldest first.
+func (s *Sandbox) MessagesTo(name string) []Message { return s.Messages(s.OpenID(name)) }
+
 // Messages gives what was sent to openID, or to everybody if it is "", oldest first.
 func (s *Sandbox) Messages(openID string) []Message {
 	s.mu.Lock()

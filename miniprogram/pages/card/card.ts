@@ -4,6 +4,7 @@ import { giveBack, keepCards, trace as read, type Hop, type OwnedCard, type Trac
 import { asFailure } from '../../services/failure'
 import { find, forgetCards } from '../../services/opened'
 import { newKey } from '../../services/request'
+import { askToTell } from '../../services/subscribe'
 import { cardState, cardTrouble, device, grouped, hopTitle, limits, short, when, type Limit } from '../../services/words'
 
 /** One moment of a card's way: who did what, and where it stands on the ledger. */
@@ -104,6 +105,7 @@ Page({
     const { card, reason, sending } = this.data
     const key = keys.get(this)
     if (sending || !card || !reason || key === undefined) return
+    askToTell('return')
     this.setData({ sending: true, returnProblem: '' })
     try {
       const act = await giveBack(card.tradeId, reason, key)

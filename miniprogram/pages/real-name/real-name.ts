@@ -1,6 +1,7 @@
 import { asFailure } from '../../services/failure'
 import { idProblem, register, registrations, renewable, type Identity, type Registration } from '../../services/realname'
 import { newKey } from '../../services/request'
+import { askToTell } from '../../services/subscribe'
 import { when } from '../../services/words'
 
 /** How often a registration that waits is read while the page is shown, and after how long a person is said to look, in ms. */
@@ -150,6 +151,7 @@ Page({
     const w = waiting.get(this)
     const { byCredential, name, idNumber, credential, ready, busy, carrier } = this.data
     if (!w || busy || !ready) return
+    askToTell('real_name')
     const identity: Identity = byCredential ? { credential } : { name: name.trim(), idNumber }
     const said = JSON.stringify(identity)
     if (w.wish?.said !== said) w.wish = { said, key: newKey() }

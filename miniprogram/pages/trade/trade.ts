@@ -5,6 +5,7 @@ import { remember } from '../../services/pending'
 import { comeBack } from '../../services/session'
 import { newKey } from '../../services/request'
 import { scan } from '../../services/scan'
+import { askToTell } from '../../services/subscribe'
 import { limits, segmentTexts, type Limit, type SegmentText } from '../../services/words'
 
 const reasons: { code: Reason, text: string }[] = [
@@ -107,6 +108,7 @@ Page({
     const { trade } = this.data
     const key = keys.get(this)?.confirm
     if (this.data.busy || !trade || key === undefined) return
+    askToTell('confirmation')
     this.setData({ busy: true, problem: '' })
     try {
       const act = await confirm(trade.tradeId, this.proof(), key)

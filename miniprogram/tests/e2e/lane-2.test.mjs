@@ -2,3 +2,4 @@
 import './retail.mjs'
 import './shop.mjs'
 import './ways.mjs'
+import './subscribe.mjs'

@@ -33,8 +33,10 @@ test('a card goes from the left phone to the right one, with a real name between
   await buyer.getByRole('checkbox', { name: '我已阅读并同意' }).click()
   await desk.screenshot({ path: `${shots}preview.png` })
   await tap(buyer, '提交')
+  await tap(buyer, '允许') // WeChat asks whether she wants to be told
   await tap(buyer, '继续确认收卡')
   await tap(buyer, '确认收卡')
+  await tap(buyer, '拒绝')
   await buyer.getByText('卡已归您').first().waitFor()
   await seller.getByText('买家已确认，卡已转出').waitFor()
   await desk.screenshot({ path: `${shots}preview-done.png` })

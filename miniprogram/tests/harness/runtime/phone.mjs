@@ -4,10 +4,12 @@
 //	open     the page that opens, with its query (default: app.json's first)
 //	code     what wx.login answers (default demo:<person>, which the server's stand-in for WeChat knows)
 //	font     WeChat's text size in px (default 16)
+//	subscribe what is answered when a message may be sent: accept (default), reject, off, or ask: the person is asked
 //	patience how many times longer than it says a request may take (default 1): on a busy machine a test is no proof of a bad network
 import { makeChrome } from './chrome.mjs'
 import { makeRouter, parse } from './router.mjs'
 import { makeSpace } from './space.mjs'
+import { makeSubscribe } from './subscribe.mjs'
 import { ui } from './ui.mjs'
 import { makeWx } from './wx/wx.mjs'
 
@@ -28,7 +30,7 @@ const phone = {
   /** What a test may change while the program runs. */
   settings: {
     person: asked.get('person') || '小李', loginCode: asked.get('code') || undefined, logins: 0, loginFails: '', offline: false, scans: [], camera: 'allowed', album: 'allowed', saved: [], clipboard: '',
-    guides: 0, subscribe: 'accept', subscribed: [], fontSize: Number(asked.get('font') || 16), patience: Number(asked.get('patience') || 1), shared: [],
+    guides: 0, subscribe: asked.get('subscribe') || 'accept', subscribed: [], fontSize: Number(asked.get('font') || 16), patience: Number(asked.get('patience') || 1), shared: [],
   },
   // The address of a trial server in the mini-program's config.ts is whichever server has served this page.
   domains: { 'http://127.0.0.1:8080': location.origin },
@@ -78,6 +80,7 @@ const phone = {
     },
   },
 }
+phone.subscribe = makeSubscribe(phone)
 window.__phone = phone
 
 addEventListener('error', (e) => phone.fault(e.error ?? e.message))

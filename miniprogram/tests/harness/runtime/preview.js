@@ -33,7 +33,7 @@ for (const { title, who, note, open, ready } of phones) {
   main.append(section)
   const show = async (person) => {
     await ready?.(person)
-    frame.src = `phone.html?${new URLSearchParams({ person, open })}`
+    frame.src = `phone.html?${new URLSearchParams({ person, open, subscribe: 'ask' })}`
   }
   show(who)
   if (ready) continue

@@ -42,7 +42,13 @@ export function makeSpace({ manifest, templates, modules }, phone) {
     // The phone doesn't tap what is disabled, though the browser, for which it is an element like any other, does.
     if (type === 'tap' && options.originalEvent?.target?.closest?.('wx-button[aria-disabled="true"]')) return undefined
     const event = new glassEasel.Event(type, detail, { ...options, extraFields: touches(options.originalEvent) })
-    glassEasel.Event.dispatchEvent(target, event)
+    // What WeChat does only for a finger it does before the handler waits for anything.
+    phone.tapped = type === 'tap'
+    try {
+      glassEasel.Event.dispatchEvent(target, event)
+    } finally {
+      phone.tapped = false
+    }
     return event.getEventBubbleStatus()
   })
 

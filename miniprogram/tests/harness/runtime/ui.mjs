@@ -37,6 +37,15 @@ export const ui = {
     toast?.remove()
     toast = undefined
   },
+  /** What WeChat has been asked to tell, at the top of the screen until it is touched, or for a while. */
+  notice(title, text) {
+    const box = make('div', 'phone-notice')
+    box.setAttribute('role', 'status')
+    box.append(make('b', '', `服务通知 · ${title}`), make('span', '', text))
+    box.addEventListener('click', () => box.remove())
+    document.body.append(box)
+    setTimeout(() => box.remove(), 8000)
+  },
   modal({ title = '', content = '', showCancel = true, cancelText = '取消', confirmText = '确定', confirmColor }, done) {
     const cover = over()
     const box = make('div', 'phone-dialog')

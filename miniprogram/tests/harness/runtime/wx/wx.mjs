@@ -105,11 +105,7 @@ export function makeWx(phone) {
     getClipboardData: personal('getClipboardData', (_, ok) => ok({ data: settings.clipboard })),
     vibrateShort: nothing('vibrateShort'),
     previewImage: nothing('previewImage'),
-    requestSubscribeMessage: api('requestSubscribeMessage', (o, ok, fail) => {
-      settings.subscribed.push(...o.tmplIds)
-      if (settings.subscribe === 'off') fail('The main switch is switched off', { errCode: 20004 })
-      else ok(Object.fromEntries(o.tmplIds.map((t) => [t, settings.subscribe])))
-    }),
+    requestSubscribeMessage: api('requestSubscribeMessage', (o, ok, fail) => phone.subscribe(o.tmplIds, ok, fail)),
 
     getPrivacySetting: api('getPrivacySetting', (_, ok) => ok({ needAuthorization: !phone.privacy.agreed, privacyContractName: '《卡流转隐私保护指引》' })),
     requirePrivacyAuthorize: api('requirePrivacyAuthorize', (_, ok, fail) => phone.privacy.require(ok, fail)),
