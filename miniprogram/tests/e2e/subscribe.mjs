@@ -10,7 +10,7 @@ async function told(phone) {
 }
 
 test('who lets it be told hears, when he has left, how his name was decided about', withPhone({}, async (phone) => {
-  const trade = await fromCarrier(700001, 1, 'REAL_NAME')
+  const trade = await fromCarrier(650001, 1, 'REAL_NAME')
   await phone.looksUp(trade)
   await phone.tap('去登记实名')
   await phone.type('姓名', '冯五人工')
