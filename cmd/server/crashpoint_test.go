@@ -103,7 +103,7 @@ func TestCrashPoints(t *testing.T) {
 	for _, p := range crashPoints {
 		want[p.point] = true
 	}
-	for _, name := range slices.Concat(elsewhere, realNamePoints) {
+	for _, name := range slices.Concat(elsewhere, realNamePoints, messagePoints) {
 		want[name] = true
 	}
 	declared := map[string]bool{}
