@@ -127,6 +127,15 @@ export class Terminal {
     return Terminal.load(this.dir, url, clock)
   }
 
+  /** Asks for the gateway's keys, and pins what a pinned one vouches for. */
+  async repin(): Promise<void> {
+    await this.gateway.refresh()
+    const file = path.join(this.dir, 'terminal.json')
+    const saved = JSON.parse(fs.readFileSync(file, 'utf8')) as Saved
+    fs.writeFileSync(`${file}.new`, JSON.stringify({ ...saved, pins: this.gateway.pins } satisfies Saved), { mode: 0o600 })
+    fs.renameSync(`${file}.new`, file)
+  }
+
   private ask<T>(route: string, body: object): Promise<T> {
     return this.gateway.ask<T>(this.key, route, JSON.stringify(body))
   }

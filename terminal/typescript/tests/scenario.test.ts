@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { NoAnswer, type Fault } from '../src/answer.js'
 import { Cards, checkDigit } from '../src/cards.js'
 import { type Wish } from '../src/draft.js'
-import { Away, Refusal } from '../src/gateway.js'
+import { Away, Gateway, Refusal } from '../src/gateway.js'
 import { PublicKey } from '../src/sm2.js'
 import { Terminal, type Outcome, type Trade } from '../src/terminal.js'
 import { Liar, type Lie, type Passed } from './liar.js'
@@ -74,7 +74,7 @@ test('enrolled: the platform knows the device, and its key', async () => {
     assert.equal(device.state, 'active')
     assert.equal(device.serial, serial)
     assert.equal(device.participant.id, terminal.participant)
-    await terminal.gateway.refresh()
+    await terminal.repin()
   }
   const { participants } = await carrier.participants()
   assert.ok(participants.some((p) => p.id === shop.participant))
@@ -297,3 +297,27 @@ test('a device that was suspended is refused', async () => {
   await assert.rejects(shop.device(), (err) => err instanceof Refusal && err.code === 'DEVICE_REFUSED')
 })
 
+
+test('gateway keys roll over: old and new, then the new alone', async () => {
+  const keys = async (...args: string[]): Promise<void> => {
+    await server.stop(true)
+    await run(path.join(bin, 'server'), ['gateway-key', ...args, '--yes', '--data', path.join(server.dir, 'data')], '')
+    server = await startServer(server.dir)
+  }
+  const [old = ''] = carrier.gateway.pins.keys
+  await keys('rotate')
+  const early = carrier.at(server.url) // pins the old one, and doesn't ask
+  assert.equal((await early.device()).state, 'active')
+  const asks = carrier.at(server.url)
+  await asks.repin()
+  assert.equal(asks.gateway.pins.keys.length, 2)
+  assert.ok(asks.gateway.pins.keys.includes(old))
+
+  await keys('retire', PublicKey.parse(old).id)
+  const knows = carrier.at(server.url)
+  await knows.repin()
+  assert.deepEqual(knows.gateway.pins.keys, asks.gateway.pins.keys.filter((k) => k !== old))
+  assert.equal((await knows.device()).state, 'active')
+  const stale = Gateway.pinned(server.url, { channel: knows.gateway.channel, keys: [old] })
+  await assert.rejects(stale.refresh(), (err) => err instanceof NoAnswer && err.fault === 'GATEWAY_UNKNOWN')
+})

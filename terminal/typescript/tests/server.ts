@@ -12,12 +12,12 @@ export const bin = fileURLToPath(new URL('../../../../bin/', import.meta.url))
 export interface Server {
   url: string
   dir: string
-  stop: () => Promise<void>
+  /** Ends it; what it keeps is deleted, or stays for the next start. */
+  stop: (keep?: boolean) => Promise<void>
 }
 
-/** Starts bin/server on a free port. Resolves when it serves. */
-export async function startServer(): Promise<Server> {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-second-'))
+/** Starts bin/server on a free port, on what an earlier one kept, or afresh. Resolves when it serves. */
+export async function startServer(dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cardflow-second-'))): Promise<Server> {
   const child = spawn(path.join(bin, 'server'), ['serve', '--demo', '--data', path.join(dir, 'data')], {
     env: {
       ...process.env, CARDFLOW_HTTP_LISTEN: '127.0.0.1:0', CARDFLOW_LOG_LEVEL: 'warn', CARDFLOW_LIMITS_LOGINS_PER_ADDRESS: '100000 per 1m',
@@ -28,12 +28,12 @@ export async function startServer(): Promise<Server> {
   const url = await address(child)
   return {
     url, dir,
-    async stop() {
+    async stop(keep = false) {
       child.removeAllListeners('exit')
       const ended = new Promise((resolve) => child.once('exit', resolve))
       child.kill('SIGTERM')
       await ended
-      fs.rmSync(dir, { recursive: true, force: true })
+      if (!keep) fs.rmSync(dir, { recursive: true, force: true })
     },
   }
 }
