@@ -130,7 +130,7 @@ func TestRecordsHaveTheirColumns(t *testing.T) {
 		columns[m[1]] = append(columns[m[1]], m[2])
 	}
 	for _, record := range []any{&model.Participant{}, &model.Person{}, &model.Account{}, &model.Lot{}, &model.LotParent{}, &model.Segment{},
-		&model.Trade{}, &model.Act{}, &model.Reservation{}, &model.Idempotency{}, &model.Checkpoint{}, &model.Import{}, &model.CardDetail{}, &model.Job{}, &model.CommitMark{}, &model.Lease{}, &model.Repair{}, &model.Identity{}, &model.Recovery{}, &model.RealName{}, &model.Approval{}, &model.Erasure{}, &model.Device{}, &model.GatewayKey{}} {
+		&model.Trade{}, &model.Act{}, &model.Reservation{}, &model.Idempotency{}, &model.Checkpoint{}, &model.Import{}, &model.CardDetail{}, &model.Job{}, &model.CommitMark{}, &model.Lease{}, &model.Repair{}, &model.Identity{}, &model.Recovery{}, &model.RealName{}, &model.Approval{}, &model.Erasure{}, &model.Subscription{}, &model.Device{}, &model.GatewayKey{}} {
 		s, err := schema.Parse(record, &sync.Map{}, schema.NamingStrategy{})
 		if err != nil {
 			t.Fatal(err)
