@@ -47,6 +47,7 @@ func (s *server) handle(r *route) echo.HandlerFunc {
 		if r.signed {
 			// Before anything is looked at: what is refused from here on is refused under a signature.
 			if err := c.openEnvelope(); err != nil {
+				s.metrics.envelope(err)
 				return err
 			}
 		} else if err := c.authorise(); err != nil {

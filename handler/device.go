@@ -38,6 +38,7 @@ type deviceView struct {
 	CreatedAt      time.Time      `json:"createdAt"`
 	EnrolledAt     *time.Time     `json:"enrolledAt,omitempty"`
 	StoppedAt      *time.Time     `json:"stoppedAt,omitempty"`
+	SeenAt         *time.Time     `json:"seenAt,omitempty"`
 }
 
 type holderView struct {
@@ -48,7 +49,7 @@ type holderView struct {
 func viewDevice(d transfer.DeviceView) deviceView {
 	v := deviceView{
 		ID: d.ID, Name: d.Name, State: d.State, Serial: d.Serial, SerialHash: d.SerialHash, KeyID: d.KeyID, TxID: d.TxID, ConfirmationID: d.OrderID,
-		Error: viewActError(d.Error), Replaces: d.Replaces, TicketUntil: d.TicketUntil, CreatedAt: d.CreatedAt, EnrolledAt: d.EnrolledAt, StoppedAt: d.StoppedAt,
+		Error: viewActError(d.Error), Replaces: d.Replaces, TicketUntil: d.TicketUntil, CreatedAt: d.CreatedAt, EnrolledAt: d.EnrolledAt, StoppedAt: d.StoppedAt, SeenAt: d.SeenAt,
 	}
 	if d.Holder != "" {
 		v.Holder = &holderView{d.Holder, d.HolderName}

@@ -72,7 +72,14 @@ func (c *call) openEnvelope() error {
 	if !fresh {
 		return refuse("REPLAYED")
 	}
-	return nil
+	if c.from.caller.Device == "" {
+		return nil
+	}
+	asked := r.Header.Get(protocol.HeaderGateway)
+	if asked != signer.KeyID {
+		asked = "" // it signs no more, or never was a key
+	}
+	return c.Service.TerminalSeen(ctx, c.from.caller, asked)
 }
 
 // signedBy finds whose key it is: a device's; or, for who is to become one, the key that he shows.

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,7 +16,21 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	refused  *prometheus.CounterVec // terminals' envelopes
+	submits  *prometheus.CounterVec
 }
+
+// envelopeCodes are why a terminal's envelope is refused.
+var envelopeCodes = []string{"ENVELOPE_INVALID", "CLOCK_SKEW", "DEVICE_REFUSED", "REPLAYED"}
+
+// What becomes of what terminals submit, as far as they are told at once.
+const (
+	submitCommitted = "committed"
+	submitFailed    = "failed"    // by the ledger
+	submitUnderWay  = "under_way" // its terminal asks again
+	submitRefused   = "refused"   // before anything was accepted
+	submitError     = "error"
+)
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m := &metrics{
@@ -31,7 +46,19 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 			Name: "cardflow_http_requests_in_flight", Help: "Requests being answered.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.inFlight} {
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cardflow_terminal_refused_total", Help: "Requests of terminals whose envelope was refused, by code.",
+	}, []string{"code"})
+	for _, code := range envelopeCodes {
+		m.refused.WithLabelValues(code) // a rule on a counter that isn't there yet would never fire
+	}
+	m.submits = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cardflow_terminal_submits_total", Help: "Signed requests that terminals have submitted, by what they were told.",
+	}, []string{"end"})
+	for _, end := range []string{submitCommitted, submitFailed, submitUnderWay, submitRefused, submitError} {
+		m.submits.WithLabelValues(end)
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.inFlight, m.refused, m.submits} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -42,6 +69,27 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 func (m *metrics) observe(route, method string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	m.seconds.WithLabelValues(route, method).Observe(took.Seconds())
+}
+
+// envelope counts a refusal of a terminal's envelope, if it is one.
+func (m *metrics) envelope(err error) {
+	if code := problemOf(err).code; slices.Contains(envelopeCodes, code) {
+		m.refused.WithLabelValues(code).Inc()
+	}
+}
+
+// submitted counts what a terminal was told of what it has submitted.
+func (m *metrics) submitted(state string, err error) {
+	end := submitUnderWay
+	switch {
+	case err != nil && problemOf(err).status < http.StatusInternalServerError:
+		end = submitRefused
+	case err != nil:
+		end = submitError
+	case state == submitCommitted || state == submitFailed:
+		end = state
+	}
+	m.submits.WithLabelValues(end).Inc()
 }
 
 // showMetrics is GET /metrics.

@@ -18,6 +18,8 @@ type Terminals interface {
 	AnswerSigner(ctx context.Context, want string) (transfer.AnswerSigner, error)
 	// Terminal finds who speaks by a device's key, and the key. Errors: DEVICE_REFUSED.
 	Terminal(ctx context.Context, keyID string) (transfer.Caller, gm.PublicKey, error)
+	// TerminalSeen notes that a terminal has asked, and by which gateway key if it has said.
+	TerminalSeen(ctx context.Context, c transfer.Caller, gateway string) error
 	Enrol(ctx context.Context, in protocol.Enrol) (protocol.Device, error)
 	TerminalDevice(ctx context.Context, c transfer.Caller) (protocol.Device, error)
 	TerminalKey(ctx context.Context, c transfer.Caller, keyID string) (transfer.LedgerKey, error)
@@ -106,11 +108,13 @@ type terminalKeyView struct {
 	ValidUntil  int64           `json:"validUntil,omitempty"`
 	Version     int             `json:"version"`
 	TxID        string          `json:"txId"`
+	// ParticipantVersion is what RotateKey names; of the organisation's own keys.
+	ParticipantVersion int `json:"participantVersion,omitempty"`
 }
 
 func viewLedgerKey(k transfer.LedgerKey) terminalKeyView {
 	return terminalKeyView{
 		ID: k.ID, Participant: k.Participant, Public: k.Public, Kind: k.Kind, SerialHash: k.SerialHash, Functions: k.Functions, Status: string(k.Status),
-		ValidFrom: k.ValidFrom, ValidUntil: k.ValidUntil, Version: k.Version, TxID: k.TxID,
+		ValidFrom: k.ValidFrom, ValidUntil: k.ValidUntil, Version: k.Version, TxID: k.TxID, ParticipantVersion: k.ParticipantVersion,
 	}
 }

@@ -66,6 +66,10 @@ func (s *fakeService) Enrol(_ context.Context, in protocol.Enrol) (protocol.Devi
 	return terminalDevice, s.note("Enrol %s", in.Serial)
 }
 
+func (s *fakeService) TerminalSeen(_ context.Context, c transfer.Caller, gateway string) error {
+	return s.note("TerminalSeen %s by %q", c.Device, gateway)
+}
+
 func (s *fakeService) TerminalDevice(_ context.Context, c transfer.Caller) (protocol.Device, error) {
 	return terminalDevice, s.note("TerminalDevice %s of %s", c.Device, c.Participant)
 }
@@ -74,7 +78,10 @@ func (s *fakeService) TerminalKey(_ context.Context, c transfer.Caller, keyID st
 	if keyID != gatewayKey().Public().KeyID() {
 		return transfer.LedgerKey{}, bad("NOT_FOUND")
 	}
-	return transfer.LedgerKey{ID: keyID, Participant: "platform", Public: gatewayKey().Public(), Kind: request.GatewayKey, Status: "ACTIVE", ValidFrom: 1, Version: 1, TxID: "tx-1"}, s.note("TerminalKey")
+	k := transfer.LedgerKey{ParticipantVersion: 3}
+	k.ID, k.Participant, k.Public, k.Kind = keyID, "platform", gatewayKey().Public(), request.GatewayKey
+	k.Status, k.ValidFrom, k.Version, k.TxID = "ACTIVE", 1, 1, "tx-1"
+	return k, s.note("TerminalKey")
 }
 
 // handset is a terminal whose key is known, or not.

@@ -92,10 +92,12 @@ func submit(c *call) error {
 		return err
 	}
 	var submitted protocol.Submitted
-	if err := c.mayGuess(in.Code, in.ICCIDLast6, func() (err error) {
+	err = c.mayGuess(in.Code, in.ICCIDLast6, func() (err error) {
 		submitted, err = c.Service.SubmitSigned(c.ctx(), c.caller(), in)
 		return err
-	}); err != nil {
+	})
+	c.metrics.submitted(submitted.State, err)
+	if err != nil {
 		return err
 	}
 	return render(c, http.StatusOK, submitted)

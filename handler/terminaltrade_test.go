@@ -42,7 +42,7 @@ func (s *fakeService) TransConfirm(_ context.Context, c transfer.Caller, in prot
 		return protocol.Offered{}, bad("TRADE_CODE_NOT_FOUND")
 	}
 	return protocol.Offered{Trade: terminalTrade, Lot: terminalLot, Opening: terminalOpening, Segments: terminalSpans, Count: 100, Mode: request.Named,
-		Seller: terminalSeller, OfferedAt: 1, ExpiresAt: 2, RetailPolicy: request.Open}, s.note("TransConfirm %s", c.Participant)
+		Seller: terminalSeller, Issuer: protocol.Party{ID: "carrier", Name: "电信", Role: request.Carrier}, OfferedAt: 1, ExpiresAt: 2, RetailPolicy: request.Open}, s.note("TransConfirm %s", c.Participant)
 }
 
 func (s *fakeService) TransSuccess(_ context.Context, _ transfer.Caller, txID string) (protocol.Settled, error) {

@@ -53,6 +53,8 @@ type Device struct {
 	ErrorCode     string `gorm:"serializer:null"` // why it has failed
 	Replaces      string `gorm:"serializer:null"` // device
 	Maker         string `gorm:"serializer:null"` // person who had it made; "" if the ledger knew of it first
+	Gateway       string `gorm:"serializer:null"` // newest gateway key that it surely knows: its ticket's, or one by which it has asked
+	SeenAt        Millis // when it asked for anything last, to the hour
 	CreatedAt     Millis `gorm:"autoCreateTime:milli"`
 	EnrolledAt    Millis
 	StoppedAt     Millis
@@ -136,6 +138,36 @@ func (tx *Tx) UpdateDevice(id string, change func(*Device)) (Device, error) {
 	}
 	d.ID = id
 	return d, swapped("device", id, tx.db.Model(&d).Where("state = ?", from).Select("*").Updates(&d))
+}
+
+// SeeDevice notes that a terminal has asked for something and, unless it is "", by which gateway key.
+func (tx *Tx) SeeDevice(id, gateway string, at Millis) error {
+	seen := map[string]any{"seen_at": at}
+	if gateway != "" {
+		seen["gateway"] = gateway
+	}
+	return named("device", id, tx.db.Model(&Device{}).Where("id = ?", id).UpdateColumns(seen).Error)
+}
+
+// DevicesAsking counts the terminals that work, or have a ticket that somebody may still show, by the gateway key that they surely
+// know; "" for those that nobody has seen.
+func (tx *Tx) DevicesAsking(now Millis) (map[string]int, error) {
+	var rows []struct {
+		Gateway *string
+		N       int
+	}
+	err := tx.db.Model(&Device{}).Select("gateway, COUNT(*) AS n").
+		Where("state IN ? OR state = ? AND ticket_until > ?", []DeviceState{DeviceEnrolling, DeviceActive}, DeviceTicketed, now).
+		Group("gateway").Scan(&rows).Error
+	asking := map[string]int{}
+	for _, row := range rows {
+		key := ""
+		if row.Gateway != nil {
+			key = *row.Gateway
+		}
+		asking[key] = row.N
+	}
+	return asking, named("devices", "", err)
 }
 
 // GatewayKey is a key by which the gateway's answers to terminals are signed, sealed.

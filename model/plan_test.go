@@ -13,7 +13,7 @@ import (
 
 // How SQLite tells the way it takes, see https://www.sqlite.org/eqp.html
 var (
-	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys|subscriptions|r)$`)
+	wholeTable = regexp.MustCompile(`^SCAN (segments|lots|trades|acts|s|reservations|lot_parents|card_details|people|accounts|idempotency|custody_audit|custody_anchors|custody_keys|custody_successors|custody_ledger_keys|subscriptions|devices|r)$`)
 	byIndex    = regexp.MustCompile(`INDEX ([a-z]\w+)`)
 	ways       = []*regexp.Regexp{regexp.MustCompile(`sqlite_autoindex_(\w+)_1`), byIndex, regexp.MustCompile(`SEARCH (\w+) USING PRIMARY KEY`), regexp.MustCompile(`SEARCH (custody_\w+) USING INTEGER PRIMARY KEY`)}
 )
@@ -91,9 +91,10 @@ func lookups(t *testing.T) map[string]lookup {
 	cards := set(t, run(3, 4), run(6, 7))
 	between := run(3, 7)
 	return map[string]lookup{
-		"the lot of a card":    {func(tx *model.Tx) error { _, err := tx.LiveSegment(iccid.Luhn, head, 7, 5); return err }, []string{"segments_live"}},
-		"an owner's cards":     {func(tx *model.Tx) error { _, err := tx.LiveSegmentsOwned("ann", cards); return err }, []string{"lots_primary", "segments_owner"}},
-		"lots that had a card": {func(tx *model.Tx) error { _, err := tx.SegmentsCovering(iccid.Luhn, head, 7, 5); return err }, []string{"segments_magnitude"}},
+		"the serial numbers of terminals": {func(tx *model.Tx) error { _, err := tx.DeviceSerials([]string{"x", "y"}); return err }, []string{"devices_serial"}},
+		"the lot of a card":               {func(tx *model.Tx) error { _, err := tx.LiveSegment(iccid.Luhn, head, 7, 5); return err }, []string{"segments_live"}},
+		"an owner's cards":                {func(tx *model.Tx) error { _, err := tx.LiveSegmentsOwned("ann", cards); return err }, []string{"lots_primary", "segments_owner"}},
+		"lots that had a card":            {func(tx *model.Tx) error { _, err := tx.SegmentsCovering(iccid.Luhn, head, 7, 5); return err }, []string{"segments_magnitude"}},
 		"lineage of a card": {func(tx *model.Tx) error { _, err := tx.Lineage(iccid.Luhn, head, 7, 5); return err },
 			[]string{"lot_parents_primary", "lots_primary", "segments_live", "segments_lot_hash"}},
 		"search by number": {func(tx *model.Tx) error {

@@ -83,6 +83,19 @@ func (tx *Tx) ForceAct(id string, to ActState, change func(*Act)) error {
 	return missing("act", id, tx.db.Model(&a).Select("*").Updates(&a))
 }
 
+// ForceDevice stores what the ledger says of a device's key, and the state that follows from it, whatever the row says. Inside
+// Mend only. Errors: ErrNotFound.
+func (tx *Tx) ForceDevice(d Device) error {
+	columns := []string{"Participant", "Public", "SerialHash", "LedgerStatus", "LedgerVersion", "State"}
+	return missing("device", d.ID, tx.db.Model(&d).Select(columns).Updates(&d))
+}
+
+// ForceGatewayKey stores what the ledger says of a gateway key, whatever the row says. Errors: ErrNotFound.
+func (tx *Tx) ForceGatewayKey(id, status string, version int, txID string) error {
+	return missing("gateway key", id, tx.db.Model(&GatewayKey{}).Where("id = ?", id).
+		Updates(map[string]any{"ledger_status": status, "ledger_version": version, "tx_id": txID}))
+}
+
 // HeldLots walks all lots that some act holds, by hash, as AllLots does.
 func (tx *Tx) HeldLots(after string, limit int) ([]Lot, error) {
 	return many[Lot](tx.db.Where("held_by IS NOT NULL AND hash > ?", after).Order("hash").Limit(limit))

@@ -84,6 +84,9 @@ func TestRollOver(t *testing.T) {
 	if len(r.client.pins) != 2 {
 		t.Fatalf("%d keys are pinned", len(r.client.pins))
 	}
+	if newest := r.client.pins[1].KeyID(); newest != second {
+		t.Errorf("answers are wanted by %s, and the newest key is %s", newest, second)
+	}
 	r.g.Retire(first)
 	_, err = r.Refresh(t.Context())
 	check(t, err)

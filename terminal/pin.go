@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"fmt"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -9,7 +10,7 @@ import (
 	"cardflow/terminal/protocol"
 )
 
-// Pins are the gateway keys whose answers count, in the order of their IDs.
+// Pins are the gateway keys whose answers count, the newest last.
 func (s *State) Pins() ([]gm.PublicKey, error) {
 	list, err := all[protocol.GatewayKey](s, bucketGateway)
 	keys := make([]gm.PublicKey, 0, len(list))
@@ -19,7 +20,7 @@ func (s *State) Pins() ([]gm.PublicKey, error) {
 	return keys, err
 }
 
-// Repin puts a gateway's list in the place of the keys that are pinned. The list came in an answer that one of them, signer,
+// Repin puts a gateway's list, which begins with the newest, in the place of the keys that are pinned. The list came in an answer that one of them, signer,
 // has signed, and signer must stand in it: a key that is no longer in the list was retired, and counts no more. Errors:
 // GATEWAY_LIST_WRONG.
 func (s *State) Repin(list []protocol.GatewayKey, signer string, now int64) error {
@@ -39,11 +40,11 @@ func (s *State) Repin(list []protocol.GatewayKey, signer string, now int64) erro
 		if err != nil {
 			return err
 		}
-		for _, k := range list {
+		for i, k := range list {
 			if k.ValidUntil != 0 && k.ValidUntil <= now && k.ID != signer {
 				continue
 			}
-			if err := put(b, []byte(k.ID), k); err != nil {
+			if err := put(b, fmt.Appendf(nil, "%06d %s", len(list)-i, k.ID), k); err != nil {
 				return err
 			}
 		}

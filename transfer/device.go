@@ -40,6 +40,7 @@ type DeviceView struct {
 	CreatedAt     time.Time
 	EnrolledAt    *time.Time
 	StoppedAt     *time.Time
+	SeenAt        *time.Time // when it asked for anything last, to the hour
 }
 
 // NewDevice is a terminal to be enrolled.
@@ -149,7 +150,7 @@ func (s *Service) ticket(ctx context.Context, c Caller, idem Idem, in NewDevice,
 		}
 		return id, tx.AddDevice(model.Device{
 			ID: id, Participant: c.Participant, Name: in.Name, Holder: in.Holder, State: model.DeviceTicketed, TicketIndex: index, TicketUntil: until,
-			Replaces: replaces, Maker: c.Person, CreatedAt: s.now(),
+			Replaces: replaces, Maker: c.Person, Gateway: signer.KeyID, CreatedAt: s.now(),
 		})
 	})
 	text := TicketText(ticket.Text())
@@ -242,7 +243,7 @@ func viewDevice(tx *model.Tx, d model.Device) (DeviceView, error) {
 	v := DeviceView{
 		ID: d.ID, Name: d.Name, Holder: d.Holder, State: string(d.State), Serial: d.Serial, SerialHash: d.SerialHash, KeyID: d.KeyID,
 		LedgerStatus: d.LedgerStatus, LedgerVersion: d.LedgerVersion, TxID: d.TxID, OrderID: d.OrderAct, Replaces: d.Replaces,
-		CreatedAt: d.CreatedAt.Time(), EnrolledAt: timeOf(d.EnrolledAt), StoppedAt: timeOf(d.StoppedAt),
+		CreatedAt: d.CreatedAt.Time(), EnrolledAt: timeOf(d.EnrolledAt), StoppedAt: timeOf(d.StoppedAt), SeenAt: timeOf(d.SeenAt),
 	}
 	if d.State == model.DeviceTicketed {
 		v.TicketUntil = timeOf(d.TicketUntil)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,7 +116,8 @@ func TestDevices(t *testing.T) {
 	if v.State != "active" || v.LedgerStatus != "ACTIVE" || v.Name != "一号仓" || v.Holder != retailer.Person || v.Serial != h.serial || v.TicketUntil != nil || v.EnrolledAt == nil {
 		t.Errorf("%+v", v)
 	}
-	if key, err := r.TerminalKey(r.ctx, who, h.Public().KeyID()); err != nil || key.ID != h.Public().KeyID() {
+	version := must2(r.ledgerParticipant(retailer.Participant))(t).Version
+	if key, err := r.TerminalKey(r.ctx, who, h.Public().KeyID()); err != nil || key.ID != h.Public().KeyID() || key.ParticipantVersion != version {
 		t.Errorf("%+v, %v", key, err)
 	}
 	_, err = r.TerminalKey(r.ctx, who, r.keyOf(distributor.Participant).ID)
@@ -125,7 +125,7 @@ func TestDevices(t *testing.T) {
 	_, err = r.TerminalKey(r.ctx, who, "")
 	wants(t, "no key's name", err, "NOT_FOUND")
 	gateway := must2(r.Gateway(r.ctx))(t)
-	if key, err := r.TerminalKey(r.ctx, who, gateway.Keys[0].ID); err != nil || key.Kind != request.GatewayKey {
+	if key, err := r.TerminalKey(r.ctx, who, gateway.Keys[0].ID); err != nil || key.Kind != request.GatewayKey || key.ParticipantVersion != 0 {
 		t.Errorf("%+v, %v", key, err)
 	}
 
@@ -441,49 +441,4 @@ func TestEnrolFails(t *testing.T) {
 	if v := r.stopped(retailer, "revoke", id); v.State != "revoked" || v.OrderID != "" {
 		t.Errorf("the failed one, revoked: %+v", v)
 	}
-}
-
-// The platform's gateway keys: one is there from the start, another one signs beside it, and the old one goes.
-func TestGatewayKeys(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	first := must2(r.Gateway(r.ctx))(t)
-	if len(first.Keys) != 1 || first.Channel != "test" || first.Keys[0].TxID == "" {
-		t.Fatalf("%+v", first)
-	}
-	old := first.Keys[0].ID
-	if k := r.ledgerKey(old); k.Kind != request.GatewayKey || k.Participant != transfer.PlatformID || k.Status != contract.KeyActive {
-		t.Errorf("%+v", k)
-	}
-	if err := r.RetireGatewayKey(r.ctx, old); !errors.Is(err, transfer.ErrGatewayKeyLast) {
-		t.Errorf("the last one: %v", err)
-	}
-	if err := r.RetireGatewayKey(r.ctx, "00"); !errors.Is(err, transfer.ErrGatewayKeyUnknown) {
-		t.Errorf("an unknown one: %v", err)
-	}
-	next := must2(r.AddGatewayKey(r.ctx))(t)
-	r.until("both sign", func() bool { g := must2(r.Gateway(r.ctx))(t); return len(g.Keys) == 2 && g.Keys[0].ID == next })
-	signs := func(want, by string) {
-		t.Helper()
-		s := must2(r.AnswerSigner(r.ctx, want))(t)
-		message := []byte("answer")
-		list := must2(r.GatewayKeys(r.ctx))(t)
-		i := slices.IndexFunc(list, func(k transfer.GatewayKeyView) bool { return k.ID == by })
-		if sig := must2(s.Sign(message))(t); s.KeyID != by || gm.Verify(list[i].Public, message, sig) != nil {
-			t.Errorf("wanted by %q, signed by %s", want, s.KeyID)
-		}
-	}
-	signs(old, old)
-	signs("", next)
-	signs("00", next)
-	r.reopen(t)
-	signs(old, old)
-	check(t, r.RetireGatewayKey(r.ctx, old))
-	signs(old, next) // at once
-	r.until("the ledger has heard of it", func() bool { return r.ledgerKey(old).Status == contract.KeyRevoked })
-	r.reopen(t) // and starts once more, without another one
-	if g := must2(r.Gateway(r.ctx))(t); len(g.Keys) != 1 || g.Keys[0].ID != next {
-		t.Errorf("%+v", g)
-	}
-	r.fsck()
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"time"
 
 	"cardflow/gm"
 	"cardflow/ledger/contract"
@@ -212,13 +213,40 @@ func (s *Service) Terminal(ctx context.Context, keyID string) (c Caller, public 
 	return c, public, err
 }
 
+// seenHour is how long the note that a terminal has asked for something is good enough.
+const seenHour = time.Hour
+
+// seenDevice is what this server has noted of a terminal.
+type seenDevice struct {
+	gateway string
+	until   model.Millis
+}
+
+// TerminalSeen notes that a terminal has asked for something, and by which gateway key it wants its answers; "" if it hasn't said
+// or that one signs no more. Each server writes that once an hour, or when the key changes.
+func (s *Service) TerminalSeen(ctx context.Context, c Caller, gateway string) error {
+	now := s.now()
+	if last, ok := s.seen.Load(c.Device); ok && last.(seenDevice).gateway == gateway && now < last.(seenDevice).until {
+		return nil
+	}
+	err := s.DB.Write(ctx, func(tx *model.Tx) error { return tx.SeeDevice(c.Device, gateway, now) })
+	if err == nil {
+		s.seen.Store(c.Device, seenDevice{gateway, now + model.Millis(seenHour.Milliseconds())})
+	}
+	return err
+}
+
 // TerminalDevice shows a terminal to itself.
 func (s *Service) TerminalDevice(ctx context.Context, c Caller) (protocol.Device, error) {
 	return s.enrolled(ctx, c.Device)
 }
 
-// LedgerKey is a key's record on the ledger.
-type LedgerKey = contract.Key
+// LedgerKey is a key's record on the ledger. ParticipantVersion is what whoever replaces a key of his own organisation names in
+// RotateKey; 0 of the gateway's.
+type LedgerKey struct {
+	contract.Key
+	ParticipantVersion int
+}
 
 // TerminalKey shows a key's record on the ledger: one of the terminal's own organisation, or the gateway's. Errors: NOT_FOUND.
 func (s *Service) TerminalKey(ctx context.Context, c Caller, keyID string) (LedgerKey, error) {
@@ -227,6 +255,9 @@ func (s *Service) TerminalKey(ctx context.Context, c Caller, keyID string) (Ledg
 	case contract.CodeOf(err) == contract.KeyUnknown, contract.CodeOf(err) == contract.BadArguments, // no name that a key could have
 		err == nil && k.Participant != c.Participant && (k.Participant != PlatformID || k.Kind != request.GatewayKey):
 		return LedgerKey{}, fail("NOT_FOUND")
+	case err != nil || k.Participant != c.Participant:
+		return LedgerKey{Key: k}, err
 	}
-	return k, err
+	owner, err := query[contract.Participant](ctx, s.Ledger, request.Identity, "GetParticipant", k.Participant)
+	return LedgerKey{k, owner.Version}, err
 }

@@ -11,3 +11,6 @@ var Brief = brief
 
 // DeviceAs is the state of a device when the ledger has said something of its key.
 var DeviceAs = deviceAs
+
+// OnlyTerminals reports whether a key's functions are no more than a terminal's.
+var OnlyTerminals = terminals

@@ -13,7 +13,7 @@ import (
 
 // Finding is one place where database and ledger, or the database and itself, differ.
 type Finding struct {
-	Kind    string // BLOCK, TRANSACTION, REQUEST, PARTICIPANT, APPROVAL, KEY, LOT, OPENING, CARD, JOURNAL, TRADE, ACT, SIGNATURE
+	Kind    string // BLOCK, TRANSACTION, REQUEST, PARTICIPANT, APPROVAL, KEY, DEVICE, GATEWAY, LOT, OPENING, CARD, JOURNAL, TRADE, ACT, SIGNATURE
 	Subject string
 	Problem string
 	// Remedy is what Repair does about it, because the ledger or the journal proves it; "" if a person has to look.
@@ -30,6 +30,7 @@ type Report struct {
 	Lots         int
 	Trades       int
 	Acts         int
+	Devices      int
 	Keys         int    // custodial
 	KeysOpened   int64  // of those, and of those that wait to take over; 0 if they are in another process
 	Unfinished   int    // acts that are under way: each reaches an end by itself
@@ -82,7 +83,7 @@ func (s *Service) check(ctx context.Context, progress func(float64), repair bool
 	if err := c.truth.extend(ctx, func(f float64) { progress(f * 0.6) }); err != nil {
 		return r, err
 	}
-	steps := []func(context.Context) error{c.participants, c.approvals, c.keys, c.openKeys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
+	steps := []func(context.Context) error{c.participants, c.approvals, c.keys, c.openKeys, c.devices, c.gatewayKeys, c.lots, c.journal, c.trades, c.acts, c.holds, c.signLog}
 	for i, step := range steps {
 		if err := step(ctx); err != nil {
 			return r, err

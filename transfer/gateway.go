@@ -27,6 +27,16 @@ var (
 	ErrGatewayKeyLast    = errors.New("这是唯一在用的网关密钥，请先轮换，等新密钥上账本后再停用它")
 )
 
+// GatewayKeyNeeded keeps a gateway key from being retired that terminals may know alone.
+type GatewayKeyNeeded struct {
+	Terminals int // that work, or have a ticket, and haven't asked by another key yet
+}
+
+// Error implements error.
+func (e *GatewayKeyNeeded) Error() string {
+	return fmt.Sprintf("还有 %d 台终端（含未用的入网码）没有用过新的网关密钥；停用后它们将不再相信网关的答复", e.Terminals)
+}
+
 // GatewayKeyView is a gateway key as those see it who run the platform.
 type GatewayKeyView struct {
 	ID      string
@@ -35,19 +45,25 @@ type GatewayKeyView struct {
 	Retired bool
 	Status  string // on the ledger; "" before it is there
 	TxID    string // that published it
+	// Terminals is how many may know no other key that signs: it is the newest that they surely know, or nobody has seen them.
+	Terminals int
 }
 
 // GatewayKeys lists all of them, oldest first.
 func (s *Service) GatewayKeys(ctx context.Context) (list []GatewayKeyView, err error) {
 	err = s.DB.Read(ctx, func(tx *model.Tx) error {
 		rows, err := tx.GatewayKeys()
+		if err != nil {
+			return err
+		}
+		asking, err := tx.DevicesAsking(s.now())
 		list = nil
 		for _, k := range rows {
 			public, err := gm.ParsePublicKey(k.Public)
 			if err != nil {
 				return fmt.Errorf("gateway key %s: %w", k.ID, err)
 			}
-			list = append(list, GatewayKeyView{ID: k.ID, Public: public, Signs: k.Signs(), Retired: k.Retired, Status: k.LedgerStatus, TxID: k.TxID})
+			list = append(list, GatewayKeyView{ID: k.ID, Public: public, Signs: k.Signs(), Retired: k.Retired, Status: k.LedgerStatus, TxID: k.TxID, Terminals: needing(rows, k, asking)})
 		}
 		return err
 	})
@@ -108,23 +124,27 @@ func (s *Service) openGateway(row model.GatewayKey) (*gm.PrivateKey, error) {
 	if key, ok := s.gateway.Load(row.ID); ok {
 		return key.(*gm.PrivateKey), nil
 	}
-	scalar, err := s.Vault.Open(gatewayPlace(row.ID), row.Sealed)
+	key, err := s.unsealGateway(row)
 	if err != nil {
 		return nil, fmt.Errorf("gateway key %s: %w", row.ID, err)
+	}
+	s.gateway.Store(row.ID, key)
+	return key, nil
+}
+
+func (s *Service) unsealGateway(row model.GatewayKey) (*gm.PrivateKey, error) {
+	scalar, err := s.Vault.Open(gatewayPlace(row.ID), row.Sealed)
+	if err != nil {
+		return nil, err
 	}
 	public, err := gm.ParsePublicKey(row.Public)
 	if err == nil && public.KeyID() != row.ID {
 		err = errors.New("its public key is another's")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("gateway key %s: %w", row.ID, err)
+		return nil, err
 	}
-	key, err := gm.NewPrivateKey(scalar, public)
-	if err != nil {
-		return nil, fmt.Errorf("gateway key %s: %w", row.ID, err)
-	}
-	s.gateway.Store(row.ID, key)
-	return key, nil
+	return gm.NewPrivateKey(scalar, public)
 }
 
 func gatewayPlace(id string) string { return "gateway/" + id }
@@ -166,26 +186,53 @@ func (s *Service) addGatewayKey(ctx context.Context, number int) (id string, err
 	return id, err
 }
 
+// needing counts the terminals that may know no other key that signs than this one.
+func needing(rows []model.GatewayKey, k model.GatewayKey, asking map[string]int) int {
+	if !k.Signs() {
+		return 0
+	}
+	n := 0
+	for _, count := range asking {
+		n += count
+	}
+	for _, other := range rows {
+		if other.ID != k.ID && other.Signs() {
+			n -= asking[other.ID]
+		}
+	}
+	return n
+}
+
 // RetireGatewayKey ends the use of a gateway key: no answer is signed with it from now on, and the ledger is told. Errors:
-// ErrGatewayKeyUnknown; ErrGatewayKeyLast if no other signs.
-func (s *Service) RetireGatewayKey(ctx context.Context, id string) error {
+// ErrGatewayKeyUnknown; ErrGatewayKeyLast if no other signs; *GatewayKeyNeeded while terminals may know no other, unless they are
+// to be left behind.
+func (s *Service) RetireGatewayKey(ctx context.Context, id string, leave bool) error {
 	return s.DB.Write(ctx, func(tx *model.Tx) error {
 		rows, err := tx.GatewayKeys()
 		if err != nil {
 			return err
 		}
-		known, others := false, 0
+		var key model.GatewayKey
+		others := 0
 		for _, k := range rows {
-			known = known || k.ID == id
-			if k.ID != id && k.Signs() {
+			if k.ID == id {
+				key = k
+			} else if k.Signs() {
 				others++
 			}
 		}
 		switch {
-		case !known:
+		case key.ID == "":
 			return ErrGatewayKeyUnknown
 		case others == 0:
 			return ErrGatewayKeyLast
+		}
+		asking, err := tx.DevicesAsking(s.now())
+		if err != nil {
+			return err
+		}
+		if n := needing(rows, key, asking); n > 0 && !leave {
+			return &GatewayKeyNeeded{n}
 		}
 		return tx.RetireGatewayKey(id)
 	})

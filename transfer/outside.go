@@ -173,6 +173,9 @@ func (s *Service) mirrorRotation(tx *model.Tx, t ledger.Transaction) error {
 		return err // it is known already
 	}
 	_, err = tx.UpdateDevice(d.ID, func(d *model.Device) {
+		if b.Key.SerialHash != d.SerialHash {
+			d.SerialSalt = "" // it was of the other hash
+		}
 		d.KeyID, d.Public, d.SerialHash, d.LedgerStatus, d.LedgerVersion = b.Key.Public.KeyID(), b.Key.Public.Bytes(), b.Key.SerialHash, "", 0
 	})
 	return err

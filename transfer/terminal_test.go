@@ -134,6 +134,9 @@ func (d *terminal) takes(v transfer.TradeView, code, last6 string) protocol.Subm
 	if one := seen.Segments[0]; seen.Count == 1 && one.End != "" {
 		d.r.t.Errorf("one card is told as %+v", one)
 	}
+	if seen.Issuer.ID != carrier.Participant || seen.Issuer.Role != request.Carrier || seen.Issuer.Name == "" {
+		d.r.t.Errorf("issued by %+v", seen.Issuer)
+	}
 	sub := d.signed(request.Confirm{Trade: seen.Trade, Lot: seen.Lot, Receiver: d.Participant})
 	sub.Code, sub.ICCIDLast6 = code, last6
 	return sub

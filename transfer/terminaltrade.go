@@ -60,10 +60,10 @@ func (s *Service) offeredTo(tx *model.Tx, t model.Trade, l model.Lot) (protocol.
 	if err != nil {
 		return protocol.Offered{}, err
 	}
-	who, err := parties(tx, t.Seller)
+	who, err := parties(tx, t.Seller, l.Issuer)
 	return protocol.Offered{
 		Trade: t.ID, Lot: l.Hash, Opening: opening, Segments: protocolSpans(spans(set)), Count: set.Count(), Mode: request.Mode(t.Mode),
-		Seller: who[t.Seller], OfferedAt: int64(t.OfferedAt), ExpiresAt: int64(t.ExpiresAt), Reverses: t.Reverses,
+		Seller: who[t.Seller], Issuer: who[l.Issuer], OfferedAt: int64(t.OfferedAt), ExpiresAt: int64(t.ExpiresAt), Reverses: t.Reverses,
 		Restrictions: l.Restrictions, RetailPolicy: request.RetailPolicy(l.RetailPolicy),
 	}, err
 }

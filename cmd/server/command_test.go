@@ -39,6 +39,9 @@ import (
 //	                        it reads in CARDFLOW_CUSTODY_…
 //	stop dir                stops it before, and demands that it has said nothing that is secret
 //	sold WHO FROM TO        sells cards of the shop's, by their last two digits, at $HELD, to somebody of WeChat who confirms
+//	handset WHO             enrols a terminal for somebody's organisation at $HELD
+//	named NAME file         takes the first ID out of what is printed in JSON
+//	asks WANT BY            has it ask with $HELD for an answer by one gateway key, which another one must sign ("" is any)
 //	parted dir              takes a directory apart: $KEEPER is its custodian's configuration, $SERVER the server's. From then on
 //	                        hold and stop know keeper and server
 //	papers file NAME        makes of what a ceremony printed the files NAME1, NAME2…, a share each, of two lines
@@ -75,8 +78,17 @@ func TestCommands(t *testing.T) {
 			"stop":      func(ts *testscript.TestScript, _ bool, args []string) { stop(t, ts, args[0]) },
 			"papers":    papers,
 			"sold":      func(ts *testscript.TestScript, _ bool, args []string) { sold(t, ts, args[0], args[1], args[2]) },
-			"parted":    func(ts *testscript.TestScript, _ bool, args []string) { takeApart(t, ts, args[0]) },
-			"tamper":    func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
+			"handset":   func(ts *testscript.TestScript, _ bool, args []string) { enrolled(t, ts, args[0]) },
+			"asks":      handsetAsks,
+			"named": func(ts *testscript.TestScript, _ bool, args []string) {
+				m := regexp.MustCompile(`"id":"([0-9a-f]+)"`).FindStringSubmatch(ts.ReadFile(args[1]))
+				if m == nil {
+					ts.Fatalf("nothing in %s has an ID", args[1])
+				}
+				ts.Setenv(args[0], m[1])
+			},
+			"parted": func(ts *testscript.TestScript, _ bool, args []string) { takeApart(t, ts, args[0]) },
+			"tamper": func(ts *testscript.TestScript, _ bool, args []string) { tamper(t, ts, args[0], args[1:]) },
 			"played": func(ts *testscript.TestScript, _ bool, args []string) {
 				p := demoPlayed(t)
 				ts.Check(p.err)

@@ -80,6 +80,7 @@ type fsckJSON struct {
 	Trades       int               `json:"trades"`
 	Acts         int               `json:"acts"`
 	Unfinished   int               `json:"unfinished"`
+	Devices      int               `json:"devices"`
 	Keys         int               `json:"keys"`
 	KeysOpened   int64             `json:"keysOpened"`
 	Signatures   int               `json:"signatures"`
@@ -100,7 +101,7 @@ type differenceJSON struct {
 func reportJSON(r transfer.Report, audit custody.AuditReport) fsckJSON {
 	v := fsckJSON{
 		Clean: r.Clean() && len(audit.Findings) == 0, Blocks: r.Blocks, Transactions: r.Transactions, Lots: r.Lots, Trades: r.Trades, Acts: r.Acts,
-		Unfinished: r.Unfinished, Keys: r.Keys, KeysOpened: r.KeysOpened, Signatures: r.Signatures, Cards: r.Cards, AuditRows: audit.Rows,
+		Unfinished: r.Unfinished, Devices: r.Devices, Keys: r.Keys, KeysOpened: r.KeysOpened, Signatures: r.Signatures, Cards: r.Cards, AuditRows: audit.Rows,
 		Findings: []differenceJSON{}, Audit: append([]custody.Finding{}, audit.Findings...),
 	}
 	for _, f := range r.Findings {
@@ -148,7 +149,7 @@ func repeat(s string, n int) string {
 func printReport(w io.Writer, r transfer.Report, audit int64, took time.Duration) {
 	fmt.Fprintf(w, "   账本：区块 %d · 交易 %d    审计链 %d 行    用时 %s\n", r.Blocks, r.Transactions, audit, took.Round(time.Millisecond))
 	fmt.Fprintf(w, "   数据库：物权 %d · 交易单 %d · 操作 %d（未完成 %d）· 托管签名 %d\n", r.Lots, r.Trades, r.Acts, r.Unfinished, r.Signatures)
-	fmt.Fprintf(w, "   在册卡 %d · 可打开的托管密钥 %d\n", r.Cards, r.KeysOpened)
+	fmt.Fprintf(w, "   在册卡 %d · 可打开的托管密钥 %d · 终端 %d\n", r.Cards, r.KeysOpened, r.Devices)
 	repairable, repaired := 0, 0
 	for _, f := range r.Findings {
 		mark, note := "✗", ""

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"time"
 
 	"cardflow/transfer"
 )
@@ -42,10 +45,12 @@ func (c gatewayList) Run(e *environment) error {
 			State  string `json:"state"` // waiting, signing, retired
 			Ledger string `json:"ledger,omitempty"`
 			TxID   string `json:"txId,omitempty"`
+			// Terminals may know no other key that signs: they work, or have a ticket, and haven't asked by another one.
+			Terminals int `json:"terminals"`
 		}
 		keys := make([]key, len(list))
 		for i, k := range list {
-			keys[i] = key{k.ID, k.Public.Hex(), "waiting", k.Status, k.TxID}
+			keys[i] = key{k.ID, k.Public.Hex(), "waiting", k.Status, k.TxID, k.Terminals}
 			switch {
 			case k.Signs:
 				keys[i].State = "signing"
@@ -56,17 +61,19 @@ func (c gatewayList) Run(e *environment) error {
 		if c.JSON {
 			return printJSON(e.stdout, keys)
 		}
-		fmt.Fprintln(e.stdout, pad("密钥", 34)+pad("状态", 8)+"账本")
+		fmt.Fprintln(e.stdout, pad("密钥", 34)+pad("状态", 10)+pad("账本", 10)+"只认它的终端")
 		for _, k := range keys {
-			fmt.Fprintln(e.stdout, pad(k.ID, 34)+pad(map[string]string{"waiting": "待上账本", "signing": "在用", "retired": "停用"}[k.State], 8)+k.Ledger)
+			state := map[string]string{"waiting": "待上账本", "signing": "在用", "retired": "停用"}[k.State]
+			fmt.Fprintln(e.stdout, pad(k.ID, 34)+pad(state, 10)+pad(k.Ledger, 10)+strconv.Itoa(k.Terminals))
 		}
 		return nil
 	})
 }
 
 type gatewayRotate struct {
-	Yes  bool `help:"Do it. Without it nothing is changed."`
-	JSON bool `name:"json" help:"JSON instead of text."`
+	Yes  bool          `help:"Do it. Without it nothing is changed."`
+	Wait time.Duration `help:"How long to wait for the ledger, which a running server tells." default:"0s"`
+	JSON bool          `name:"json" help:"JSON instead of text."`
 }
 
 // Run implements the command.
@@ -79,34 +86,71 @@ func (c gatewayRotate) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		return gatewayDone(e, c.JSON, id, fmt.Sprintf("网关密钥 %s 已生成。服务器会把它登记上账本，随后用它签名；旧密钥继续有效，直到 retire。\n", id))
+		text := fmt.Sprintf("网关密钥 %s 已生成。\n服务器会把它登记上账本，随后用它签名；旧密钥继续有效，直到 retire。\n", id)
+		signs, err := c.signs(e, s, id)
+		if err != nil {
+			return err
+		}
+		if signs {
+			text = fmt.Sprintf("网关密钥 %s 已在账本上，开始签名。\n旧密钥继续有效，直到 retire。\n", id)
+		}
+		if c.JSON {
+			return printJSON(e.stdout, map[string]any{"done": true, "id": id, "signs": signs})
+		}
+		_, err = io.WriteString(e.stdout, text)
+		return err
 	})
 }
 
+// signs waits until a key is on the ledger, and reports whether it is.
+func (c gatewayRotate) signs(e *environment, s *transfer.Service, id string) (bool, error) {
+	for until := time.Now().Add(c.Wait); ; {
+		list, err := s.GatewayKeys(e.ctx)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(list, func(k transfer.GatewayKeyView) bool { return k.ID == id && k.Signs }) {
+			return true, nil
+		}
+		if time.Now().After(until) {
+			return false, nil
+		}
+		select {
+		case <-e.ctx.Done():
+			return false, e.ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
 type gatewayRetire struct {
-	ID   string `arg:"" help:"Key ID, as list shows it."`
-	Yes  bool   `help:"Do it. Without it nothing is changed."`
-	JSON bool   `name:"json" help:"JSON instead of text."`
+	ID     string `arg:"" help:"Key ID, as list shows it."`
+	Yes    bool   `help:"Do it. Without it nothing is changed."`
+	Anyway bool   `help:"Leave terminals behind that haven't asked by another key yet."`
+	JSON   bool   `name:"json" help:"JSON instead of text."`
 }
 
 // Run implements the command.
 func (c gatewayRetire) Run(e *environment) error {
-	if !c.Yes {
-		return would(e.stdout, c.JSON, fmt.Sprintf("将停用网关密钥 %s：只认识它的终端将不再相信网关的答复。\n没有更改。加 --yes 才会办理。\n", c.ID))
-	}
 	return withGateway(e, func(s *transfer.Service) error {
-		if err := s.RetireGatewayKey(e.ctx, c.ID); err != nil {
+		if !c.Yes {
+			list, err := s.GatewayKeys(e.ctx)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(list, func(k transfer.GatewayKeyView) bool { return k.ID == c.ID })
+			if i < 0 {
+				return transfer.ErrGatewayKeyUnknown
+			}
+			return would(e.stdout, c.JSON, fmt.Sprintf("将停用网关密钥 %s。\n还没有用过别的密钥的终端（含未用的入网码）：%d 台，它们将不再相信网关的答复。\n没有更改。加 --yes 才会办理。\n", c.ID, list[i].Terminals))
+		}
+		if err := s.RetireGatewayKey(e.ctx, c.ID, c.Anyway); err != nil {
 			return err
 		}
-		return gatewayDone(e, c.JSON, c.ID, fmt.Sprintf("网关密钥 %s 已停用。服务器会在账本上撤销它。\n", c.ID))
+		if c.JSON {
+			return printJSON(e.stdout, map[string]any{"done": true, "id": c.ID})
+		}
+		_, err := fmt.Fprintf(e.stdout, "网关密钥 %s 已停用。\n服务器会在账本上撤销它。\n", c.ID)
+		return err
 	})
-}
-
-// gatewayDone says that something was done with a key.
-func gatewayDone(e *environment, asJSON bool, id, text string) error {
-	if asJSON {
-		return printJSON(e.stdout, map[string]any{"done": true, "id": id})
-	}
-	_, err := io.WriteString(e.stdout, text)
-	return err
 }

@@ -114,6 +114,7 @@ type Offered struct {
 	Count        uint64               `json:"count"`
 	Mode         request.Mode         `json:"mode"`
 	Seller       Party                `json:"seller"`
+	Issuer       Party                `json:"issuer"`    // of the cards: the carrier
 	OfferedAt    int64                `json:"offeredAt"` // ms
 	ExpiresAt    int64                `json:"expiresAt"` // ms
 	Reverses     string               `json:"reverses,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -269,7 +270,7 @@ func (g *Gateway) reply(r *http.Request, body []byte) Reply {
 
 func (g *Gateway) list() protocol.Gateway {
 	out := protocol.Gateway{Channel: Channel, Now: g.Now().UnixMilli()}
-	for _, k := range g.keys {
+	for _, k := range slices.Backward(g.keys) {
 		if id := k.Public().KeyID(); !g.retired[id] {
 			out.Keys = append(out.Keys, protocol.GatewayKey{ID: id, Public: k.Public(), TxID: "tx-" + id[:6]})
 		}

@@ -116,7 +116,7 @@ func (g *Gateway) open(d *device, in protocol.ConfirmAsk) (any, *refusal) {
 			return nil, refuse(409, "TRADE_ENDED")
 		}
 		return protocol.Offered{
-			Trade: t.id, Lot: t.lot, Opening: l.opening, Segments: spans(l.set), Count: l.set.Count(), Mode: t.offer.Mode, Seller: g.party(t.seller),
+			Trade: t.id, Lot: t.lot, Opening: l.opening, Segments: spans(l.set), Count: l.set.Count(), Mode: t.offer.Mode, Seller: g.party(t.seller), Issuer: protocol.Party{ID: "carrier-1", Name: "电信", Role: request.Carrier},
 			OfferedAt: t.offer.OfferedAt, ExpiresAt: t.offer.ExpiresAt, RetailPolicy: request.Open,
 		}, nil
 	}
