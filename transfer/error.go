@@ -228,7 +228,7 @@ var catalogue = map[string]entry{
 
 	// Terminals.
 	"DEVICE_NOT_FOUND": {NotFound, "没有找到这台终端"},
-	"DEVICE_STATE":     {Conflict, "终端当前的状态不允许这项操作，请先查看终端状态"},
+	"DEVICE_STATE":     {Conflict, "终端当前的状态不允许这项操作；停用、挂失、撤销的终端不能恢复，请更换终端"},
 	"DEVICE_REFUSED":   {Forbidden, "终端未登记或已停用，请联系本单位管理员"},
 	"DEVICE_INVALID":   {Invalid, "终端名称应为 1 至 64 个字，序列号应为 4 至 32 个大写字母、数字或连字符"},
 	"HOLDER_UNKNOWN":   {Invalid, "没有找到这位持有人，请从本单位的人员中选择"},

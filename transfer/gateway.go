@@ -45,7 +45,7 @@ type GatewayKeyView struct {
 	Retired bool
 	Status  string // on the ledger; "" before it is there
 	TxID    string // that published it
-	// Terminals is how many may know no other key that signs: it is the newest that they surely know, or nobody has seen them.
+	// Terminals is how many may know no other key that signs: it is the newest that they surely know, or that isn't known of them.
 	Terminals int
 }
 

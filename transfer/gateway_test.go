@@ -70,11 +70,11 @@ func TestGatewayKeysAreNeeded(t *testing.T) {
 	check(t, err)
 	next := must2(r.AddGatewayKey(r.ctx))(t)
 	r.until("both sign", func() bool { return len(must2(r.Gateway(r.ctx))(t).Keys) == 2 })
-	needed := func(n int) {
+	needed := func(n, others int) { // how many count on the old key, and on the new one
 		t.Helper()
 		for _, k := range must2(r.GatewayKeys(r.ctx))(t) {
-			if want := map[bool]int{true: n}[k.ID == old]; k.Terminals != want {
-				t.Errorf("%s is all that %d know, not %d", k.ID, k.Terminals, want)
+			if want := map[bool]int{true: n, false: others}[k.ID == old]; k.Terminals != want {
+				t.Errorf("%d count on %s, not %d", k.Terminals, k.ID, want)
 			}
 		}
 		var needs *transfer.GatewayKeyNeeded
@@ -82,24 +82,24 @@ func TestGatewayKeysAreNeeded(t *testing.T) {
 			t.Errorf("retired: %v", err)
 		}
 	}
-	needed(3)
+	needed(3, 0)
 	r.ticket(retailer) // names the new key
 	check(t, r.TerminalSeen(r.ctx, who, old))
-	needed(3)
+	needed(3, 1)
 	check(t, r.TerminalSeen(r.ctx, who, next))
 	if v := r.device(retailer, id); v.SeenAt == nil {
 		t.Errorf("never seen: %+v", v)
 	}
-	needed(2)
+	needed(2, 2)
 	first := *r.device(retailer, id).SeenAt
 	r.clock.forward(2 * time.Hour)
 	check(t, r.TerminalSeen(r.ctx, who, "")) // by none in particular
 	if v := r.device(retailer, id); !v.SeenAt.After(first) {
 		t.Errorf("seen %v, and %v before", v.SeenAt, first)
 	}
-	needed(2)
+	needed(2, 2)
 	r.stopped(retailer, "revoke", gone)
-	needed(1)
+	needed(1, 2)
 	r.clock.forward(25 * time.Hour) // nobody shows the ticket any more
 	check(t, r.RetireGatewayKey(r.ctx, old, false))
 	if g := must2(r.Gateway(r.ctx))(t); len(g.Keys) != 1 || g.Keys[0].ID != next {

@@ -61,7 +61,7 @@ func (c gatewayList) Run(e *environment) error {
 		if c.JSON {
 			return printJSON(e.stdout, keys)
 		}
-		fmt.Fprintln(e.stdout, pad("密钥", 34)+pad("状态", 10)+pad("账本", 10)+"只认它的终端")
+		fmt.Fprintln(e.stdout, pad("密钥", 34)+pad("状态", 10)+pad("账本", 10)+"依赖它的终端")
 		for _, k := range keys {
 			state := map[string]string{"waiting": "待上账本", "signing": "在用", "retired": "停用"}[k.State]
 			fmt.Fprintln(e.stdout, pad(k.ID, 34)+pad(state, 10)+pad(k.Ledger, 10)+strconv.Itoa(k.Terminals))
