@@ -226,12 +226,12 @@ type seenDevice struct {
 // or that one signs no more. Each server writes that once an hour, or when the key changes.
 func (s *Service) TerminalSeen(ctx context.Context, c Caller, gateway string) error {
 	now := s.now()
-	if last, ok := s.seen.Load(c.Device); ok && last.(seenDevice).gateway == gateway && now < last.(seenDevice).until {
+	if last, ok := s.devices.Load(c.Device); ok && last.(seenDevice).gateway == gateway && now < last.(seenDevice).until {
 		return nil
 	}
 	err := s.DB.Write(ctx, func(tx *model.Tx) error { return tx.SeeDevice(c.Device, gateway, now) })
 	if err == nil {
-		s.seen.Store(c.Device, seenDevice{gateway, now + model.Millis(seenHour.Milliseconds())})
+		s.devices.Store(c.Device, seenDevice{gateway, now + model.Millis(seenHour.Milliseconds())})
 	}
 	return err
 }

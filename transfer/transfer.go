@@ -258,7 +258,7 @@ type Service struct {
 	lost lost
 
 	gateway sync.Map // *gm.PrivateKey by key ID
-	seen    sync.Map // seenDevice by device
+	devices sync.Map // seenDevice by device
 }
 
 // New makes a service. Nothing runs before Start.
