@@ -106,9 +106,12 @@ func TestCrashPoints(t *testing.T) {
 	for _, name := range slices.Concat(elsewhere, realNamePoints, messagePoints) {
 		want[name] = true
 	}
+	for _, p := range terminalPoints {
+		want["terminal: "+p.at] = true
+	}
 	declared := map[string]bool{}
 	for dir, prefix := range map[string]string{
-		"transfer": "transfer: ", "model": "model: ", "custody": "custody: ", "handler": "handler: ", "ledger/embedded": "ledger: ", "ledger/fabric": "ledger: ",
+		"transfer": "transfer: ", "model": "model: ", "custody": "custody: ", "handler": "handler: ", "ledger/embedded": "ledger: ", "ledger/fabric": "ledger: ", "terminal": "terminal: ",
 	} {
 		constants, used := pointsOf(t, filepath.Join("..", "..", dir))
 		for name, value := range constants {
@@ -120,12 +123,12 @@ func TestCrashPoints(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(declared)) {
 		if !want[name] {
-			t.Errorf("no server dies at %q", name)
+			t.Errorf("nothing dies at %q", name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if !declared[name] {
-			t.Errorf("a server is to die at %q, which no package declares", name)
+			t.Errorf("something is to die at %q, which no package declares", name)
 		}
 	}
 	if len(declared) < 30 {
