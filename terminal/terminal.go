@@ -114,7 +114,8 @@ func (t *Terminal) repin(ctx context.Context) error {
 // maxPages bounds how many pages of anything are asked for: a gateway that goes on for ever is no gateway.
 const maxPages = 2000
 
-// RefreshStock asks for the whole stock and checks each lot of it. Errors: STOCK_WRONG, also for a stock without an end.
+// RefreshStock asks for the whole stock and checks each lot of it; and, so that a terminal that is in use learns new gateway keys
+// while it still believes the old ones, for those. Errors: STOCK_WRONG, also for a stock without an end.
 func (t *Terminal) RefreshStock(ctx context.Context) error {
 	var lots []Lot
 	cursor := ""
@@ -134,7 +135,10 @@ func (t *Terminal) RefreshStock(ctx context.Context) error {
 			lots = append(lots, opened)
 		}
 		if cursor = page.Next; cursor == "" {
-			return t.state.SetStock(lots, t.now().UnixMilli())
+			if err := t.state.SetStock(lots, t.now().UnixMilli()); err != nil {
+				return err
+			}
+			return t.repin(ctx)
 		}
 	}
 	return failf("STOCK_WRONG", "the stock has no end")

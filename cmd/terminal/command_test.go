@@ -82,6 +82,8 @@ func TestWarehouse(t *testing.T) {
 	holds(t, out, "SN-0001", "城东通信", "正常")
 	out, _ = a.run(0, "", "--lang", "en", "stock")
 	holds(t, out, "100 cards in 1 lots", number(0)+"-"+number(99))
+	out, _ = a.run(0, "", "parties")
+	holds(t, out, "编号", buyer.ID, "零售商", buyer.Name)
 
 	// A box, a card too many taken out again, one that isn't there, one twice.
 	scans := strings.Join([]string{"box", "]C0" + number(0), "]C0" + number(9), number(20), "undo", number(500), number(5), number(21), "done", "y", ""}, "\n")
@@ -237,6 +239,7 @@ func TestJSON(t *testing.T) {
 		{0, "", []string{"status"}},
 		{0, "", []string{"status", "--offline"}},
 		{0, "", []string{"stock"}},
+		{0, "", []string{"parties"}},
 		{0, number(1) + "\n", []string{"out", "--yes"}},
 		{0, "", []string{"in", "--list"}},
 		{0, "", []string{"cancel", "--list"}},

@@ -28,6 +28,7 @@ type commands struct {
 	Enrol    enrolCommand    `cmd:"" help:"入网 · make a key, and show the platform a ticket for it."`
 	Status   statusCommand   `cmd:"" help:"状态 · who this terminal is, and whether the platform takes it."`
 	Stock    stockCommand    `cmd:"" help:"库存 · the cards that can be sold."`
+	Parties  partiesCommand  `cmd:"" help:"单位 · to whom cards can be sold."`
 	Out      outCommand      `cmd:"" help:"转出 · scan cards, check, sign, send."`
 	Cancel   cancelCommand   `cmd:"" help:"撤回 · take back an offer that nobody has confirmed."`
 	In       inCommand       `cmd:"" help:"转入 · what is offered, and whether the goods are what is offered."`

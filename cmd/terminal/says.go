@@ -22,6 +22,9 @@ var says = map[string]pair{
 	"serial":         {"序列号", "Serial"},
 	"key":            {"密钥编号", "Key ID"},
 	"name":           {"终端名称", "Name"},
+	"party-id":       {"编号（--to）", "ID (for --to)"},
+	"role":           {"角色", "Role"},
+	"no-parties":     {"没有可转出的单位。", "There is nobody to sell to."},
 	"organisation":   {"单位", "For"},
 	"state":          {"状态", "State"},
 	"server":         {"服务器", "Server"},
@@ -86,13 +89,13 @@ var says = map[string]pair{
 	"help":           {"box 整盒，undo 撤销，done 完成；其余每行都当作一个卡号", "box, undo, done; any other line is a card"},
 }
 
-// states are the words for the states of requests, trades and devices.
+// states are the words for the states of requests, trades and devices, and for roles.
 var states = map[string]pair{
 	"waiting": {"待发送", "waiting"}, "sent": {"待答复", "unanswered"}, "committed": {"已上链", "committed"}, "failed": {"失败", "failed"},
 	"enrolling": {"入网中", "enrolling"}, "active": {"正常", "active"}, "suspended": {"已停用", "suspended"}, "lost": {"已挂失", "lost"},
 	"revoked": {"已注销", "revoked"}, "ISSUE": {"发卡", "issue"}, "TRADE": {"流转", "trade"}, "RETURN": {"退回", "return"},
 	"Offer": {"转出", "offer"}, "Return": {"退回", "return"}, "Confirm": {"收货", "confirm"}, "Decline": {"拒收", "decline"},
-	"Cancel": {"撤回", "cancel"},
+	"Cancel": {"撤回", "cancel"}, "carrier": {"电信企业", "carrier"}, "distributor": {"中间流转企业", "distributor"}, "retailer": {"零售商", "retailer"},
 }
 
 func (l language) state(s string) string {

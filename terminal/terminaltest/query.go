@@ -18,6 +18,18 @@ func (g *Gateway) party(id string) protocol.Party {
 	return protocol.Party{ID: id, Name: id, Role: request.Distributor}
 }
 
+// parties are the organisations of the other terminals.
+func (g *Gateway) parties(d *device) []protocol.Party {
+	list := []protocol.Party{}
+	for _, other := range g.devices {
+		if p := other.Participant; p.ID != d.Participant.ID && !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b protocol.Party) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
 func spans(set iccid.Set) []protocol.Span {
 	list := []protocol.Span{}
 	for _, s := range set.Segments() {
@@ -39,7 +51,7 @@ func (g *Gateway) query(d *device, q protocol.Query) (any, *refusal) {
 	case protocol.QueryTrades:
 		return g.offers(d, q.Side), nil
 	case protocol.QueryParticipants:
-		return protocol.Participants{Participants: []protocol.Party{}}, nil
+		return protocol.Participants{Participants: g.parties(d)}, nil
 	case protocol.QueryRequest:
 		if a, ok := g.applied[q.RequestID]; ok {
 			return committed(q.RequestID, a), nil
