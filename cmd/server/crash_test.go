@@ -158,7 +158,7 @@ func (w *world) plays(scenes []scene) {
 func newFullWorld(t *testing.T) *world {
 	w := &world{T: t, name: "full", dir: t.TempDir(), record: recordOf(t)}
 	w.say("starting MariaDB, Redis and Fabric")
-	full, err := local.StartFull(soon(t), local.FullConfig{Dir: w.dir, Tied: true, BatchTimeout: 50 * time.Millisecond})
+	full, err := local.StartFull(within(t, 5*patience), local.FullConfig{Dir: w.dir, Tied: true, BatchTimeout: 50 * time.Millisecond})
 	t.Cleanup(func() { check(t, local.StopTree(w.dir, 20*time.Second)) })
 	check(t, err)
 	w.full, w.config = full, filepath.Join(w.dir, "server.yaml")

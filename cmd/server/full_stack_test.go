@@ -20,7 +20,7 @@ import (
 // work, finds database and ledger alike.
 func TestFull(t *testing.T) {
 	dir := t.TempDir()
-	full, err := local.StartFull(soon(t), local.FullConfig{Dir: dir, Tied: true, Fast: true, BatchTimeout: 100 * time.Millisecond})
+	full, err := local.StartFull(within(t, 5*patience), local.FullConfig{Dir: dir, Tied: true, Fast: true, BatchTimeout: 100 * time.Millisecond})
 	t.Cleanup(func() { check(t, local.StopTree(dir, 20*time.Second)) })
 	check(t, err)
 	config, custodian := filepath.Join(dir, "server.yaml"), filepath.Join(dir, "custodian.yaml")

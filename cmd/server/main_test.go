@@ -283,7 +283,13 @@ func (l *lockedBuffer) String() string {
 // soon is a context for one thing that must not hang.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	return within(t, patience)
+}
+
+// within is soon for what takes longer than most: a network whose programs may have to be built first.
+func within(t *testing.T, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
