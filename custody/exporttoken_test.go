@@ -6,24 +6,17 @@ import (
 	"context"
 
 	"github.com/miekg/pkcs11"
+
+	"cardflow/gm/cryptoki"
 )
 
 // Module answers a library that a token of the tests has loaded.
 func Module(path string) *pkcs11.Ctx {
-	lib, err := module(path)
+	lib, err := cryptoki.Library(path)
 	if err != nil {
 		panic(err)
 	}
 	return lib
-}
-
-// ForgetModules ends every library, so that the next use looks at what there is.
-func ForgetModules() {
-	modules.Lock()
-	defer modules.Unlock()
-	for _, lib := range modules.loaded {
-		_ = lib.Finalize()
-	}
 }
 
 // LoginsTried uses a token so many times and answers how often its PIN was tried.

@@ -9,13 +9,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/pkcs11"
 
 	"cardflow/gm"
+	"cardflow/gm/cryptoki"
 )
 
 // HasPKCS11 tells whether this program was built to talk to tokens.
@@ -36,33 +35,6 @@ type tokenRoot struct {
 	at   pkcs11.SessionHandle
 	with pkcs11.ObjectHandle
 	no   error // a PIN that was refused is not tried again: a token locks after few wrong ones
-}
-
-// modules are the libraries in this process. One is initialised once and for all: it is everybody's.
-var modules struct {
-	sync.Mutex
-	loaded map[string]*pkcs11.Ctx
-}
-
-func module(path string) (*pkcs11.Ctx, error) {
-	modules.Lock()
-	defer modules.Unlock()
-	if lib, ok := modules.loaded[path]; ok {
-		return lib, nil
-	}
-	lib := pkcs11.New(path)
-	if lib == nil {
-		return nil, fmt.Errorf("%s can't be loaded", path)
-	}
-	if err := lib.Initialize(); err != nil && !is(err, pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED) {
-		lib.Destroy()
-		return nil, fmt.Errorf("initialise %s: %w", path, err)
-	}
-	if modules.loaded == nil {
-		modules.loaded = map[string]*pkcs11.Ctx{}
-	}
-	modules.loaded[path] = lib
-	return lib, nil
 }
 
 // TokenRoot finds the root key in a token. Errors: ErrPIN, ErrToken for everything else: no such library, token or key,
@@ -244,11 +216,11 @@ func (r *tokenRoot) login(write bool) error {
 		return r.no
 	}
 	var err error
-	if r.lib, err = module(r.module); err != nil {
+	if r.lib, err = cryptoki.Library(r.module); err != nil {
 		return fmt.Errorf("%w: %w", ErrToken, err)
 	}
 	slots, err := r.lib.GetSlotList(true)
-	if is(err, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED) {
+	if cryptoki.Is(err, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED) {
 		if err = r.lib.Initialize(); err == nil {
 			slots, err = r.lib.GetSlotList(true)
 		}
@@ -262,7 +234,7 @@ func (r *tokenRoot) login(write bool) error {
 	}
 	for _, slot := range slots {
 		info, err := r.lib.GetTokenInfo(slot)
-		if err != nil || strings.TrimRight(info.Label, " \x00") != r.label {
+		if err != nil || cryptoki.Text(info.Label) != r.label {
 			continue
 		}
 		if r.at, err = r.lib.OpenSession(slot, flags); err != nil {
@@ -270,10 +242,10 @@ func (r *tokenRoot) login(write bool) error {
 		}
 		r.open = true
 		switch err := r.lib.Login(r.at, pkcs11.CKU_USER, string(r.pin())); {
-		case err == nil, is(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN):
+		case err == nil, cryptoki.Is(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN):
 			return nil
-		case is(err, pkcs11.CKR_PIN_INCORRECT), is(err, pkcs11.CKR_PIN_LOCKED), is(err, pkcs11.CKR_PIN_INVALID), is(err, pkcs11.CKR_PIN_LEN_RANGE),
-			is(err, pkcs11.CKR_PIN_EXPIRED):
+		case cryptoki.Is(err, pkcs11.CKR_PIN_INCORRECT), cryptoki.Is(err, pkcs11.CKR_PIN_LOCKED), cryptoki.Is(err, pkcs11.CKR_PIN_INVALID), cryptoki.Is(err, pkcs11.CKR_PIN_LEN_RANGE),
+			cryptoki.Is(err, pkcs11.CKR_PIN_EXPIRED):
 			r.no = fmt.Errorf("token %q: %w: %w", r.label, ErrPIN, err)
 			r.hangUp()
 			return r.no
@@ -334,9 +306,4 @@ func (r *tokenRoot) hangUp() {
 		_ = r.lib.CloseSession(r.at) // often it is gone
 	}
 	r.open = false
-}
-
-func is(err error, code uint) bool {
-	var e pkcs11.Error
-	return errors.As(err, &e) && uint(e) == code
 }

@@ -19,6 +19,7 @@ import (
 
 	"cardflow/custody"
 	"cardflow/gm"
+	"cardflow/gm/cryptoki"
 )
 
 // softHSM is a token in files: SoftHSM2, from the package softhsm2.
@@ -54,7 +55,9 @@ func newToken(t testing.TB) custody.Token {
 	if err != nil {
 		t.Fatalf("softhsm2-util: %v: %s", err, out)
 	}
-	custody.ForgetModules() // it looks for tokens when it is initialised
+	if lib, err := cryptoki.Library(softHSM); err == nil {
+		_ = lib.Finalize() // it looks for tokens when it is initialised
+	}
 	return custody.Token{Module: softHSM, Label: label, Key: "cardflow-root", PIN: gm.Secret(tokenPIN)}
 }
 

@@ -6,40 +6,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 
 	"github.com/miekg/pkcs11"
 
 	"cardflow/gm"
+	"cardflow/gm/cryptoki"
 )
-
-// modules are the libraries in this process. One is initialised once and for all.
-var modules struct {
-	sync.Mutex
-	loaded map[string]*pkcs11.Ctx
-}
-
-func module(path string) (*pkcs11.Ctx, error) {
-	modules.Lock()
-	defer modules.Unlock()
-	if lib, ok := modules.loaded[path]; ok {
-		return lib, nil
-	}
-	lib := pkcs11.New(path)
-	if lib == nil {
-		return nil, failf("TOKEN_MISSING", "%s can't be loaded", path)
-	}
-	if err := lib.Initialize(); err != nil && !is(err, pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED) {
-		lib.Destroy()
-		return nil, failf("TOKEN_MISSING", "initialise %s: %w", path, err)
-	}
-	if modules.loaded == nil {
-		modules.loaded = map[string]*pkcs11.Ctx{}
-	}
-	modules.loaded[path] = lib
-	return lib, nil
-}
 
 // session is one in a token, with its root found.
 type session struct {
@@ -50,9 +22,9 @@ type session struct {
 
 // openToken logs in to the token, and finds its root, or makes it. It answers which token it is.
 func openToken(t Token, pin gm.Secret, makes bool) (rooted, Token, error) {
-	lib, err := module(t.Module)
+	lib, err := cryptoki.Library(t.Module)
 	if err != nil {
-		return nil, t, err
+		return nil, t, failf("TOKEN_MISSING", "%w", err)
 	}
 	slot, serial, err := find(lib, t)
 	if err != nil {
@@ -68,7 +40,7 @@ func openToken(t Token, pin gm.Secret, makes bool) (rooted, Token, error) {
 		return nil, t, tokenError("open a session", err)
 	}
 	err = lib.Login(s.at, pkcs11.CKU_USER, string(pin))
-	if is(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
+	if cryptoki.Is(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
 		err = failf("TOKEN_BUSY", "somebody in this process is logged in") // the PIN was not tried
 	}
 	if err == nil {
@@ -96,10 +68,10 @@ func find(lib *pkcs11.Ctx, t Token) (slot uint, serial string, err error) {
 	found, other := 0, false
 	for _, at := range slots {
 		info, err := lib.GetTokenInfo(at)
-		if err != nil || trimmedField(info.Label) != t.Label {
+		if err != nil || cryptoki.Text(info.Label) != t.Label {
 			continue
 		}
-		if number := trimmedField(info.SerialNumber); t.Serial == "" || number == t.Serial {
+		if number := cryptoki.Text(info.SerialNumber); t.Serial == "" || number == t.Serial {
 			slot, serial = at, number
 			found++
 		} else {
@@ -116,8 +88,6 @@ func find(lib *pkcs11.Ctx, t Token) (slot uint, serial string, err error) {
 	}
 	return 0, "", Refusal("TOKEN_MISSING").With("label", t.Label)
 }
-
-func trimmedField(s string) string { return strings.TrimRight(s, " \x00") }
 
 var errNoRoot = errors.New("there is no root in the token")
 
@@ -204,19 +174,14 @@ func tokenError(what string, err error) error {
 	}
 	code := "TOKEN_UNFIT"
 	switch {
-	case is(err, pkcs11.CKR_PIN_INCORRECT), is(err, pkcs11.CKR_PIN_INVALID), is(err, pkcs11.CKR_PIN_LEN_RANGE):
+	case cryptoki.Is(err, pkcs11.CKR_PIN_INCORRECT), cryptoki.Is(err, pkcs11.CKR_PIN_INVALID), cryptoki.Is(err, pkcs11.CKR_PIN_LEN_RANGE):
 		code = "TOKEN_PIN_WRONG"
-	case is(err, pkcs11.CKR_PIN_LOCKED), is(err, pkcs11.CKR_PIN_EXPIRED), is(err, pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
+	case cryptoki.Is(err, pkcs11.CKR_PIN_LOCKED), cryptoki.Is(err, pkcs11.CKR_PIN_EXPIRED), cryptoki.Is(err, pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
 		code = "TOKEN_PIN_LOCKED"
-	case is(err, pkcs11.CKR_TOKEN_NOT_PRESENT), is(err, pkcs11.CKR_DEVICE_REMOVED), is(err, pkcs11.CKR_SESSION_HANDLE_INVALID),
-		is(err, pkcs11.CKR_SESSION_CLOSED), is(err, pkcs11.CKR_SLOT_ID_INVALID), is(err, pkcs11.CKR_OBJECT_HANDLE_INVALID),
-		is(err, pkcs11.CKR_KEY_HANDLE_INVALID), is(err, pkcs11.CKR_USER_NOT_LOGGED_IN), is(err, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED):
+	case cryptoki.Is(err, pkcs11.CKR_TOKEN_NOT_PRESENT), cryptoki.Is(err, pkcs11.CKR_DEVICE_REMOVED), cryptoki.Is(err, pkcs11.CKR_SESSION_HANDLE_INVALID),
+		cryptoki.Is(err, pkcs11.CKR_SESSION_CLOSED), cryptoki.Is(err, pkcs11.CKR_SLOT_ID_INVALID), cryptoki.Is(err, pkcs11.CKR_OBJECT_HANDLE_INVALID),
+		cryptoki.Is(err, pkcs11.CKR_KEY_HANDLE_INVALID), cryptoki.Is(err, pkcs11.CKR_USER_NOT_LOGGED_IN), cryptoki.Is(err, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED):
 		code = "TOKEN_GONE"
 	}
 	return failf(code, "%s: %w", what, err)
-}
-
-func is(err error, code uint) bool {
-	var e pkcs11.Error
-	return errors.As(err, &e) && uint(e) == code
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/pkcs11"
 
 	"cardflow/gm"
+	"cardflow/gm/cryptoki"
 )
 
 // softHSM is a token in files: SoftHSM2, from the package softhsm2.
@@ -51,11 +52,9 @@ func newToken(t *testing.T, label string) {
 // lookAgain resets the library: it looks for tokens when it is initialised.
 func lookAgain(t *testing.T) {
 	t.Helper()
-	modules.Lock()
-	defer modules.Unlock()
-	if lib, ok := modules.loaded[softHSM]; ok {
-		check(t, errors.Join(lib.Finalize(), lib.Initialize()))
-	}
+	lib, err := cryptoki.Library(softHSM)
+	check(t, err)
+	check(t, errors.Join(lib.Finalize(), lib.Initialize()))
 }
 
 // takeOut takes all tokens out of their sockets, and answers what puts them back.
@@ -181,7 +180,7 @@ func TestTokenRefuses(t *testing.T) {
 			t.Errorf("%s left a file", name)
 		}
 	}
-	lib, err := module(softHSM)
+	lib, err := cryptoki.Library(softHSM)
 	check(t, err)
 	at, err := lib.OpenSession(slotOf(t, lib, Token{Label: "loose"}), pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 	check(t, err)
