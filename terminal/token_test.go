@@ -38,10 +38,11 @@ var tokens = sync.OnceValue(func() string {
 	return dir
 })
 
-// newToken makes a token.
+// newToken makes a token, which is gone when the test has ended.
 func newToken(t *testing.T, label string) {
 	t.Helper()
-	tokens()
+	dir := filepath.Join(tokens(), "tokens")
+	t.Cleanup(func() { check(t, errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))) })
 	out, err := exec.CommandContext(t.Context(), "softhsm2-util", "--init-token", "--free", "--label", label, "--pin", tokenPIN, "--so-pin", "00000000").CombinedOutput()
 	if err != nil {
 		t.Fatalf("softhsm2-util: %v: %s", err, out)
