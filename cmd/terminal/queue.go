@@ -8,8 +8,8 @@ import (
 
 // queueCommand is `terminal queue`.
 type queueCommand struct {
-	List queueListCommand `cmd:"" default:"1" help:"What was signed, and what came of it: no PIN."`
-	Send queueSendCommand `cmd:"" help:"Send what waits."`
+	List queueListCommand `cmd:"" default:"1" help:"队列 · what was signed, and what came of it: no PIN."`
+	Send queueSendCommand `cmd:"" help:"发送 · send what waits."`
 }
 
 // queueListCommand is `terminal queue list`.
