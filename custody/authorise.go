@@ -20,8 +20,8 @@ import (
 // import, which is asked for as an Issue of no lot, which cards its file names: see AuthoriseParts. Asked twice it is one
 // authorisation. It works while custody is sealed.
 //
-// Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrTwoPeople, ErrAuthorisationConflict if something else was
-// asked for under this subject.
+// Errors: ErrSessionOver, ErrLoginOld, ErrBody, ErrOwner, ErrFunction, ErrTwoPeople, ErrExpired, ErrAuthorisationConflict if
+// something else was asked for under this subject.
 func (c *Custody) Authorise(ctx context.Context, token LoginToken, subject string, body request.Body, notAfter int64) error {
 	s, err := c.staffSession(ctx, token)
 	function := ""
@@ -76,8 +76,11 @@ func (c *Custody) authorise(ctx context.Context, s model.CustodySession, subject
 
 // storeAsked stores what is asked for, by its digest, as somebody whose post's key may sign it.
 func (c *Custody) storeAsked(ctx context.Context, s model.CustodySession, function, subject, digest string, notAfter int64) error {
-	if !printable.MatchString(subject) || notAfter <= int64(c.now()) {
-		return fmt.Errorf("an authorisation has a subject and an end: %w", ErrAsk)
+	switch {
+	case !printable.MatchString(subject):
+		return fmt.Errorf("an authorisation has a subject: %w", ErrAsk)
+	case notAfter <= int64(c.now()):
+		return fmt.Errorf("%s: %w", function, ErrExpired)
 	}
 	duty, err := Post{Owner: s.Participant, Role: request.Role(s.Role), Slot: Account}.duty()
 	switch {

@@ -79,7 +79,7 @@ func TestOnlyWhatWasAskedFor(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, err, x.want)
 			}
 		}
-		if err := r.Authorise(t.Context(), ann, "act-9", body, start.UnixMilli()); !errors.Is(err, custody.ErrAsk) {
+		if err := r.Authorise(t.Context(), ann, "act-9", body, start.UnixMilli()); !errors.Is(err, custody.ErrExpired) {
 			t.Errorf("until now: %v", err)
 		}
 		r.whole()

@@ -80,6 +80,8 @@ func unauthorised(err error) error {
 		return &Error{Code: "UNAVAILABLE", Err: err}
 	case errors.Is(err, ErrKeyStopped):
 		return &Error{Code: "KEY_STOPPED", Err: err}
+	case errors.Is(err, ErrTooLate): // the only wishes with an end of their own are those about a trade
+		return &Error{Code: "TRADE_EXPIRED", Err: err}
 	}
 	return err
 }

@@ -130,6 +130,32 @@ func TestTradeThatExpiresWhileSealed(t *testing.T) {
 	r.fsck()
 }
 
+// late is a custody to which the way is long.
+type late struct {
+	transfer.Signer
+	way func()
+}
+
+func (l late) Authorise(ctx context.Context, session transfer.SessionToken, subject string, body request.Body, notAfter int64) error {
+	l.way()
+	return l.Signer.Authorise(ctx, session, subject, body, notAfter)
+}
+
+// A trade that expires on the way to custody is expired for whoever confirms or refuses it, and no fault.
+func TestTradeThatExpiresOnTheWay(t *testing.T) {
+	t.Parallel()
+	way := func() {}
+	r := newStockedWith(t, nil, func(c *transfer.Config) { c.Signer = late{c.Signer, func() { way() }} })
+	ann, trade := r.consumer("ann"), r.offer(retailer, 1, 1)
+	way = func() { r.clock.forward(24 * time.Hour) }
+	_, err := r.Confirm(r.ctx, ann, idem("confirm"), trade.TradeID, trade.Code, last6(1))
+	if got := transfer.CodeOf(err); got != "TRADE_EXPIRED" {
+		t.Errorf("%s: %v", got, err)
+	}
+	r.until("the trade is released", func() bool { return r.trade(retailer, trade.TradeID).State == "released" })
+	r.fsck()
+}
+
 // Whoever logs in for the first time while custody can't even make a key is registered later.
 func TestNewcomerWhileSealed(t *testing.T) {
 	t.Parallel()

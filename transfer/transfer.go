@@ -33,7 +33,7 @@ type Signer interface {
 	Enrol(ctx context.Context, owner string, role request.Role, slot string) (request.NewKey, error)
 	// Authorise tells custody, before an act is accepted, that whoever has this session asks for it: the request, as far as
 	// it is his to decide, under the act's ID. It may be signed until notAfter (ms). Asked twice it is one authorisation. It
-	// works while custody is sealed. ErrSessionOver, ErrLoginOld: he has to log in again.
+	// works while custody is sealed. ErrSessionOver, ErrLoginOld: he has to log in again. ErrTooLate: notAfter has passed.
 	Authorise(ctx context.Context, session SessionToken, subject string, body request.Body, notAfter int64) error
 	// AuthoriseParts names, once and for all, the lots of an import that was asked for as an Issue of no lot, on these terms:
 	// from then on they may be signed, and no others. Named twice they are the same. ErrUnauthorised: it was not asked for, or
@@ -95,6 +95,7 @@ var (
 	ErrSealed      = errors.New("custody is sealed")
 	ErrLoginOld    = errors.New("the login behind the act is too old")
 	ErrSessionOver = errors.New("nobody is logged in by this session")
+	ErrTooLate     = errors.New("what was asked for could be asked for until now")
 	// ErrUnauthorised: custody has no record that its owner asked for it.
 	ErrUnauthorised = errors.New("the owner of the key did not ask for this")
 	// ErrCustodyAway: custody can't be reached. Whether it did anything, asking again finds out.

@@ -26,7 +26,7 @@ type fault struct {
 // sentinels are the errors that are told apart by identity.
 var sentinels = map[string]error{
 	"key_stopped": transfer.ErrKeyStopped, "key_replaced": transfer.ErrKeyReplaced, "sealed": transfer.ErrSealed, "login_old": transfer.ErrLoginOld,
-	"session_over": transfer.ErrSessionOver, "unauthorised": transfer.ErrUnauthorised, "login": transfer.ErrLogin,
+	"session_over": transfer.ErrSessionOver, "too_late": transfer.ErrTooLate, "unauthorised": transfer.ErrUnauthorised, "login": transfer.ErrLogin,
 	"cursor": model.ErrCursor, "not_found": model.ErrNotFound, "conflict": model.ErrConflict, "unavailable": model.ErrUnavailable,
 	"cancelled": context.Canceled, "deadline": context.DeadlineExceeded,
 }

@@ -141,6 +141,8 @@ func translate(err error) error {
 		return errors.Join(transfer.ErrUnauthorised, err)
 	case errors.Is(err, custody.ErrLoginOld):
 		return errors.Join(transfer.ErrLoginOld, err)
+	case errors.Is(err, custody.ErrExpired):
+		return errors.Join(transfer.ErrTooLate, err)
 	case errors.As(err, &later):
 		return &transfer.Wait{After: later.After, Err: err}
 	case errors.Is(err, custody.ErrUnusual), errors.Is(err, custody.ErrKeyStopped):
