@@ -100,17 +100,7 @@ func OpenSoftSIM(path string) (*SoftSIM, error) {
 
 // read takes the file from the disk.
 func (s *SoftSIM) read() error {
-	info, err := os.Lstat(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &Error{Code: "STORE_MISSING", Err: err}
-	}
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return failf("STORE_MODE", "%s is %s: only its owner may read it", s.path, info.Mode())
-	}
-	data, err := os.ReadFile(s.path)
+	data, err := readOwn(s.path)
 	if err != nil {
 		return err
 	}

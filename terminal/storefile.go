@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"golang.org/x/crypto/argon2"
 
@@ -99,4 +101,19 @@ func parseStore(data []byte) (storeFile, error) {
 		return storeFile{}, errors.New("not as it was written")
 	}
 	return f, nil
+}
+
+// readOwn reads the file of a store, which is nobody's but its owner's. Errors: STORE_MISSING, STORE_MODE.
+func readOwn(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{Code: "STORE_MISSING", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return nil, failf("STORE_MODE", "%s is %s: only its owner may read it", path, info.Mode())
+	}
+	return os.ReadFile(path)
 }

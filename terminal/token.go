@@ -90,12 +90,10 @@ func CreateTokenSIM(path, serial, module, label string, pin gm.Secret) (*TokenSI
 	return t, nil
 }
 
-// OpenTokenSIM opens one that is there, locked; the token need not be in its socket yet. Errors: STORE_MISSING, STORE_CORRUPT.
+// OpenTokenSIM opens one that is there, locked; the token need not be in its socket yet. Errors: STORE_MISSING,
+// STORE_CORRUPT, STORE_MODE.
 func OpenTokenSIM(path string) (*TokenSIM, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Code: "STORE_MISSING", Err: err}
-	}
+	data, err := readOwn(path) // it names a library that is loaded into this process, and given the PIN
 	if err != nil {
 		return nil, err
 	}

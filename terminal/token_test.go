@@ -198,6 +198,10 @@ func TestTokenRefuses(t *testing.T) {
 	wants(t, "a root that came from outside", err, "TOKEN_UNFIT")
 
 	check(t, os.WriteFile(path, []byte(`{"format":"cardflow/token-sim/1"}`), 0o600))
+	check(t, os.Chmod(path, 0o620))
+	_, err = OpenTokenSIM(path)
+	wants(t, "a file that others may write", err, "STORE_MODE")
+	check(t, os.Chmod(path, 0o600))
 	_, err = CreateTokenSIM(path, "SN-0001", softHSM, "loose", gm.Secret(tokenPIN))
 	wants(t, "a file that is there", err, "STORE_EXISTS")
 	_, err = OpenStore(filepath.Dir(path))
