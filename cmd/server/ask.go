@@ -11,10 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/term"
-
 	"cardflow/custody"
 	"cardflow/gm"
+	"cardflow/gm/keyboard"
 )
 
 // asker asks the person at the terminal, or reads the answers from standard input, one a line. Questions go to standard
@@ -34,13 +33,7 @@ func (e *environment) asker() *asker {
 }
 
 // keyboard is the terminal that answers come from, if they do.
-func (a *asker) keyboard() (fd int, ok bool) {
-	f, ok := a.in.(*os.File)
-	if !ok {
-		return 0, false
-	}
-	return int(f.Fd()), term.IsTerminal(int(f.Fd()))
-}
+func (a *asker) keyboard() (*os.File, bool) { return keyboard.Is(a.in) }
 
 // line asks for what may be seen.
 func (a *asker) line(question string) (string, error) {
@@ -62,27 +55,15 @@ func (a *asker) read(question string) ([]byte, error) {
 
 // secret asks for what may not. The caller clears the answer.
 func (a *asker) secret(question string) (gm.Secret, error) {
-	fd, ok := a.keyboard()
+	f, ok := a.keyboard()
 	if !ok {
 		return a.read(question)
 	}
-	shown, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	// Nothing ends a read of a terminal. Whoever interrupts gets his terminal back as it was.
-	defer context.AfterFunc(a.ctx, func() {
-		_ = term.Restore(fd, shown)
-		fmt.Fprintln(a.out)
-		os.Exit(1)
-	})()
-	fmt.Fprint(a.out, question)
-	b, err := term.ReadPassword(fd)
-	fmt.Fprintln(a.out)
+	secret, err := keyboard.Secret(a.ctx, f, a.out, question)
 	if err != nil {
 		return nil, fmt.Errorf("no answer to %q: %w", strings.TrimSpace(question), err)
 	}
-	return b, nil
+	return secret, nil
 }
 
 // shareChars is how many characters a share has.

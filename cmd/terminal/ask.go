@@ -2,23 +2,21 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
-	"golang.org/x/term"
-
 	"cardflow/gm"
+	"cardflow/gm/keyboard"
 	"cardflow/terminal"
 )
 
 // keyboard is where a PIN is typed: standard input if that is a terminal, else the terminal that the process has, since the
 // scanner may be on standard input.
 func (e *environment) keyboard() (f *os.File, release func(), err error) {
-	if f, ok := e.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := keyboard.Is(e.stdin); ok {
 		return f, func() {}, nil
 	}
 	f, err = os.OpenFile("/dev/tty", os.O_RDWR, 0)
@@ -41,24 +39,11 @@ func (e *environment) pin(question string) (gm.Secret, error) {
 		return nil, err
 	}
 	defer release()
-	fd := int(f.Fd())
-	shown, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	// Nothing ends a read of a terminal. Whoever interrupts gets his terminal back as it was.
-	defer context.AfterFunc(e.ctx, func() {
-		_ = term.Restore(fd, shown)
-		fmt.Fprintln(e.stderr)
-		os.Exit(1)
-	})()
-	fmt.Fprint(e.stderr, question)
-	b, err := term.ReadPassword(fd)
-	fmt.Fprintln(e.stderr)
+	pin, err := keyboard.Secret(e.ctx, f, e.stderr, question)
 	if err != nil {
 		return nil, fmt.Errorf("no PIN: %w", err)
 	}
-	return b, nil
+	return pin, nil
 }
 
 func (e *environment) pinFromFile() (gm.Secret, error) {
@@ -102,7 +87,7 @@ func (e *environment) line(question string) (string, error) {
 		return "", terminal.Refusal("NO_ANSWER")
 	}
 	text = strings.TrimSpace(text)
-	if f, ok := e.stdin.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if _, ok := keyboard.Is(e.stdin); !ok {
 		fmt.Fprintln(e.stderr, text) // nobody has seen it typed
 	}
 	return text, nil
